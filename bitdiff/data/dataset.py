@@ -1,0 +1,88 @@
+"""What every data set gives: examples by index, a split, and the facts that a model is built from."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from bitdiff.errors import UsageError
+
+_SPLIT_SEED = 0  # a split must not move when a run's seed does
+
+
+class Source(Protocol):
+    """Random access to examples, each a dict of NumPy values: 'image' or 'tokens', and 'label' if labelled."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+
+
+class Dataset(NamedTuple):
+    """A data set, split into training and test examples.
+
+    field: 'image' (uint8 [H, W, C]) or 'tokens' (int32 [L]); values below vocab_size.
+    shape: (H, W, C) or (L,).
+    num_classes: 0 if there are no labels.
+    class_names: one name per class.
+    about: where the data come from, in words; goes into every evaluation.
+    """
+
+    field: str
+    train: Source
+    test: Source
+    shape: tuple[int, ...]
+    vocab_size: int
+    num_classes: int
+    class_names: tuple[str, ...]
+    about: str
+
+
+class Arrays:
+    """Examples held in memory: one array [N, ...] per key."""
+
+    def __init__(self, arrays: dict[str, np.ndarray]):
+        self._arrays = arrays
+
+    def __len__(self) -> int:
+        return len(next(iter(self._arrays.values())))
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {name: array[index] for name, array in self._arrays.items()}
+
+
+class Subset:
+    """Some examples of a source, by index."""
+
+    def __init__(self, source: Source, indices: Sequence[int]):
+        self._source = source
+        self._indices = np.asarray(indices)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self._source[int(self._indices[index])]
+
+
+def split(source: Source, test_fraction: float) -> tuple[Source, Source]:
+    """Divides a source at random into (training, test), the same way every time.
+
+    Raises:
+      UsageError: test_fraction is not in [0, 1), or no training example is left.
+    """
+    if not 0 <= test_fraction < 1:
+        raise UsageError(f"config.data.test_fraction is {test_fraction}; it must be at least 0 and below 1")
+    order = np.random.RandomState(_SPLIT_SEED).permutation(len(source))
+    test = round(len(source) * test_fraction)
+    if test == len(source):
+        raise UsageError(f"{len(source)} examples leave none for training; lower config.data.test_fraction")
+    return Subset(source, np.sort(order[test:])), Subset(source, np.sort(order[:test]))
+
+
+def stack(source: Source, limit: int | None = None) -> dict[str, np.ndarray]:
+    """The examples of a source as arrays [N, ...]; at most `limit`, evenly spread over the source."""
+    count = len(source) if limit is None else min(limit, len(source))
+    indices = np.linspace(0, len(source), count, endpoint=False).astype(int)
+    examples = [source[int(i)] for i in indices]
+    return {name: np.stack([example[name] for example in examples]) for name in (examples[0] if examples else ())}

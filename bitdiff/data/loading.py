@@ -1,0 +1,51 @@
+"""From a config's data section to a data set, and back: what the data say fills the config."""
+
+from typing import Any
+
+from bitdiff.data import digits, folder, mixture, npz
+from bitdiff.data.dataset import Dataset
+from bitdiff.errors import UsageError, choose
+
+LOADERS = {"digits": digits.load, "mixture": mixture.load, "folder": folder.load, "npz": npz.load}
+
+
+def load(options: Any) -> Dataset:
+    """Loads the data set of a config's `data` section.
+
+    Raises:
+      UsageError: an unknown name, or data that cannot be used; the message says what and where.
+    """
+    choose("data set (config.data.name)", options.name, LOADERS)
+    return LOADERS[options.name](options)
+
+
+def resolve(config: Any, dataset: Dataset) -> Any:
+    """A copy of the config whose data section states the sizes of the data set.
+
+    Raises:
+      UsageError: the config states a size that the data do not have.
+    """
+    facts = {"vocab_size": dataset.vocab_size}
+    if dataset.field == "image":
+        if dataset.shape[0] != dataset.shape[1]:
+            raise UsageError(f"images are {dataset.shape[0]} x {dataset.shape[1]} pixels; they must be square")
+        facts |= {"image_size": dataset.shape[0], "channels": dataset.shape[2]}
+    else:
+        facts |= {"length": dataset.shape[0]}
+    task = {"image": "images", "tokens": "tokens"}[dataset.field]
+    if config.task != task:
+        raise UsageError(f"config.task is {config.task!r}, but the data ({dataset.about}) need 'config.task={task}'")
+
+    config = config.copy_and_resolve_references()
+    for field, value in facts.items():
+        if config.data[field] not in (0, value):
+            raise UsageError(f"config.data.{field} is {config.data[field]}, but the data have {value} ({dataset.about})")
+        config.data[field] = value
+    if config.data.num_classes not in (-1, 0, dataset.num_classes):
+        raise UsageError(
+            f"config.data.num_classes is {config.data.num_classes}; the data have {dataset.num_classes} classes "
+            "(0 trains without them)"
+        )
+    if config.data.num_classes == -1:
+        config.data.num_classes = dataset.num_classes
+    return config

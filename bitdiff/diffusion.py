@@ -1,0 +1,125 @@
+"""Corruption, predictions, loss and self-conditioning (Analog Bits, sections 2 and 3).
+
+x_t = sqrt(gamma) x0 + sqrt(1 - gamma) eps, with eps standard normal and gamma = gamma(t).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bitdiff.errors import UsageError, choose
+from bitdiff.schedules import Schedule
+
+PREDICTIONS = ("x0", "eps", "v")
+
+# (x_t [B, ...], x0_prev [B, ...], gamma_t [B], condition: any pytree of [B, ...]) -> output [B, ...]
+Network = Callable[[jax.Array, jax.Array, jax.Array, Any], jax.Array]
+
+
+def corrupt(x0: jax.Array, eps: jax.Array, gamma_t: jax.Array) -> jax.Array:
+    """x_t = sqrt(gamma) x0 + sqrt(1 - gamma) eps; x0, eps float [B, ...], gamma_t float [B] in [0, 1]."""
+    alpha, sigma = _alpha_sigma(gamma_t, x0.ndim)
+    return alpha * x0 + sigma * eps
+
+
+def target(x0: jax.Array, eps: jax.Array, gamma_t: jax.Array, prediction: str) -> jax.Array:
+    """What a network of that prediction should output: x0, eps, or v = sqrt(gamma) eps - sqrt(1 - gamma) x0."""
+    choose("prediction", prediction, PREDICTIONS)
+    if prediction == "v":
+        alpha, sigma = _alpha_sigma(gamma_t, x0.ndim)
+        return alpha * eps - sigma * x0
+    return x0 if prediction == "x0" else eps
+
+
+def estimate_x0(
+    output: jax.Array, x_t: jax.Array, gamma_t: jax.Array, *, prediction: str, clip: float | None
+) -> jax.Array:
+    """The x0 that a network output stands for, clipped to [-clip, clip] (None: not clipped).
+
+    eps: (x_t - sqrt(1 - gamma) eps) / sqrt(gamma);  v: sqrt(gamma) x_t - sqrt(1 - gamma) v.
+    """
+    choose("prediction", prediction, PREDICTIONS)
+    alpha, sigma = _alpha_sigma(gamma_t, x_t.ndim)
+    if prediction == "eps":
+        output = (x_t - sigma * output) / alpha
+    elif prediction == "v":
+        output = alpha * x_t - sigma * output
+    return output if clip is None else jnp.clip(output, -clip, clip)
+
+
+def self_conditioned_rows(batch_size: int, rate: float) -> np.ndarray:
+    """Which rows of a device's batch are self-conditioned: a fixed share, evenly spread.
+
+    Evenly spread rows (every second one at rate 0.5) are the same global examples however many
+    devices share the batch, as long as batch_size * rate is whole on each.
+
+    Raises:
+      UsageError: rate is outside [0, 1], or batch_size * rate is not a whole number.
+    """
+    if not 0 <= rate <= 1:
+        raise UsageError(f"the self-conditioning rate is {rate}; it must be from 0 to 1")
+    if abs(batch_size * rate - round(batch_size * rate)) > 1e-6:
+        raise UsageError(
+            f"a batch of {batch_size} per device cannot be self-conditioned at rate {rate}: "
+            f"{batch_size} * {rate} must be a whole number"
+        )
+    edges = np.floor(np.arange(batch_size + 1) * rate + 1e-6)
+    return np.flatnonzero(np.diff(edges))
+
+
+def denoising_loss(
+    network: Network,
+    x0: jax.Array,
+    keys: jax.Array,
+    condition: Any = None,
+    *,
+    gamma: Schedule,
+    prediction: str = "x0",
+    self_cond_rate: float = 0.5,
+    clip: float | None = 1.0,
+) -> tuple[jax.Array, jax.Array]:
+    """The l2 training loss at a random time per example (Analog Bits, equation 2 and algorithm 1).
+
+    For a fixed share of the examples the network is first asked with a zero estimate, and its x0
+    estimate, with no gradient through it, is given to it as x0_prev; the others get zeros. The first
+    pass runs on those rows alone and is never differentiated, so at rate 0.5 it costs half a forward.
+
+    Args:
+      network: (x_t, x0_prev, gamma_t, condition) -> output, as in `Network`.
+      x0: float [B, ...], clean data.
+      keys: PRNG keys [B], one per example: an example's draws do not depend on the rest of the batch.
+      condition: pytree of arrays [B, ...] handed to the network, or None.
+      gamma: the training schedule.
+      prediction: 'x0', 'eps' or 'v'.
+      self_cond_rate: share of rows, 0 to 1; 0 leaves x0_prev zero everywhere.
+      clip: bound on the estimate fed back.
+
+    Returns:
+      (loss float32 [B], the mean squared error per example; t float32 [B], its time).
+    """
+    time_keys, eps_keys = jax.vmap(jax.random.split)(keys).T
+    t = jax.vmap(jax.random.uniform)(time_keys)
+    eps = jax.vmap(lambda key: jax.random.normal(key, x0.shape[1:], x0.dtype))(eps_keys)
+    gamma_t = gamma(t)
+    x_t = corrupt(x0, eps, gamma_t)
+
+    x0_prev = jnp.zeros_like(x_t)
+    rows = self_conditioned_rows(len(x0), self_cond_rate)
+    if len(rows):
+        x_rows, gamma_rows, condition_rows = jax.tree.map(lambda a: a[rows], (x_t, gamma_t, condition))
+        output = network(x_rows, jnp.zeros_like(x_rows), gamma_rows, condition_rows)
+        estimate = estimate_x0(output, x_rows, gamma_rows, prediction=prediction, clip=clip)
+        x0_prev = x0_prev.at[rows].set(jax.lax.stop_gradient(estimate))
+
+    output = network(x_t, x0_prev, gamma_t, condition)
+    error = (output - target(x0, eps, gamma_t, prediction)).astype(jnp.float32)
+    return jnp.mean(error**2, axis=tuple(range(1, x0.ndim))), t
+
+
+def _alpha_sigma(gamma_t: jax.Array, ndim: int) -> tuple[jax.Array, jax.Array]:
+    gamma_t = jnp.reshape(gamma_t, (-1,) + (1,) * (ndim - 1))
+    return jnp.sqrt(gamma_t), jnp.sqrt(1.0 - gamma_t)
+

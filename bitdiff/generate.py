@@ -1,0 +1,62 @@
+"""Drawing samples over all devices, batch by batch."""
+
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bitdiff import parallel
+from bitdiff.tasks import SampleOptions, Task
+
+
+@lru_cache(maxsize=8)
+def compile_sampler(task: Task, options: SampleOptions) -> Callable[[Any, Any], Any]:
+    """The sampler of a task, mapped over devices and compiled once per shape and options."""
+
+    def sample(params, batch):
+        return task.sample(params, batch["condition"], batch["key"], options)
+
+    return parallel.pmap_sample(sample)
+
+
+def generate(
+    task: Task,
+    params: Any,
+    options: SampleOptions,
+    *,
+    num_samples: int,
+    batch_size: int,
+    seed: int,
+    labels: tuple[int, ...] | None = None,
+) -> Iterator[dict[str, np.ndarray]]:
+    """Draws samples 0 to num_samples - 1 in batches; sample i depends on (seed, i) and its label alone.
+
+    Args:
+      task: the model.
+      params: its parameters, replicated over the local devices.
+      options: how to sample.
+      num_samples: how many in all.
+      batch_size: how many at a time over all devices, a multiple of their number.
+      seed: of the noise.
+      labels: dealt to the samples in turn; by default all classes.
+
+    Yields:
+      The outputs of one batch as NumPy arrays; the last batch is cut to what is left.
+    """
+    parallel.per_device(batch_size, "the sampling batch size (config.sample.batch_size)")
+    keys = jax.jit(lambda i: jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), i))
+    for start in range(0, num_samples, batch_size):
+        indices = np.arange(start, start + batch_size)
+        batch = {"condition": task.condition(indices, labels), "key": keys(jnp.asarray(indices, jnp.uint32))}
+        sample = compile_sampler(task, options)
+        outputs = parallel.join(sample(params, parallel.split(batch)))
+        yield {name: array[: num_samples - start] for name, array in outputs.items()}
+
+
+def concatenate(batches: Iterator[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """All batches as one dict of arrays."""
+    batches = list(batches)
+    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}

@@ -1,0 +1,67 @@
+"""A run's numbers: a progress bar, `metrics.jsonl`, and TensorBoard files."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from tensorboardX import SummaryWriter
+from tqdm import tqdm
+
+
+class TrainLog:
+    """Where training writes its numbers; a resumed run drops the lines that it is about to repeat."""
+
+    def __init__(self, workdir: Path, *, first_step: int, total_steps: int):
+        """Opens the files in `workdir` for the steps after `first_step`."""
+        self._path = workdir / "metrics.jsonl"
+        if self._path.exists():
+            kept = [line for line in self._path.read_text().splitlines() if _step_of(line) <= first_step]
+            self._path.write_text("".join(line + "\n" for line in kept))
+        self._file = self._path.open("a")
+        self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=first_step + 1 if first_step else None)
+        self._bar = tqdm(
+            total=total_steps,
+            initial=first_step,
+            unit="step",
+            desc="training",
+            dynamic_ncols=True,
+            # A terminal is redrawn; a log file gets a line now and then.
+            mininterval=0.2 if sys.stderr.isatty() else 10.0,
+        )
+
+    def step(self, loss: float | None) -> None:
+        """Moves the progress bar by one step."""
+        if loss is not None:
+            self._bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
+        self._bar.update()
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        """Records numbers of a step."""
+        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        self._file.flush()
+        for name, value in values.items():
+            self._board.add_scalar(name, value, step)
+
+    def message(self, text: str) -> None:
+        """Prints a line above the progress bar."""
+        self._bar.write(text, file=sys.stderr)
+
+    def close(self) -> None:
+        """Closes the bar and the files."""
+        self._bar.close()
+        self._file.close()
+        self._board.close()
+
+
+def table(rows: list[tuple[str, str]]) -> str:
+    """Two columns of text, aligned."""
+    width = max((len(name) for name, _ in rows), default=0)
+    return "\n".join(f"  {name:<{width}}  {value}" for name, value in rows)
+
+
+def _step_of(line: str) -> Any:
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError, TypeError):
+        return float("inf")  # a line cut off by a kill

@@ -1,0 +1,1 @@
+"""Measures of generated data against real data."""

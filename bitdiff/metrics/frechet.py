@@ -1,0 +1,32 @@
+"""The Frechet distance between Gaussians fitted to two sets of features, in float64 throughout."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from bitdiff.errors import UsageError
+
+
+class Moments(NamedTuple):
+    """Mean float64 [d] and unbiased covariance float64 [d, d] of `count` feature vectors."""
+
+    mean: np.ndarray
+    covariance: np.ndarray
+    count: int
+
+
+def moments(features: np.ndarray) -> Moments:
+    """The moments of features [N, d], N >= 2."""
+    features = np.asarray(features, np.float64)
+    if features.ndim != 2 or len(features) < 2:
+        raise UsageError(f"features of shape {features.shape}: at least two vectors [N, d] are needed")
+    return Moments(features.mean(0), np.cov(features, rowvar=False, ddof=1).reshape(features.shape[1], -1), len(features))
+
+
+def distance(a: Moments, b: Moments) -> float:
+    """|mean_a - mean_b|^2 + tr(A + B - 2 (A^(1/2) B A^(1/2))^(1/2)), with symmetric eigendecompositions."""
+    values, vectors = np.linalg.eigh(a.covariance)
+    root = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
+    cross = np.linalg.eigvalsh(root @ b.covariance @ root)
+    trace = np.trace(a.covariance) + np.trace(b.covariance) - 2.0 * np.sqrt(np.maximum(cross, 0.0)).sum()
+    return float(np.sum((a.mean - b.mean) ** 2) + trace)

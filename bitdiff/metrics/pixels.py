@@ -1,0 +1,30 @@
+"""Pixels as a feature space: it needs no weights, and is not FID's."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+_MAX_DIMS = 1_024
+
+
+class FeatureSpace(NamedTuple):
+    """features: int [N, H, W, C] -> float32 [N, d] in [0, 1]; about: its name in words."""
+
+    features: Callable[[np.ndarray], np.ndarray]
+    about: str
+
+
+def feature_space(shape: tuple[int, ...], vocab_size: int) -> FeatureSpace:
+    """Pixel values in [0, 1], averaged over blocks where an image has more than 1,024 values."""
+    height, width, channels = shape
+    block = 1
+    while height * width * channels > _MAX_DIMS * block**2 or height % block or width % block:
+        block += 1
+
+    def features(images: np.ndarray) -> np.ndarray:
+        x = np.asarray(images, np.float32).reshape(-1, height // block, block, width // block, block, channels)
+        return x.mean(axis=(2, 4)).reshape(len(x), -1) / (vocab_size - 1)
+
+    size = f"{height // block} x {width // block}"
+    return FeatureSpace(features, f"Frechet pixel ({size})")

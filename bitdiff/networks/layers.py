@@ -1,0 +1,106 @@
+"""Layers that the networks share."""
+
+import zlib
+from collections.abc import Callable
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from bitdiff.errors import UsageError
+
+kernel_init = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
+near_zero_init = nn.initializers.variance_scaling(1e-10, "fan_avg", "uniform")
+
+Dense = partial(nn.Dense, kernel_init=kernel_init)
+
+
+def conv(features: int, *, size: int = 3, stride: int = 1, near_zero: bool = False, dtype, name: str) -> nn.Conv:
+    """A square convolution with zero padding that keeps (or halves, with stride 2) the resolution."""
+    init = near_zero_init if near_zero else kernel_init
+    return nn.Conv(features, (size, size), (stride, stride), kernel_init=init, dtype=dtype, name=name)
+
+
+def group_norm(channels: int, *, dtype, name: str) -> nn.GroupNorm:
+    """GroupNorm with min(channels / 4, 32) groups and epsilon 1e-5."""
+    groups = min(channels // 4, 32)
+    if groups < 1 or channels % groups:
+        raise UsageError(
+            f"{channels} channels cannot be normalised in {groups} groups; "
+            "use a multiple of 4 up to 128, or a multiple of 32 above"
+        )
+    return nn.GroupNorm(groups, epsilon=1e-5, dtype=dtype, name=name)
+
+
+def sinusoid(positions: jax.Array, dim: int, base: float = 1e4) -> jax.Array:
+    """Sinusoidal embedding: float [...] -> float32 [..., dim], sines first, then cosines."""
+    frequencies = base ** (-jnp.arange(dim // 2, dtype=jnp.float32) / (dim // 2 - 1))
+    angles = positions.astype(jnp.float32)[..., None] * frequencies
+    return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
+
+
+class Dropout(nn.Module):
+    """Dropout whose mask comes from one key per example, so that it does not depend on the batch.
+
+    Every instance folds its own path into the keys. Without keys it does nothing.
+    """
+
+    rate: float
+
+    def __call__(self, x: jax.Array, keys: jax.Array | None) -> jax.Array:
+        if keys is None or self.rate == 0.0:
+            return x
+        layer = zlib.crc32("/".join(self.path).encode()) >> 1
+
+        def mask(key):
+            return jax.random.bernoulli(jax.random.fold_in(key, layer), 1.0 - self.rate, x.shape[1:])
+
+        return jnp.where(jax.vmap(mask)(keys), x / (1.0 - self.rate), 0.0).astype(x.dtype)
+
+
+class TimeEmbedding(nn.Module):
+    """Time, and a class label where there are classes, as a vector [B, 4 dim].
+
+    sinusoid(time, dim) -> Dense -> SiLU -> with the one-hot label -> Dense -> SiLU. The label -1 is
+    the null label: its one-hot vector is zero.
+    """
+
+    dim: int
+    num_classes: int
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, time: jax.Array, label: jax.Array | None) -> jax.Array:
+        h = sinusoid(time, self.dim).astype(self.dtype)
+        h = nn.silu(Dense(4 * self.dim, dtype=self.dtype, name="dense_in")(h))
+        if self.num_classes:
+            if label is None:
+                raise UsageError("this network is class-conditional: it needs a label per example (-1: no label)")
+            h = jnp.concatenate([h, jax.nn.one_hot(label, self.num_classes, dtype=h.dtype)], axis=-1)
+        return nn.silu(Dense(4 * self.dim, dtype=self.dtype, name="dense_out")(h))
+
+
+class Attention(nn.Module):
+    """Multi-head attention of float [B, L, C] to `context` float [B, M, D] (by default to itself)."""
+
+    num_heads: int
+    dtype: jnp.dtype
+    out_init: Callable = kernel_init
+
+    @nn.compact
+    def __call__(self, x: jax.Array, context: jax.Array | None = None) -> jax.Array:
+        channels = x.shape[-1]
+        if channels % self.num_heads:
+            raise UsageError(f"{channels} channels cannot be split into {self.num_heads} attention heads")
+        context = x if context is None else context
+        head_dim = channels // self.num_heads
+
+        def project(inputs, name):
+            h = Dense(channels, dtype=self.dtype, name=name)(inputs)
+            return h.reshape(*h.shape[:-1], self.num_heads, head_dim)
+
+        h = jax.nn.dot_product_attention(project(x, "query"), project(context, "key"), project(context, "value"))
+        return nn.Dense(channels, dtype=self.dtype, kernel_init=self.out_init, name="out")(
+            h.reshape(*h.shape[:-2], channels)
+        )

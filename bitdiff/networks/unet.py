@@ -1,0 +1,132 @@
+"""The U-Net of Analog Bits (appendix: the official code's TransUNet)."""
+
+import math
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from bitdiff.errors import UsageError
+from bitdiff.networks.layers import Attention, Dense, Dropout, TimeEmbedding, conv, group_norm
+
+
+class ResBlock(nn.Module):
+    """GN, SiLU, conv, GN scaled and shifted by the embedding, SiLU, dropout, conv; (sum with x) / sqrt 2."""
+
+    channels: int
+    dropout: float
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x: jax.Array, embedding: jax.Array, dropout_keys: jax.Array | None) -> jax.Array:
+        h = nn.silu(group_norm(x.shape[-1], dtype=self.dtype, name="norm_in")(x))
+        h = conv(self.channels, dtype=self.dtype, name="conv_in")(h)
+        scale_shift = Dense(2 * self.channels, dtype=self.dtype, name="scale_shift")(embedding)
+        scale, shift = jnp.split(scale_shift[:, None, None, :], 2, axis=-1)
+        h = group_norm(self.channels, dtype=self.dtype, name="norm_out")(h) * (1.0 + scale) + shift
+        h = Dropout(self.dropout, name="dropout")(nn.silu(h), dropout_keys)
+        h = conv(self.channels, near_zero=True, dtype=self.dtype, name="conv_out")(h)
+        if x.shape[-1] != self.channels:
+            x = conv(self.channels, size=1, dtype=self.dtype, name="shortcut")(x)
+        return (x + h) / math.sqrt(2.0)
+
+
+class AttentionBlock(nn.Module):
+    """GN, self-attention over all pixels with heads of `head_dim`; (sum with x) / sqrt 2."""
+
+    head_dim: int
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        batch, height, width, channels = x.shape
+        h = group_norm(channels, dtype=self.dtype, name="norm")(x).reshape(batch, height * width, channels)
+        h = Attention(max(channels // self.head_dim, 1), dtype=self.dtype, name="attention")(h)
+        return (x + h.reshape(x.shape)) / math.sqrt(2.0)
+
+
+class UNet(nn.Module):
+    """Convolutional U-Net with attention at some resolutions.
+
+    Attributes:
+      out_channels: channels of the output.
+      dim: width; stage i has dim * multipliers[i] channels.
+      multipliers: one entry per resolution; between stages the resolution halves.
+      blocks: ResBlocks per stage on the way down; one more on the way up.
+      attention_resolutions: image heights at which attention follows every ResBlock.
+      num_classes: number of classes, 0 for an unconditional network.
+      dropout: rate within ResBlocks, applied where keys are given.
+      head_dim: channels per attention head.
+      dtype: type of the computation; parameters and output are float32.
+    """
+
+    out_channels: int
+    dim: int
+    multipliers: Sequence[int]
+    blocks: int
+    attention_resolutions: Sequence[int]
+    num_classes: int = 0
+    dropout: float = 0.0
+    head_dim: int = 64
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        x: jax.Array,
+        time: jax.Array,
+        label: jax.Array | None = None,
+        dropout_keys: jax.Array | None = None,
+    ) -> jax.Array:
+        """Applies the network.
+
+        Args:
+          x: float [B, H, W, C]; H and W divisible by 2^(stages - 1).
+          time: float [B], fed to a sinusoid: O(1000) at its largest.
+          label: int [B] in [-1, num_classes), -1 for no label; needed if num_classes > 0.
+          dropout_keys: PRNG keys [B], or None for no dropout.
+
+        Returns:
+          float32 [B, H, W, out_channels].
+
+        Raises:
+          UsageError: an image that cannot be halved often enough, or channels that do not divide.
+        """
+        halvings = len(self.multipliers) - 1
+        if any(size % 2**halvings for size in x.shape[1:3]):
+            raise UsageError(
+                f"images of {x.shape[1]} x {x.shape[2]} cannot be halved {halvings} times; "
+                f"use sizes divisible by {2**halvings}, or fewer multipliers"
+            )
+        embedding = TimeEmbedding(self.dim, self.num_classes, dtype=self.dtype, name="embedding")(time, label)
+
+        def block(h, stage, name):
+            h = ResBlock(self.dim * self.multipliers[stage], self.dropout, self.dtype, name=name)(
+                h, embedding, dropout_keys
+            )
+            before_attention = h
+            if h.shape[1] in self.attention_resolutions:
+                h = AttentionBlock(self.head_dim, self.dtype, name=f"{name}_attention")(h)
+            return h, before_attention
+
+        h = conv(self.dim, dtype=self.dtype, name="conv_in")(x.astype(self.dtype))
+        skips = [h]
+        h = group_norm(self.dim, dtype=self.dtype, name="norm_in")(h)
+        stages = range(len(self.multipliers))
+        for stage in stages:
+            for i in range(self.blocks):
+                h, skip = block(h, stage, f"down{stage}_block{i}")
+                skips.append(skip)
+            if stage < halvings:
+                h = conv(self.dim * self.multipliers[stage], stride=2, dtype=self.dtype, name=f"down{stage}")(h)
+                skips.append(h)
+        for stage in reversed(stages):
+            for i in range(self.blocks + 1):
+                h, _ = block(jnp.concatenate([h, skips.pop()], axis=-1), stage, f"up{stage}_block{i}")
+            if stage:
+                h = h.repeat(2, axis=1).repeat(2, axis=2)
+                h = conv(self.dim * self.multipliers[stage], dtype=self.dtype, name=f"up{stage}")(h)
+        h = nn.silu(group_norm(h.shape[-1], dtype=self.dtype, name="norm_out")(h))
+        h = conv(self.out_channels, near_zero=True, dtype=self.dtype, name="conv_out")(h)
+        return h.astype(jnp.float32)

@@ -1,0 +1,38 @@
+"""Samples as something to look at: a grid of images, or lines of tokens."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+_MIN_SIDE = 32  # tiny images are enlarged by a whole factor
+
+
+def image_grid(images: np.ndarray, vocab_size: int, columns: int | None = None) -> Image.Image:
+    """Lays images int [N, H, W, C], values below vocab_size, out in rows; C is 1 or 3."""
+    count, height, width, channels = images.shape
+    columns = columns or math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    zoom = max(1, -(-_MIN_SIDE // height))
+    pixels = np.round(images.astype(np.float64) * (255.0 / (vocab_size - 1))).astype(np.uint8)
+    pixels = pixels.repeat(zoom, axis=1).repeat(zoom, axis=2)
+    gap = 2
+    height, width = height * zoom + gap, width * zoom + gap
+    sheet = np.full((rows * height + gap, columns * width + gap, channels), 64, np.uint8)
+    for i, picture in enumerate(pixels):
+        top, left = i // columns * height + gap, i % columns * width + gap
+        sheet[top : top + height - gap, left : left + width - gap] = picture
+    return Image.fromarray(sheet[..., 0] if channels == 1 else sheet)
+
+
+def write_preview(path: Path, outputs: dict[str, np.ndarray], vocab_size: int, columns: int | None = None) -> Path:
+    """Writes samples beside `path`: images as a grid `.png`, tokens as lines of `.txt`; returns the file's path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if "image" in outputs:
+        path = path.with_suffix(".png")
+        image_grid(outputs["image"], vocab_size, columns).save(path)
+    else:
+        path = path.with_suffix(".txt")
+        path.write_text("".join(" ".join(map(str, row)) + "\n" for row in outputs["tokens"].tolist()))
+    return path

@@ -1,0 +1,223 @@
+"""Sampling (Analog Bits, section 3.3): a time grid, a step rule, and one loop.
+
+The network is asked at t_now and the state is moved to t_next, which `td` (asymmetric time intervals,
+in steps) moves further towards the data. The last x0 estimate is returned, not x_t.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bitdiff import diffusion
+from bitdiff.errors import UsageError, choose
+from bitdiff.schedules import Schedule
+
+# (x_t [B, ...], x0_prev [B, ...], gamma_t [B]) -> network output [B, ...]
+Denoise = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+
+
+class StepInput(NamedTuple):
+    """What a step rule may use: arrays [B, ...] and, per step, scalars in float32.
+
+    alpha = sqrt(gamma), sigma = sqrt(1 - gamma), log_snr = log(gamma / (1 - gamma)) / 2; `now` is where
+    the network was asked, `next` where the state goes, `last` where it was asked one step before.
+    """
+
+    x_t: jax.Array
+    x0: jax.Array
+    x0_last: jax.Array
+    noise: jax.Array
+    is_first: jax.Array
+    alpha_now: jax.Array
+    sigma_now: jax.Array
+    log_snr_now: jax.Array
+    alpha_next: jax.Array
+    sigma_next: jax.Array
+    log_snr_next: jax.Array
+    log_snr_last: jax.Array
+
+
+def ddim(s: StepInput) -> jax.Array:
+    """Deterministic step: sqrt(gamma_next) x0 + sqrt(1 - gamma_next) eps, with eps recomputed from x0."""
+    eps = (s.x_t - s.alpha_now * s.x0) / s.sigma_now
+    return s.alpha_next * s.x0 + s.sigma_next * eps
+
+
+def ddpm(s: StepInput) -> jax.Array:
+    """Ancestral step with the large variance 1 - a, a = clip(gamma_now / gamma_next, 0, 1)."""
+    a = _ratio(s)
+    return _posterior_mean(s, a) + jnp.sqrt(1.0 - a) * s.noise
+
+
+def ddpm_small(s: StepInput) -> jax.Array:
+    """Ancestral step with the small (posterior) variance (1 - gamma_next) / (1 - gamma_now) (1 - a)."""
+    a = _ratio(s)
+    return _posterior_mean(s, a) + s.sigma_next / s.sigma_now * jnp.sqrt(1.0 - a) * s.noise
+
+
+def dpm_plus_plus(s: StepInput) -> jax.Array:
+    """DPM-Solver++(2M), the second-order multistep solver for x0 (Lu et al. 2022, algorithm 2).
+
+    Its first step is DDIM's, since no earlier estimate exists.
+    """
+    h = s.log_snr_next - s.log_snr_now
+    h_last = s.log_snr_now - s.log_snr_last
+    slope = jnp.where(s.is_first, 0.0, h / (2.0 * jnp.where(s.is_first, 1.0, h_last)))
+    x0 = s.x0 + slope * (s.x0 - s.x0_last)
+    return s.sigma_next / s.sigma_now * s.x_t - s.alpha_next * jnp.expm1(-h) * x0
+
+
+class _Rule(NamedTuple):
+    step: Callable[[StepInput], jax.Array]
+    needs_noise: bool
+
+
+RULES = {
+    "ddim": _Rule(ddim, False),
+    "ddpm": _Rule(ddpm, True),
+    "ddpm_small": _Rule(ddpm_small, True),
+    "dpm++": _Rule(dpm_plus_plus, False),
+}
+
+
+def time_grid(steps: int, td: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Times float64 [steps]: t_now = 1 - i / steps, t_next = max(1 - (i + 1 + td) / steps, 0).
+
+    Raises:
+      UsageError: steps is not a positive integer, or td is negative.
+    """
+    if steps != int(steps) or steps < 1:
+        raise UsageError(f"steps is {steps}; it must be a positive integer")
+    if not td >= 0:
+        raise UsageError(f"td is {td}; it must be 0 or more (in units of steps)")
+    i = np.arange(int(steps))
+    return 1.0 - i / steps, np.maximum(1.0 - (i + 1 + td) / steps, 0.0)
+
+
+def guide(conditional: Denoise, unconditional: Denoise, guidance: float) -> Denoise:
+    """Classifier-free guidance: cond + guidance (cond - uncond); guidance 0 is plain conditional."""
+
+    def denoise(x_t, x0_prev, gamma_t):
+        output = conditional(x_t, x0_prev, gamma_t)
+        return output + guidance * (output - unconditional(x_t, x0_prev, gamma_t))
+
+    return denoise
+
+
+def sample(
+    denoise: Denoise,
+    key: jax.Array,
+    shape: tuple[int, ...],
+    *,
+    gamma: Schedule,
+    steps: int,
+    td: float = 0.0,
+    sampler: str = "ddim",
+    prediction: str = "x0",
+    clip: float | None = 1.0,
+    self_cond: bool = True,
+    momentum: float = 0.0,
+    x_init: jax.Array | None = None,
+) -> jax.Array:
+    """Draws samples by running the generative process from noise to data; may be jitted as a whole.
+
+    Args:
+      denoise: (x_t, x0_prev, gamma_t [B]) -> network output, for the whole batch.
+      key: one PRNG key, from which example i takes `fold_in(key, i)`; or keys [B], one per example.
+        An example's noise depends on its own key alone, never on the batch it is drawn in.
+      shape: (B, ...).
+      gamma: the sampling schedule; it may differ from the training schedule.
+      steps: number of network evaluations, 1 or more.
+      td: shift of t_next in steps, 0 or more (the official code's unit).
+      sampler: 'ddim', 'ddpm', 'ddpm_small' or 'dpm++'.
+      prediction: what the network outputs: 'x0', 'eps' or 'v'.
+      clip: bound on the x0 estimate (the scale of the bits), or None.
+      self_cond: whether the previous estimate is fed back; otherwise x0_prev is zero.
+      momentum: m in [0, 1): the estimate fed back is e <- m e + (1 - m) x0 (appendix G).
+      x_init: float32 [B, ...], the state at t = 1; drawn from the standard normal where not given.
+
+    Returns:
+      float32 [B, ...], the last x0 estimate.
+
+    Raises:
+      UsageError: an unknown name, or an option out of range.
+    """
+    choose("sampler", sampler, RULES)
+    choose("prediction", prediction, diffusion.PREDICTIONS)
+    if not 0 <= momentum < 1:
+        raise UsageError(f"momentum is {momentum}; it must be at least 0 and below 1")
+    rule = RULES[sampler]
+    keys = example_keys(key, shape[0])
+    if x_init is None:
+        x_init = _normal(keys, int(steps), shape)
+    elif x_init.shape != tuple(shape):
+        raise UsageError(f"x_init has shape {x_init.shape}; it must be {tuple(shape)}")
+
+    def step(carry, inputs):
+        x_t, x0_prev, x0_last = carry
+        i, gamma_now, scalars = inputs
+        gamma_t = jnp.full((shape[0],), gamma_now)
+        output = denoise(x_t, x0_prev, gamma_t)
+        x0 = diffusion.estimate_x0(output, x_t, gamma_t, prediction=prediction, clip=clip).astype(x_t.dtype)
+        noise = _normal(keys, i, shape) if rule.needs_noise else jnp.zeros_like(x_t)
+        x_t = rule.step(StepInput(x_t=x_t, x0=x0, x0_last=x0_last, noise=noise, is_first=i == 0, **scalars))
+        if self_cond:
+            x0_prev = momentum * x0_prev + (1.0 - momentum) * x0
+        return (x_t, x0_prev, x0), None
+
+    zeros = jnp.zeros(shape, jnp.float32)
+    carry = (x_init.astype(jnp.float32), zeros, zeros)
+    (_, _, x0), _ = jax.lax.scan(step, carry, _scan_inputs(gamma, steps, td))
+    return x0
+
+
+def example_keys(key: jax.Array, batch_size: int) -> jax.Array:
+    """Typed keys [batch_size]: `key` itself where it holds one per example, else fold_in(key, i)."""
+    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        key = jax.random.wrap_key_data(key)
+    if key.ndim == 0:
+        return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(batch_size))
+    if key.shape != (batch_size,):
+        raise UsageError(f"keys of shape {key.shape} for a batch of {batch_size}; give one key, or one per example")
+    return key
+
+
+def _scan_inputs(gamma: Schedule, steps: int, td: float):
+    """Per step: its index, gamma(t_now), and the scalars of `StepInput`, computed in float64."""
+    t_now, t_next = time_grid(steps, td)
+    with jax.ensure_compile_time_eval():
+        now, following = (np.asarray(gamma(t), np.float64) for t in (t_now, t_next))
+    scalars = {}
+    for name, g in {"now": now, "next": following, "last": np.roll(now, 1)}.items():
+        # A schedule that reaches 1 exactly (no noise left) has an infinite signal-to-noise ratio.
+        noise = np.maximum(1.0 - g, 1e-12)
+        scalars[f"alpha_{name}"] = np.sqrt(g)
+        scalars[f"sigma_{name}"] = np.sqrt(noise)
+        scalars[f"log_snr_{name}"] = 0.5 * (np.log(g) - np.log(noise))
+    del scalars["alpha_last"], scalars["sigma_last"]
+    scalars = {name: jnp.asarray(value, jnp.float32) for name, value in scalars.items()}
+    return jnp.arange(len(now)), jnp.asarray(now, jnp.float32), scalars
+
+
+def _normal(keys: jax.Array, index: jax.typing.ArrayLike, shape: tuple[int, ...]) -> jax.Array:
+    def draw(key):
+        return jax.random.normal(jax.random.fold_in(key, index), shape[1:], jnp.float32)
+
+    return jax.vmap(draw)(keys)
+
+
+def _ratio(s: StepInput) -> jax.Array:
+    return jnp.clip((s.alpha_now / s.alpha_next) ** 2, 0.0, 1.0)
+
+
+def _posterior_mean(s: StepInput, a: jax.Array) -> jax.Array:
+    """(x_t - (1 - a) / sqrt(1 - gamma_now) eps) / sqrt(a), written in x0 and x_t.
+
+    The two are equal; this form does not cancel near t = 1, where a is tiny.
+    """
+    x0_weight = s.alpha_next * (1.0 - a) / s.sigma_now**2
+    x_t_weight = jnp.sqrt(a) * s.sigma_next**2 / s.sigma_now**2
+    return x0_weight * s.x0 + x_t_weight * s.x_t

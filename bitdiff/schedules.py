@@ -1,0 +1,90 @@
+"""Noise schedules gamma(t), the share of signal variance left at time t (0 = data, 1 = noise).
+
+Each function returns `gamma: t -> gamma(t)`, for t in [0, 1], which is decreasing. A schedule given
+a jax array computes in that array's type; given a number or a NumPy array it computes in float64,
+which the sampler uses so that 1 - gamma near t = 0 keeps its digits.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bitdiff.errors import UsageError, choose
+
+Schedule = Callable[[Any], Any]
+
+_MIN_GAMMA = 1e-9
+
+
+def cosine(start: float | None = None, end: float | None = None, tau: float | None = None) -> Schedule:
+    """The cosine schedule.
+
+    Without arguments the paper's: cos^2(((t + ns) / (1 + ds)) pi / 2), ns = 0.0002, ds = 0.00025.
+    With any argument the generalised form (start 0, end 1, tau 1 where not given):
+    (cos^(2 tau)((t (end - start) + start) pi / 2) - y_end) / (y_start - y_end), clipped to [1e-9, 1].
+    """
+    if start is None and end is None and tau is None:
+        return lambda t: _xp(t).cos((t + 0.0002) / 1.00025 * (np.pi / 2)) ** 2
+    start, end, tau = (default if v is None else v for v, default in ((start, 0.0), (end, 1.0), (tau, 1.0)))
+    _check(start != end and 0 <= start <= 1 and 0 <= end <= 1, "cosine", "different start and end within [0, 1]")
+    _check(tau > 0, "cosine", "tau > 0")
+    y_start, y_end = (np.cos(v * np.pi / 2) ** (2 * tau) for v in (start, end))
+
+    def gamma(t):
+        xp = _xp(t)
+        # max: just past pi / 2 the cosine is a tiny negative number, whose power is nan.
+        y = xp.maximum(xp.cos((t * (end - start) + start) * (np.pi / 2)), 0.0) ** (2 * tau)
+        return xp.clip((y - y_end) / (y_start - y_end), _MIN_GAMMA, 1.0)
+
+    return gamma
+
+
+def linear() -> Schedule:
+    """The linear schedule: clip(1 - t, 1e-9, 1)."""
+    return lambda t: _xp(t).clip(1.0 - t, _MIN_GAMMA, 1.0)
+
+
+def sigmoid(start: float = -3.0, end: float = 3.0, tau: float = 1.0) -> Schedule:
+    """The sigmoid schedule, with s the logistic function, clipped to [1e-9, 1].
+
+    (s(end / tau) - s((t (end - start) + start) / tau)) / (s(end / tau) - s(start / tau)).
+    """
+    _check(start < end, "sigmoid", "start < end")
+    _check(tau > 0, "sigmoid", "tau > 0")
+    s_start, s_end = (1.0 / (1.0 + np.exp(-v / tau)) for v in (start, end))
+
+    def gamma(t):
+        xp = _xp(t)
+        s = 1.0 / (1.0 + xp.exp(-(t * (end - start) + start) / tau))
+        return xp.clip((s_end - s) / (s_end - s_start), _MIN_GAMMA, 1.0)
+
+    return gamma
+
+
+SCHEDULES = {"cosine": cosine, "linear": linear, "sigmoid": sigmoid}
+
+
+def make_schedule(name: str, options: Mapping[str, float] | None = None) -> Schedule:
+    """The schedule of that name; `options` are its keyword arguments.
+
+    Raises:
+      UsageError: an unknown name, an unknown option, or an option out of range.
+    """
+    choose("schedule", name, SCHEDULES)
+    options = dict(options or {})
+    known = {"cosine": ("start", "end", "tau"), "linear": (), "sigmoid": ("start", "end", "tau")}[name]
+    for option in options:
+        choose(f"option of the {name} schedule", option, known)
+    return SCHEDULES[name](**options)
+
+
+def _xp(t: Any):
+    return jnp if isinstance(t, jax.Array) else np
+
+
+def _check(ok: bool, name: str, wanted: str) -> None:
+    if not ok:
+        raise UsageError(f"the {name} schedule needs {wanted}")

@@ -1,0 +1,22 @@
+"""Tasks: the models, put together from their parts by a config."""
+
+from typing import Any
+
+from bitdiff.errors import choose
+from bitdiff.tasks.images import make_image_task
+from bitdiff.tasks.task import SampleOptions, Score, Task, sample_options
+from bitdiff.tasks.tokens import make_token_task
+
+TASKS = {"images": make_image_task, "tokens": make_token_task}
+
+__all__ = ["SampleOptions", "Score", "Task", "make_task", "sample_options"]
+
+
+def make_task(config: Any) -> Task:
+    """The task that a config describes; `jax.eval_shape(task.init, key)` shows its parameters' shapes.
+
+    Raises:
+      UsageError: an unknown name, or a size that is missing or does not fit.
+    """
+    choose("task (config.task)", config.task, TASKS)
+    return TASKS[config.task](config)

@@ -1,0 +1,68 @@
+"""Images as analog bits: uint8 [H, W, C], denoised by the U-Net."""
+
+from typing import Any
+
+import numpy as np
+
+from bitdiff.data import Dataset
+from bitdiff.data.dataset import stack
+from bitdiff.metrics import classifier, frechet, neighbours, pixels
+from bitdiff.tasks.bit_diffusion import make_bit_task
+from bitdiff.tasks.task import SampleOptions, Score, Task
+
+_REFERENCE_LIMIT = 20_000  # images of each split that the metrics look at
+_CLASSIFIER_LIMIT = 5_000  # images that the classifier is fitted on
+
+
+def make_image_task(config: Any) -> Task:
+    """Bit Diffusion of images of config.data.image_size and config.data.channels."""
+    size = config.data.image_size
+    return make_bit_task(config, field="image", grid=(size, size), channels=config.data.channels, evaluate=evaluate)
+
+
+def evaluate(outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOptions) -> dict[str, Score]:
+    """Scores generated images against the data, each beside the same number for real test images.
+
+    Frechet distances are taken between the training images and equally many generated as test images,
+    since the distance grows as the number of images shrinks; the mean over disjoint sets is given.
+    """
+    del options
+    train, test = (stack(split, _REFERENCE_LIMIT) for split in (dataset.train, dataset.test))
+    space = pixels.feature_space(dataset.shape, dataset.vocab_size)
+    samples, real = (space.features(images["image"]) for images in (outputs, train))
+    scores = {
+        "invalid_codes": Score(
+            float(outputs["invalid"].mean()), "share of pixel codes that name no value and were decoded to the nearest"
+        )
+    }
+    reference = frechet.moments(real)
+    set_size = len(test["image"]) if len(dataset.test) >= 2 else len(samples)
+    set_size = min(set_size, len(samples))
+    if set_size >= 2:
+        sets = np.split(samples[: len(samples) // set_size * set_size], len(samples) // set_size)
+        value = float(np.mean([frechet.distance(frechet.moments(s), reference) for s in sets]))
+        scores["frechet_pixels"] = Score(
+            value, f"{space.about} distance (not FID) to the training images; mean over {len(sets)} x {set_size} samples"
+        )
+    held_out = space.features(test["image"]) if len(dataset.test) >= 2 else None
+    if held_out is not None:
+        value = frechet.distance(frechet.moments(held_out), reference)
+        scores["frechet_pixels_real"] = Score(value, f"the same for the {len(held_out)} test images")
+    if "label" in outputs and "label" in train and dataset.num_classes > 1:
+        classify = classifier.fit(real[:: -(-len(real) // _CLASSIFIER_LIMIT)], train["label"][:: -(-len(real) // _CLASSIFIER_LIMIT)])
+        value = float(np.mean(classify(samples) == outputs["label"]))
+        scores["classifier_accuracy"] = Score(
+            value, "share of samples that a support vector classifier, fitted on training images, takes for their label"
+        )
+        if held_out is not None:
+            value = float(np.mean(classify(held_out) == test["label"]))
+            scores["classifier_accuracy_real"] = Score(value, "the same for the test images")
+    nearest = neighbours.distances(samples, real)
+    scores["copies"] = Score(float(np.mean(nearest == 0)), "share of samples equal to a training image")
+    if held_out is not None:
+        typical = neighbours.distances(held_out, real)
+        closest = typical[typical > 0].min(initial=np.inf)
+        scores["near_copies"] = Score(
+            float(np.mean(nearest < closest)), "share of samples nearer to a training image than any test image is"
+        )
+    return scores

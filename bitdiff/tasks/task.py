@@ -1,0 +1,57 @@
+"""The one interface between a model and the commands: pure functions in a NamedTuple."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from bitdiff.data import Dataset
+
+
+class SampleOptions(NamedTuple):
+    """How to sample; hashable, so that a compiled sampler is known by it.
+
+    `sampling.sample` explains sampler, steps, td and momentum, `sampling.guide` the guidance.
+    """
+
+    sampler: str
+    steps: int
+    td: float
+    guidance: float
+    momentum: float
+    schedule: str
+    schedule_options: tuple[tuple[str, float], ...]
+
+
+class Score(NamedTuple):
+    """One measured number and what it is, for a reader who sees nothing else."""
+
+    value: float
+    about: str
+
+
+class Task(NamedTuple):
+    """A model that can be trained, sampled and evaluated.
+
+    init: key -> parameters.
+    loss: (params, batch, keys [B]) -> (loss, metrics): the mean over the batch, float32 [], and scalars by
+      name. An example's randomness comes from its own key.
+    sample: (params, condition, keys [B], options) -> outputs: arrays [B, ...] by name, with 'image' or
+      'tokens' as the data have them, and 'invalid' float32, the share of codes that name no value.
+    condition: (indices int [B], labels or None) -> arrays [B, ...] by name: what sample number i is to be.
+    evaluate: (outputs, dataset, options) -> scores by name; runs on the host.
+    """
+
+    init: Callable[[jax.Array], Any]
+    loss: Callable[[Any, dict[str, jax.Array], jax.Array], tuple[jax.Array, dict[str, jax.Array]]]
+    sample: Callable[[Any, dict[str, jax.Array], jax.Array, SampleOptions], dict[str, jax.Array]]
+    condition: Callable[[np.ndarray, tuple[int, ...] | None], dict[str, np.ndarray]]
+    evaluate: Callable[[dict[str, np.ndarray], Dataset, SampleOptions], dict[str, Score]]
+
+
+def sample_options(section: Any, **changes: Any) -> SampleOptions:
+    """The options of a config's `sample` section, with those changes that are not None."""
+    fields = {name: section[name] for name in SampleOptions._fields}
+    fields["schedule_options"] = tuple(sorted(section.schedule_options.items()))
+    return SampleOptions(**fields)._replace(**{name: value for name, value in changes.items() if value is not None})

@@ -1,0 +1,93 @@
+"""Token arrays as analog bits: int32 [L], denoised by the Transformer."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from bitdiff import sampling, schedules
+from bitdiff.data import Dataset
+from bitdiff.data.dataset import stack
+from bitdiff.metrics import distributions
+from bitdiff.oracle import bayes_denoiser
+from bitdiff.tasks.bit_diffusion import make_bit_task, make_codec
+from bitdiff.tasks.task import SampleOptions, Score, Task
+
+_MAX_STATES = 4_096  # sequences that the oracle holds; beyond that distances are per position
+_ORACLE_BATCH = 1_000
+
+
+def make_token_task(config: Any) -> Task:
+    """Bit Diffusion of token sequences of config.data.length."""
+
+    def evaluate_tokens(outputs, dataset, options):
+        return evaluate(outputs, dataset, options, codec=make_codec(config))
+
+    return make_bit_task(config, field="tokens", grid=(config.data.length,), channels=1, evaluate=evaluate_tokens)
+
+
+def evaluate(
+    outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOptions, *, codec
+) -> dict[str, Score]:
+    """Total variation between generated and training sequences, beside its floor and what the sampler costs.
+
+    With few distinct sequences the distance is over whole sequences, and the same sampler is run with the
+    Bayes-optimal denoiser of the training data, so that what the network adds can be told apart.
+    """
+    train, test = (stack(split).get("tokens") for split in (dataset.train, dataset.test))
+    samples = outputs["tokens"]
+    scores = {
+        "invalid_codes": Score(
+            float(outputs["invalid"].mean()), "share of token codes that name no value and were decoded to the nearest"
+        )
+    }
+    states, counts = np.unique(train, axis=0, return_counts=True)
+    if len(states) > _MAX_STATES:
+        scores["marginal_tv"] = Score(
+            distributions.marginal_tv(samples, train, dataset.vocab_size),
+            f"total variation of single tokens, mean over positions, {len(samples)} samples to the training data",
+        )
+        if test is not None:
+            value = distributions.marginal_tv(test, train, dataset.vocab_size)
+            scores["marginal_tv_real"] = Score(value, f"the same for the {len(test)} test sequences")
+        return scores
+
+    shares = counts / counts.sum()
+    about = f"total variation of whole sequences, {len(samples)} samples to the training data"
+    scores["tv"] = Score(distributions.tv(samples, states, shares), about)
+    scores["tv_floor"] = Score(
+        distributions.tv_floor(shares, len(samples)), "its expectation for perfect samples, equally many"
+    )
+    drawn = _oracle_samples(codec, states, shares, options, len(samples))
+    scores["tv_oracle"] = Score(
+        distributions.tv(drawn, states, shares), "the same sampler with the Bayes-optimal denoiser in the network's place"
+    )
+    if test is not None:
+        value = distributions.tv(test, states, shares)
+        scores["tv_real"] = Score(value, f"the same distance for the {len(test)} test sequences")
+    return scores
+
+
+def _oracle_samples(codec, states: np.ndarray, shares: np.ndarray, options: SampleOptions, count: int) -> np.ndarray:
+    points = codec.encode(states[..., None])
+    denoise = bayes_denoiser(points, shares)
+    gamma = schedules.make_schedule(options.schedule, dict(options.schedule_options))
+
+    @jax.jit
+    def draw(key):
+        shape = (_ORACLE_BATCH, *points.shape[1:])
+        analog = sampling.sample(
+            denoise,
+            key,
+            shape,
+            gamma=gamma,
+            steps=options.steps,
+            td=options.td,
+            sampler=options.sampler,
+            clip=codec.scale,
+        )
+        return codec.decode(analog)[..., 0]
+
+    key = jax.random.key(0)
+    batches = [draw(jax.random.fold_in(key, i)) for i in range(-(-count // _ORACLE_BATCH))]
+    return np.concatenate(batches)[:count]

@@ -1,0 +1,245 @@
+"""Trains a model, or goes on training it: python -m bitdiff.train --config FILE --workdir DIR."""
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import ml_collections
+import numpy as np
+import optax
+from absl import flags
+from clu import parameter_overview
+from ml_collections import config_flags
+
+from bitdiff import commands, data, generate, parallel, pictures, workdir
+from bitdiff.checkpoints import Checkpoints
+from bitdiff.errors import DivergedError, UsageError
+from bitdiff.interrupts import StopSignals
+from bitdiff.logs import TrainLog, table
+from bitdiff.state import TrainState, apply_gradients, init_state, make_optimizer
+from bitdiff.tasks import Task, make_task, sample_options
+
+_METRICS_LAG = 2  # steps that may be under way before their metrics are looked at
+
+
+class Progress(NamedTuple):
+    """How training ended: the steps done, and the signal that stopped it, if one did."""
+
+    step: int
+    signal: int | None
+
+
+def make_train_step(
+    task: Task, optimizer: optax.GradientTransformation, *, ema_decay: float, key: jax.Array
+) -> Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]:
+    """The training step over all devices: (state, batch [devices, B, ...]) -> (state, metrics).
+
+    Every example's randomness comes from fold_in(fold_in(key, step), its index in the global batch), so
+    a run does not depend on the number of devices. The state is donated.
+    """
+
+    def step(state, batch):
+        size = len(jax.tree.leaves(batch)[0])
+        step_key = jax.random.fold_in(key, state.step)
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(step_key, parallel.global_indices(size))
+        (loss, metrics), grads = jax.value_and_grad(task.loss, has_aux=True)(state.params, batch, keys)
+        grads, loss, metrics = parallel.mean((grads, loss, metrics))
+        metrics = {"loss": loss, "grad_norm": optax.global_norm(grads)} | metrics
+        return apply_gradients(state, grads, optimizer, ema_decay), metrics
+
+    return parallel.pmap_step(step)
+
+
+def train(config: ml_collections.ConfigDict, folder: Path) -> Progress:
+    """Trains until config.train.steps, from the latest checkpoint in `folder` if there is one.
+
+    Writes checkpoints, config.json, metrics.jsonl, TensorBoard files and previews. SIGINT and SIGTERM end
+    training after the current step, with a checkpoint.
+
+    Raises:
+      UsageError: bad input, before anything is compiled.
+      DivergedError: the loss or its gradient is not finite; nothing is saved from then on.
+    """
+    dataset = data.load(config.data)
+    config = data.resolve(config, dataset)
+    task = make_task(config)
+    optimizer = make_optimizer(config.optimizer, config.train.steps)
+    init_key, run_key = jax.random.split(jax.random.key(config.seed))
+    check(config, task, dataset)
+    if folder.is_dir() and any(folder.iterdir()):
+        workdir.check_unchanged(folder, config)
+    folder.mkdir(parents=True, exist_ok=True)
+
+    checkpoints = Checkpoints(folder, keep=config.checkpoint.keep)
+    restored = checkpoints.restore_latest(jax.eval_shape(lambda: init_state(task.init(init_key), optimizer)))
+    workdir.save_config(folder, config)
+    iterator = data.batches(
+        dataset.train,
+        batch_size=config.train.batch_size,
+        seed=config.seed,
+        flip=config.data.flip,
+        prefetch_batches=config.data.prefetch_batches,
+    )
+    print(f"{parallel.describe_devices()}; {dataset.about}; {len(dataset.train)} training examples", flush=True)
+    if restored is None:
+        state = parallel.replicate(jax.jit(lambda: init_state(task.init(init_key), optimizer))())
+        sums = {}
+    else:
+        state = restored.state
+        iterator.set_state(restored.progress["data"])
+        sums = restored.progress["sums"]
+        print(f"resuming from step {restored.step} in {checkpoints.folder}", flush=True)
+    print(f"{parameter_overview.count_parameters(state.params):,} parameters", flush=True)
+    with StopSignals() as stop:
+        run = _Run(config, folder, task, checkpoints, state, iterator, sums)
+        done = run.loop(make_train_step(task, optimizer, ema_decay=config.optimizer.ema_decay, key=run_key), stop)
+    return Progress(done, stop.received)
+
+
+def check(config: ml_collections.ConfigDict, task: Task, dataset: data.Dataset) -> None:
+    """Traces what will be compiled, so that whatever does not fit is said at once.
+
+    Raises:
+      UsageError: a size, name or number in the config does not fit.
+    """
+    if config.train.steps < 1:
+        raise UsageError(f"config.train.steps is {config.train.steps}; it must be 1 or more")
+    for field in ("train.log_every_steps", "checkpoint.every_steps"):
+        section, name = field.split(".")
+        if config[section][name] < 1:
+            raise UsageError(f"config.{field} is {config[section][name]}; it must be 1 or more")
+    size = parallel.per_device(config.train.batch_size, "config.train.batch_size")
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), size))
+    params = jax.eval_shape(task.init, jax.random.key(0))
+    example = dataset.train[0]
+    batch = {
+        name: jax.ShapeDtypeStruct((size, *np.shape(value)), np.asarray(value).dtype) for name, value in example.items()
+    }
+    jax.eval_shape(task.loss, params, batch, keys)
+    size = parallel.per_device(config.sample.batch_size, "config.sample.batch_size")
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), size))
+    condition = task.condition(np.arange(size), None)
+    options = sample_options(config.sample)
+    jax.eval_shape(lambda *args: task.sample(*args, options), params, condition, keys)
+
+
+class _Run:
+    """The training loop and what it writes."""
+
+    def __init__(self, config, folder, task, checkpoints, state, iterator, sums):
+        self.config, self.folder, self.task = config, folder, task
+        self.checkpoints, self.state, self.iterator = checkpoints, state, iterator
+        self.sums = dict(sums)  # of the metrics since the last line of the log
+        self.step = self.saved = int(state.step)
+        self.pending = deque()
+        self.log = TrainLog(folder, first_step=self.step, total_steps=config.train.steps)
+        self.clock = (time.monotonic(), self.step)
+
+    def loop(self, train_step, stop: StopSignals) -> int:
+        config, first = self.config, self.step
+        started = time.monotonic()
+        try:
+            while self.step < config.train.steps and not stop.received:
+                batch = parallel.split(next(self.iterator))
+                self.state, metrics = train_step(self.state, batch)
+                self.step += 1
+                self.pending.append((self.step, metrics))
+                self.collect(keep=_METRICS_LAG)
+                if self.due(config.train.log_every_steps):
+                    self.write_scalars()
+                if self.due(config.checkpoint.every_steps) or self.step == config.train.steps:
+                    self.save()
+                if config.train.sample_every_steps and (
+                    self.due(config.train.sample_every_steps) or self.step == config.train.steps
+                ):
+                    self.preview()
+            if self.saved < self.step:
+                self.save()
+            self.checkpoints.wait()
+        finally:
+            self.log.close()
+            self.checkpoints.close()
+        seconds = time.monotonic() - started
+        rows = [
+            ("steps", f"{self.step:,} of {config.train.steps:,}, {self.step - first:,} of them now"),
+            ("time", f"{seconds:.1f} s, compilation included"),
+            ("checkpoint", f"step {self.saved} in {self.checkpoints.folder}"),
+        ]
+        if stop.received:
+            rows.insert(0, ("stopped", f"by {stop.received.name}; the same command goes on from here"))
+        elif self.step == first:
+            rows.append(("nothing to do", "raise config.train.steps to train on"))
+        print(table(rows), flush=True)
+        return self.step
+
+    def due(self, every: int) -> bool:
+        return self.step % every == 0
+
+    def collect(self, keep: int) -> None:
+        """Looks at the metrics of all but the last `keep` steps under way."""
+        while len(self.pending) > keep:
+            step, metrics = self.pending.popleft()
+            metrics = {name: float(value) for name, value in jax.device_get(metrics).items()}
+            bad = [f"{name} is {value}" for name, value in metrics.items() if not math.isfinite(value)]
+            if bad:
+                saved = f"the checkpoint of step {self.saved} is kept" if self.saved else "nothing was saved yet"
+                raise DivergedError(
+                    f"{' and '.join(bad)} at step {step} in {self.folder}; {saved}. "
+                    "A lower config.optimizer.learning_rate or a longer warmup_steps may help"
+                )
+            self.sums["count"] = self.sums.get("count", 0) + 1
+            for name, value in metrics.items():
+                self.sums[name] = self.sums.get(name, 0.0) + value
+            self.log.step(metrics["loss"])
+
+    def write_scalars(self) -> None:
+        self.collect(keep=0)
+        count = self.sums.pop("count")
+        means = {name: value / count for name, value in self.sums.items()}
+        then, step = self.clock
+        rate = (self.step - step) / (time.monotonic() - then)
+        speed = {"steps_per_second": rate, "examples_per_second": rate * self.config.train.batch_size}
+        self.log.scalars(self.step, means | speed)
+        self.sums = {}
+        self.clock = (time.monotonic(), self.step)
+
+    def save(self) -> None:
+        self.collect(keep=0)
+        progress = {"data": self.iterator.get_state(), "sums": self.sums}
+        self.checkpoints.save(self.step, self.state, progress, workdir.plain(self.config))
+        self.saved = self.step
+
+    def preview(self) -> None:
+        config = self.config
+        outputs = next(
+            generate.generate(
+                self.task,
+                self.state.ema_params,
+                sample_options(config.sample),
+                num_samples=config.sample.batch_size,
+                batch_size=config.sample.batch_size,
+                seed=config.seed,
+            )
+        )
+        path = self.folder / "samples" / f"step_{self.step:08d}"
+        path = pictures.write_preview(path, outputs, config.data.vocab_size, config.data.num_classes or None)
+        self.log.message(f"samples at step {self.step}: {path}")
+
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "The configuration file, with ':variant' behind it if wanted.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "The folder of the run: made if it is not there, resumed if it is.")
+
+
+def main() -> int:
+    """The command."""
+    progress = train(_CONFIG.value, Path(_WORKDIR.value))
+    return 128 + progress.signal if progress.signal else 0
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["config", "workdir"])
+    commands.run(main)

@@ -1,0 +1,90 @@
+"""What lies in a run's workdir beside its checkpoints: above all the config it was started with."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import ml_collections
+
+from bitdiff.checkpoints import Checkpoints
+from bitdiff.errors import UsageError
+
+# Fields that say how a run is carried out, not what is trained: they may change between two starts.
+_CHANGEABLE = (
+    "train.steps",
+    "train.log_every_steps",
+    "train.sample_every_steps",
+    "checkpoint.",
+    "sample.",
+    "evaluate.",
+    "data.prefetch_batches",
+    "data.path",
+)
+
+
+def plain(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """A config as JSON would give it back: dicts, lists, numbers and strings."""
+    return json.loads(json.dumps(config.to_dict()))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replaces a file as a whole, so that a kill leaves the old one or the new one."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    os.replace(partial, path)
+
+
+def save_config(workdir: Path, config: ml_collections.ConfigDict) -> None:
+    """Writes workdir/config.json."""
+    write_text(workdir / "config.json", json.dumps(plain(config), indent=2) + "\n")
+
+
+def load_config(workdir: Path) -> ml_collections.ConfigDict:
+    """The config of a run: from workdir/config.json, or from its latest checkpoint if that is missing.
+
+    Raises:
+      UsageError: there is no such folder, or no run in it, or its config cannot be read.
+    """
+    if not workdir.is_dir():
+        raise UsageError(f"--workdir: there is no folder {workdir}")
+    path = workdir / "config.json"
+    if path.exists():
+        try:
+            return ml_collections.ConfigDict(json.loads(path.read_text()))
+        except (ValueError, OSError) as error:
+            raise UsageError(f"{path} cannot be read: {error}; delete it to use the copy in the checkpoints") from error
+    if not (workdir / "checkpoints").is_dir():
+        raise UsageError(f"{workdir} holds no run of bitdiff: there is no config.json and no checkpoints in it")
+    config = Checkpoints(workdir, read_only=True).restore_config()
+    if config is None:
+        raise UsageError(f"{workdir} holds no config.json, and no checkpoint that has a readable config")
+    return ml_collections.ConfigDict(config)
+
+
+def check_unchanged(workdir: Path, config: ml_collections.ConfigDict) -> None:
+    """Checks that a config continues the run in the workdir.
+
+    Raises:
+      UsageError: a field that says what is trained differs; the message names each with both values.
+    """
+    before, now = _flatten(plain(load_config(workdir))), _flatten(plain(config))
+    changes = [
+        f"  config.{name}: {before.get(name, 'absent')!r} in the workdir, {now.get(name, 'absent')!r} now"
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name) and not name.startswith(_CHANGEABLE)
+    ]
+    if changes:
+        raise UsageError(
+            f"{workdir} holds a run with another config; give that config, or another --workdir:\n" + "\n".join(changes)
+        )
+
+
+def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for name, value in tree.items():
+        if isinstance(value, dict) and value:
+            flat |= _flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat

@@ -1,0 +1,105 @@
+"""Every field of a configuration, with the value that most of them share.
+
+A config file starts from `base()` and sets what differs, so a default is written once, here or there.
+Durations end in `_steps`. On the command line: `--config.train.steps=2000`.
+"""
+
+import ml_collections
+
+
+def base() -> ml_collections.ConfigDict:
+    """A configuration without data; sizes of 0 are taken from the data when a run starts."""
+    config = ml_collections.ConfigDict()
+    config.task = "images"  # images | tokens
+    config.seed = 0  # of everything: weights, data order, noise
+
+    config.data = data = ml_collections.ConfigDict()
+    data.name = ""  # digits | mixture | folder | npz
+    data.path = ""  # of a folder or an .npz file
+    data.image_size = 0  # pixels; images are square
+    data.channels = 0  # 1 grey, 3 RGB
+    data.length = 0  # tokens in a sequence
+    data.vocab_size = 0  # values a pixel channel or a token can take
+    data.num_classes = -1  # 0 unconditional, -1 as the data has them
+    data.resize = "none"  # none | box | bilinear | bicubic | lanczos, after a centre crop to a square
+    data.flip = False  # random horizontal flips in training
+    data.test_fraction = 0.1  # of a folder or file, held out for evaluation
+    data.prefetch_batches = 4  # read ahead, each by a thread of its own; 0 reads within the loop
+
+    config.bits = bits = ml_collections.ConfigDict()
+    bits.encoding = "uint"  # uint | gray | uint_rand | one_hot
+    bits.scale = 1.0  # a bit is -scale or +scale
+
+    config.diffusion = diffusion = ml_collections.ConfigDict()
+    diffusion.schedule = "cosine"  # cosine | linear | sigmoid
+    diffusion.schedule_options = ml_collections.ConfigDict()  # start, end, tau
+    diffusion.prediction = "x0"  # x0 | eps | v
+    diffusion.self_cond_rate = 0.5  # share of a batch; 0 turns self-conditioning off
+    diffusion.label_dropout = 0.0  # share of labels hidden in training, for guidance
+
+    config.network = ml_collections.ConfigDict()  # see unet() and transformer()
+
+    config.optimizer = optimizer = ml_collections.ConfigDict()
+    optimizer.learning_rate = 1e-4
+    optimizer.schedule = "constant"  # constant | cosine | linear, after the warm-up, to 0 at the last step
+    optimizer.warmup_steps = 10_000
+    optimizer.b1 = 0.9
+    optimizer.b2 = 0.999
+    optimizer.eps = 1e-8
+    optimizer.weight_decay = 0.0
+    optimizer.clip_norm = 1.0  # of the global gradient norm; 0 does not clip
+    optimizer.ema_decay = 0.9999
+
+    config.train = train = ml_collections.ConfigDict()
+    train.steps = 0
+    train.batch_size = 128  # over all devices
+    train.log_every_steps = 100
+    train.sample_every_steps = 10_000  # 0 draws no previews
+
+    config.checkpoint = checkpoint = ml_collections.ConfigDict()
+    checkpoint.every_steps = 5_000
+    checkpoint.keep = 3
+
+    config.sample = sample = ml_collections.ConfigDict()
+    sample.sampler = "ddim"  # ddim | ddpm | ddpm_small | dpm++
+    sample.steps = 100
+    sample.td = 0.0  # in steps
+    sample.guidance = 0.0  # cond + guidance (cond - uncond)
+    sample.momentum = 0.0  # of the self-conditioning estimate
+    sample.schedule = "cosine"
+    sample.schedule_options = ml_collections.ConfigDict()
+    sample.batch_size = 100  # over all devices
+
+    config.evaluate = evaluate = ml_collections.ConfigDict()
+    evaluate.num_samples = 10_000
+    evaluate.seed = 1
+    return config
+
+
+def unet(**changes) -> ml_collections.ConfigDict:
+    """The U-Net's fields at the paper's CIFAR-10 size."""
+    network = ml_collections.ConfigDict()
+    network.name = "unet"
+    network.dim = 256
+    network.multipliers = (1, 1, 1)
+    network.blocks = 3
+    network.attention_resolutions = (16, 8)
+    network.head_dim = 64
+    network.dropout = 0.0
+    network.dtype = "float32"  # float32 | bfloat16, of the computation
+    network.update(changes)
+    return network
+
+
+def transformer(**changes) -> ml_collections.ConfigDict:
+    """The Transformer's fields."""
+    network = ml_collections.ConfigDict()
+    network.name = "transformer"
+    network.dim = 512
+    network.layers = 6
+    network.head_dim = 64
+    network.mlp_ratio = 4
+    network.dropout = 0.0
+    network.dtype = "float32"
+    network.update(changes)
+    return network
