@@ -5,15 +5,16 @@ is passed over for the one before it, aloud; a training run that goes on from th
 one aside as `N.damaged` instead of writing over it.
 """
 
+import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import orbax.checkpoint as ocp
-from absl import logging
 
 from bitdiff import parallel
 from bitdiff.errors import UsageError
 
+_log = logging.getLogger(__name__)
 _ITEMS = ("state", "progress", "config")
 
 
@@ -90,11 +91,11 @@ class Checkpoints:
                 )
             except Exception as error:  # whatever Orbax and TensorStore make of damaged files
                 reason = " ".join(str(error).split())[:200]
-                logging.warning("the checkpoint %s cannot be read (%s)", self.folder / str(step), reason)
+                _log.warning("the checkpoint %s cannot be read (%s)", self.folder / str(step), reason)
                 damaged.append(step)
                 continue
             if damaged:
-                logging.warning("going back to the checkpoint of step %d", step)
+                _log.warning("going back to the checkpoint of step %d", step)
                 self._set_aside(damaged)
             return Restored(step, restored.state, restored.progress, restored.config)
         if steps:
@@ -110,7 +111,7 @@ class Checkpoints:
             try:
                 return self._manager.restore(step, args=ocp.args.Composite(config=ocp.args.JsonRestore())).config
             except Exception as error:
-                logging.warning("the config in %s cannot be read (%s)", self.folder / str(step), error)
+                _log.warning("the config in %s cannot be read (%s)", self.folder / str(step), error)
         return None
 
     def wait(self) -> None:
@@ -133,5 +134,5 @@ class Checkpoints:
                 number += 1
                 place = source.with_name(f"{step}.damaged{number}")
             source.rename(place)
-            logging.warning("moved the damaged checkpoint to %s", place)
+            _log.warning("moved the damaged checkpoint to %s", place)
         self._manager = self._open()

@@ -1,9 +1,11 @@
 """What the commands share: flags, exit codes, and errors as one line instead of a traceback."""
 
+import logging
 import sys
 from collections.abc import Callable
 
-from absl import app, flags, logging
+from absl import app, flags
+from absl import logging as absl_logging
 
 from bitdiff import parallel
 from bitdiff.errors import DivergedError, UsageError
@@ -19,7 +21,7 @@ def run(main: Callable[[], int | None]) -> None:
     def guarded(argv):
         if len(argv) > 1:
             raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
-        logging.set_verbosity(logging.WARNING)
+        _set_up_logging()
         try:
             parallel.set_up()
             return main()
@@ -34,6 +36,16 @@ def run(main: Callable[[], int | None]) -> None:
             return 130
 
     app.run(guarded, flags_parser=_parse)
+
+
+def _set_up_logging() -> None:
+    """Our own warnings as plain lines; of the libraries that log through absl, errors only."""
+    absl_logging.set_verbosity(absl_logging.ERROR)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("warning: %(message)s"))
+    logger = logging.getLogger("bitdiff")
+    logger.addHandler(handler)
+    logger.propagate = False
 
 
 def _parse(argv: list[str]) -> list[str]:

@@ -122,4 +122,3 @@ def denoising_loss(
 def _alpha_sigma(gamma_t: jax.Array, ndim: int) -> tuple[jax.Array, jax.Array]:
     gamma_t = jnp.reshape(gamma_t, (-1,) + (1,) * (ndim - 1))
     return jnp.sqrt(gamma_t), jnp.sqrt(1.0 - gamma_t)
-

@@ -4,57 +4,42 @@ import json
 from pathlib import Path
 
 from absl import flags
-from tqdm import tqdm
 
-from bitdiff import __version__, commands, data, generate, inference, workdir
+from bitdiff import __version__, commands, data, inference, workdir
 from bitdiff.logs import table
-from bitdiff.sample import option_flags
-from bitdiff.tasks import sample_options
-
-_NUM_SAMPLES = flags.DEFINE_integer(
-    "evaluate_samples", None, "How many samples are measured; by default the config's.", lower_bound=2
-)
 
 
 def main() -> None:
     """The command."""
-    folder = Path(flags.FLAGS.workdir)
-    run = inference.open_run(folder)
-    config = run.config
-    dataset = data.load(config.data)
-    data.resolve(config, dataset)
-    options = sample_options(config.sample, **option_flags())
-    count = _NUM_SAMPLES.value or config.evaluate.num_samples
-    batches = generate.generate(
-        run.task,
-        run.params,
-        options,
-        num_samples=count,
-        batch_size=config.sample.batch_size,
-        seed=config.evaluate.seed,
-    )
-    with tqdm(total=count, unit="sample", desc="sampling", dynamic_ncols=True) as bar:
-        outputs = generate.concatenate(generate.with_progress(batches, bar))
+    run = inference.open_run(Path(flags.FLAGS.workdir))
+    section = run.config.evaluate
+    options = inference.apply_flags(run.config, section)
+    dataset = data.load(run.config.data)
+    data.resolve(run.config, dataset)
+    outputs = inference.draw(run, options, num_samples=section.num_samples, seed=section.seed)
     scores = run.task.evaluate(outputs, dataset, options)
     report = {
         "scores": {name: score._asdict() for name, score in scores.items()},
         "provenance": {
             "bitdiff": __version__,
-            "workdir": str(folder),
+            "workdir": str(run.folder),
             "step": run.step,
-            "weights": f"moving average, decay {config.optimizer.ema_decay}",
+            "weights": f"moving average, decay {run.config.optimizer.ema_decay}",
             "data": dataset.about,
-            "num_samples": count,
-            "seed": config.evaluate.seed,
+            "num_samples": section.num_samples,
+            "seed": section.seed,
             "sampling": options._asdict() | {"schedule_options": dict(options.schedule_options)},
         },
     }
-    workdir.write_text(folder / "evaluation.json", json.dumps(report, indent=2) + "\n")
-    print(f"step {run.step}, {count} samples, {options.sampler}, {options.steps} steps, td {options.td:g}")
+    path = run.folder / "evaluation.json"
+    workdir.write_text(path, json.dumps(report, indent=2) + "\n")
+    print(
+        f"step {run.step}, {section.num_samples} samples, {options.sampler}, {options.steps} steps, td {options.td:g}"
+    )
     print(table([(name, f"{score.value:<10.4g}  {score.about}") for name, score in scores.items()]))
-    print(f"written to {folder / 'evaluation.json'}")
+    print(f"written to {path}")
 
 
 if __name__ == "__main__":
-    flags.mark_flag_as_required("workdir")
+    inference.define_flags()
     commands.run(main)

@@ -54,9 +54,3 @@ def generate(
         sample = compile_sampler(task, options)
         outputs = parallel.join(sample(params, parallel.split(batch)))
         yield {name: array[: num_samples - start] for name, array in outputs.items()}
-
-
-def concatenate(batches: Iterator[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """All batches as one dict of arrays."""
-    batches = list(batches)
-    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}

@@ -1,21 +1,55 @@
-"""Opening a trained model: what sampling and evaluation share."""
+"""Opening a trained model and drawing from it: what the commands sample and evaluate share, flags included."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import ml_collections
+import numpy as np
+from absl import flags
 
 from bitdiff import workdir
 from bitdiff.checkpoints import Checkpoints
 from bitdiff.errors import UsageError
+from bitdiff.generate import generate
+from bitdiff.logs import progress_bar
 from bitdiff.state import init_state, make_optimizer
-from bitdiff.tasks import Task, make_task
+from bitdiff.tasks import SampleOptions, Task, make_task, sample_options
+
+_OPTION_FLAGS = ("sampler", "steps", "td", "guidance", "momentum")
+
+
+def define_flags() -> None:
+    """Defines the flags that sample and evaluate share; those not given are None."""
+    flags.DEFINE_string("workdir", None, "The folder of a training run.", required=True)
+    flags.DEFINE_integer("num_samples", None, "How many samples; by default the config's.", lower_bound=1)
+    flags.DEFINE_integer("batch_size", None, "Samples at a time over all devices; by default the config's.")
+    flags.DEFINE_integer("seed", None, "Of the noise: sample i depends on the seed, i and its label alone.")
+    flags.DEFINE_string("sampler", None, "ddim, ddpm, ddpm_small or dpm++; by default the config's.")
+    flags.DEFINE_integer("steps", None, "Network evaluations per sample; by default the config's.")
+    flags.DEFINE_float("td", None, "Asymmetric time intervals, in steps; by default the config's.")
+    flags.DEFINE_float("guidance", None, "Classifier-free guidance, 0 for none; by default the config's.")
+    flags.DEFINE_float("momentum", None, "Of the self-conditioning estimate; by default the config's.")
+
+
+def apply_flags(config: ml_collections.ConfigDict, section: ml_collections.ConfigDict) -> SampleOptions:
+    """Writes the flags given into the config: how many, how large a batch, the seed, and how to sample.
+
+    Args:
+      config: of the run; its `sample` section takes the batch size and gives the options.
+      section: the section, of `config`, whose num_samples and seed the command uses.
+    """
+    given = {name: value for name, value in flags.FLAGS.flag_values_dict().items() if value is not None}
+    section.update({name: given[name] for name in ("num_samples", "seed") if name in given})
+    if "batch_size" in given:
+        config.sample.batch_size = given["batch_size"]
+    return sample_options(config.sample, **{name: given[name] for name in _OPTION_FLAGS if name in given})
 
 
 class Trained(NamedTuple):
     """A model from a workdir: the moving average of its weights, replicated over the local devices."""
 
+    folder: Path
     config: ml_collections.ConfigDict
     task: Task
     params: Any
@@ -23,7 +57,7 @@ class Trained(NamedTuple):
 
 
 def open_run(folder: Path) -> Trained:
-    """Opens the latest readable checkpoint of a run; needs the workdir alone and changes nothing in it.
+    """Opens the latest readable checkpoint in a workdir; needs that folder alone and changes nothing in it.
 
     Raises:
       UsageError: there is no run in the folder, or no checkpoint, or none that can be read.
@@ -34,5 +68,30 @@ def open_run(folder: Path) -> Trained:
     checkpoints = Checkpoints(folder, read_only=True)
     restored = checkpoints.restore_latest(jax.eval_shape(lambda: init_state(task.init(jax.random.key(0)), optimizer)))
     if restored is None:
-        raise UsageError(f"{folder} holds no finished checkpoint yet; the first comes at config.checkpoint.every_steps")
-    return Trained(config, task, restored.state.ema_params, restored.step)
+        raise UsageError(f"{folder} holds no finished checkpoint yet; one comes every config.checkpoint.every_steps")
+    return Trained(folder, config, task, restored.state.ema_params, restored.step)
+
+
+def draw(
+    run: Trained,
+    options: SampleOptions,
+    *,
+    num_samples: int,
+    seed: int,
+    labels: tuple[int, ...] | None = None,
+) -> dict[str, np.ndarray]:
+    """Draws samples as `generate` does, with a progress bar: the outputs as arrays [num_samples, ...]."""
+    batches = []
+    with progress_bar("sampling", "sample", total=num_samples) as bar:
+        for batch in generate(
+            run.task,
+            run.params,
+            options,
+            num_samples=num_samples,
+            batch_size=run.config.sample.batch_size,
+            seed=seed,
+            labels=labels,
+        ):
+            batches.append(batch)
+            bar.update(len(batch["invalid"]))
+    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}

@@ -20,15 +20,7 @@ class TrainLog:
             self._path.write_text("".join(line + "\n" for line in kept))
         self._file = self._path.open("a")
         self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=first_step + 1 if first_step else None)
-        self._bar = tqdm(
-            total=total_steps,
-            initial=first_step,
-            unit="step",
-            desc="training",
-            dynamic_ncols=True,
-            # A terminal is redrawn; a log file gets a line now and then.
-            mininterval=0.2 if sys.stderr.isatty() else 10.0,
-        )
+        self._bar = progress_bar("training", "step", total=total_steps, initial=first_step)
 
     def step(self, loss: float | None) -> None:
         """Moves the progress bar by one step."""
@@ -45,13 +37,40 @@ class TrainLog:
 
     def message(self, text: str) -> None:
         """Prints a line above the progress bar."""
-        self._bar.write(text, file=sys.stderr)
+        self._bar.clear()
+        print(text, file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Closes the bar and the files."""
         self._bar.close()
         self._file.close()
         self._board.close()
+
+
+def progress_bar(description: str, unit: str, *, total: int, initial: int = 0) -> tqdm:
+    """A bar with rate and remaining time: redrawn on a terminal, a line every 10 seconds in a file."""
+    terminal = sys.stderr.isatty()
+    return tqdm(
+        desc=description,
+        unit=unit,
+        total=total,
+        initial=initial,
+        dynamic_ncols=terminal,
+        file=sys.stderr if terminal else _Lines(),
+        mininterval=0.2 if terminal else 10.0,
+    )
+
+
+class _Lines:
+    """A file for tqdm that turns every redrawing into a line."""
+
+    def write(self, text: str) -> None:
+        text = text.strip()
+        if text:
+            sys.stderr.write(text + "\n")
+
+    def flush(self) -> None:
+        sys.stderr.flush()
 
 
 def table(rows: list[tuple[str, str]]) -> str:

@@ -230,16 +230,19 @@ class _Run:
         self.log.message(f"samples at step {self.step}: {path}")
 
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "The configuration file, with ':variant' behind it if wanted.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "The folder of the run: made if it is not there, resumed if it is.")
+def define_flags() -> None:
+    """Defines the command's flags."""
+    config_flags.DEFINE_config_file("config", None, "The configuration file, with ':variant' behind it if wanted.")
+    flags.DEFINE_string("workdir", None, "The folder of the run: made if it is not there, resumed if it is.")
+    flags.mark_flags_as_required(["config", "workdir"])
 
 
 def main() -> int:
     """The command."""
-    progress = train(_CONFIG.value, Path(_WORKDIR.value))
+    progress = train(flags.FLAGS.config, Path(flags.FLAGS.workdir))
     return 128 + progress.signal if progress.signal else 0
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["config", "workdir"])
+    define_flags()
     commands.run(main)

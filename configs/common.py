@@ -69,6 +69,8 @@ def base() -> ml_collections.ConfigDict:
     sample.schedule = "cosine"
     sample.schedule_options = ml_collections.ConfigDict()
     sample.batch_size = 100  # over all devices
+    sample.num_samples = 64
+    sample.seed = 0
 
     config.evaluate = evaluate = ml_collections.ConfigDict()
     evaluate.num_samples = 10_000

@@ -1,6 +1,6 @@
 """scikit-learn's digits: 1,797 real 8 x 8 images of 17 grey levels in 5 bits, class-conditional.
 
-    python -m bitdiff.train --config configs/digits.py --workdir runs/digits
+python -m bitdiff.train --config configs/digits.py --workdir runs/digits
 """
 
 import ml_collections

@@ -123,7 +123,7 @@ def _find(root: Path) -> tuple[list[Path], np.ndarray | None, tuple[str, ...]]:
     classes = {name: files for name, files in classes.items() if files}
     if loose and classes:
         raise UsageError(
-            f"{root} holds images ({loose[0].name}, ...) beside folders of images ({', '.join(list(classes)[:3])}, ...); "
+            f"{root} holds images ({loose[0].name}, ...) beside folders of images ({next(iter(classes))}, ...); "
             "put all images into one folder, or each into the folder of its class"
         )
     if not loose and not classes:

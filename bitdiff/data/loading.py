@@ -39,7 +39,9 @@ def resolve(config: Any, dataset: Dataset) -> Any:
     config = config.copy_and_resolve_references()
     for field, value in facts.items():
         if config.data[field] not in (0, value):
-            raise UsageError(f"config.data.{field} is {config.data[field]}, but the data have {value} ({dataset.about})")
+            raise UsageError(
+                f"config.data.{field} is {config.data[field]}, but the data have {value} ({dataset.about})"
+            )
         config.data[field] = value
     if config.data.num_classes not in (-1, 0, dataset.num_classes):
         raise UsageError(

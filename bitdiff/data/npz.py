@@ -53,9 +53,10 @@ def load(options: Any) -> Dataset:
 
 def _read(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise UsageError(f"{path} is not an .npz file")
+        file = np.load(path, allow_pickle=False)
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise UsageError(f"{path} is not an .npz file")
+        with file:
             return {name: file[name] for name in file.files if name in ("image", "tokens", "label")}
     except UsageError:
         raise
@@ -85,7 +86,9 @@ def _tokens(path: Path, tokens: np.ndarray) -> np.ndarray:
 
 def _labels(path: Path, labels: np.ndarray, count: int) -> np.ndarray:
     if not np.issubdtype(labels.dtype, np.integer) or labels.shape != (count,):
-        raise UsageError(f"{path}: `label` is {labels.dtype} {list(labels.shape)}; it must be an integer array [{count}]")
+        raise UsageError(
+            f"{path}: `label` is {labels.dtype} {list(labels.shape)}; it must be an integer array [{count}]"
+        )
     if labels.min() < 0 or labels.max() >= 2**20:
         raise UsageError(f"{path}: `label` runs from {labels.min()} to {labels.max()}; it must count from 0")
     return labels.astype(np.int32)

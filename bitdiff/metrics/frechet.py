@@ -20,7 +20,9 @@ def moments(features: np.ndarray) -> Moments:
     features = np.asarray(features, np.float64)
     if features.ndim != 2 or len(features) < 2:
         raise UsageError(f"features of shape {features.shape}: at least two vectors [N, d] are needed")
-    return Moments(features.mean(0), np.cov(features, rowvar=False, ddof=1).reshape(features.shape[1], -1), len(features))
+    return Moments(
+        features.mean(0), np.cov(features, rowvar=False, ddof=1).reshape(features.shape[1], -1), len(features)
+    )
 
 
 def distance(a: Moments, b: Moments) -> float:

@@ -129,7 +129,9 @@ def make_bit_task(config: Any, *, field: str, grid: tuple[int, ...], channels: i
         if bad or not labels:
             raise UsageError(f"labels {bad} are not among the {num_classes} classes, 0 to {num_classes - 1} (-1: none)")
         if -1 in labels and options.label_dropout == 0:
-            raise UsageError("label -1 (none) needs a model that was trained with config.diffusion.label_dropout above 0")
+            raise UsageError(
+                "label -1 (none) needs a model that was trained with config.diffusion.label_dropout above 0"
+            )
         return {"label": np.asarray(labels, np.int32)[np.asarray(indices) % len(labels)]}
 
     return Task(init=init, loss=loss, sample=sample, condition=condition, evaluate=evaluate)

@@ -42,14 +42,17 @@ def evaluate(outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOp
         sets = np.split(samples[: len(samples) // set_size * set_size], len(samples) // set_size)
         value = float(np.mean([frechet.distance(frechet.moments(s), reference) for s in sets]))
         scores["frechet_pixels"] = Score(
-            value, f"{space.about} distance (not FID) to the training images; mean over {len(sets)} x {set_size} samples"
+            value,
+            f"{space.about} distance (not FID) to the training images; mean over {len(sets)} x {set_size} samples",
         )
     held_out = space.features(test["image"]) if len(dataset.test) >= 2 else None
     if held_out is not None:
         value = frechet.distance(frechet.moments(held_out), reference)
         scores["frechet_pixels_real"] = Score(value, f"the same for the {len(held_out)} test images")
     if "label" in outputs and "label" in train and dataset.num_classes > 1:
-        classify = classifier.fit(real[:: -(-len(real) // _CLASSIFIER_LIMIT)], train["label"][:: -(-len(real) // _CLASSIFIER_LIMIT)])
+        classify = classifier.fit(
+            real[:: -(-len(real) // _CLASSIFIER_LIMIT)], train["label"][:: -(-len(real) // _CLASSIFIER_LIMIT)]
+        )
         value = float(np.mean(classify(samples) == outputs["label"]))
         scores["classifier_accuracy"] = Score(
             value, "share of samples that a support vector classifier, fitted on training images, takes for their label"

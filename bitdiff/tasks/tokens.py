@@ -26,9 +26,7 @@ def make_token_task(config: Any) -> Task:
     return make_bit_task(config, field="tokens", grid=(config.data.length,), channels=1, evaluate=evaluate_tokens)
 
 
-def evaluate(
-    outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOptions, *, codec
-) -> dict[str, Score]:
+def evaluate(outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOptions, *, codec) -> dict[str, Score]:
     """Total variation between generated and training sequences, beside its floor and what the sampler costs.
 
     With few distinct sequences the distance is over whole sequences, and the same sampler is run with the
@@ -60,7 +58,8 @@ def evaluate(
     )
     drawn = _oracle_samples(codec, states, shares, options, len(samples))
     scores["tv_oracle"] = Score(
-        distributions.tv(drawn, states, shares), "the same sampler with the Bayes-optimal denoiser in the network's place"
+        distributions.tv(drawn, states, shares),
+        "the same sampler with the Bayes-optimal denoiser in the network's place",
     )
     if test is not None:
         value = distributions.tv(test, states, shares)

@@ -1,0 +1,29 @@
+"""Your own pictures: a folder of images, or of one sub-folder per class.
+
+    python -m bitdiff.train --config configs/folder.py --config.data.path=FOLDER --workdir runs/mine
+
+Without further options all images must be square and of one size, which is taken from the first. To bring
+pictures of any size to 32 x 32: `--config.data.image_size=32 --config.data.resize=bicubic` (a centre crop,
+then the resize). `--config.data.num_classes=0` ignores the sub-folders' classes.
+"""
+
+import ml_collections
+
+from configs import common
+
+
+def get_config(variant: str = "") -> ml_collections.ConfigDict:
+    """The configuration; it has no variants."""
+    if variant:
+        raise ValueError(f"configs/folder.py has no variants, so not {variant!r} either")
+    config = common.base()
+    config.data.name = "folder"
+    config.network = common.unet(dim=64, multipliers=(1, 2), blocks=2, attention_resolutions=(16, 8))
+    config.optimizer.learning_rate = 2e-4
+    config.optimizer.warmup_steps = 1_000
+    config.optimizer.ema_decay = 0.999
+    config.diffusion.label_dropout = 0.1
+    config.train.steps = 50_000
+    config.checkpoint.every_steps = 1_000
+    config.train.sample_every_steps = 1_000
+    return config

@@ -1,0 +1,33 @@
+"""Your own arrays: an `.npz` file with `image` uint8 [N, H, W, C] or `tokens` int [N, L], and optionally `label`.
+
+    python -m bitdiff.train --config configs/npz.py:image --config.data.path=FILE --workdir runs/mine
+    python -m bitdiff.train --config configs/npz.py:tokens --config.data.path=FILE --workdir runs/mine
+
+Sizes, vocabulary and classes are taken from the file. The networks are a few million parameters, for one
+GPU; make them larger or smaller by `--config.network.dim`, `--config.network.blocks` or `.layers`.
+"""
+
+import ml_collections
+
+from configs import common
+
+
+def get_config(variant: str = "image") -> ml_collections.ConfigDict:
+    """The configuration for 'image' or 'tokens'."""
+    if variant not in ("image", "tokens"):
+        raise ValueError(f"unknown variant {variant!r} of configs/npz.py; valid names are: image, tokens")
+    config = common.base()
+    config.data.name = "npz"
+    if variant == "image":
+        config.network = common.unet(dim=64, multipliers=(1, 2), blocks=2, attention_resolutions=(16, 8))
+    else:
+        config.task = "tokens"
+        config.network = common.transformer(dim=256, layers=4)
+    config.optimizer.learning_rate = 2e-4
+    config.optimizer.warmup_steps = 1_000
+    config.optimizer.ema_decay = 0.999
+    config.diffusion.label_dropout = 0.1
+    config.train.steps = 50_000
+    config.checkpoint.every_steps = 1_000
+    config.train.sample_every_steps = 1_000
+    return config

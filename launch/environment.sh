@@ -1,0 +1,18 @@
+# Sourced by the other scripts: makes .venv at the top of the checkout from requirements.lock, or reuses it,
+# and puts it first on PATH. PYTHON names the interpreter to make it with (default: python3).
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+python="${PYTHON:-python3}"
+wanted="$(cat requirements.lock setup.py | cksum)"
+if [ "$(cat .venv/bitdiff-lock 2>/dev/null)" != "$wanted" ]; then
+  if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+    echo "error: '$python' is not Python 3.11 or newer; set PYTHON to one that is" >&2
+    exit 2
+  fi
+  echo "Making .venv with $("$python" --version) ..."
+  "$python" -m venv --clear .venv
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+  echo "$wanted" >.venv/bitdiff-lock
+fi
+export PATH="$PWD/.venv/bin:$PATH"

@@ -1,0 +1,37 @@
+"""Packaging of bitdiff."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name="bitdiff",
+    version="0.1.0",
+    description="Bit Diffusion and DisCo-Diff in JAX and Flax",
+    long_description=Path(__file__).with_name("README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["bitdiff", "bitdiff.*", "configs"]),
+    python_requires=">=3.11",
+    install_requires=[
+        "absl-py>=2.1",
+        "clu>=0.0.12",
+        "flax>=0.10",
+        "grain>=0.2.10",
+        "jax>=0.7",
+        "ml-collections>=1.0",
+        "numpy>=2.0",
+        "optax>=0.2.4",
+        "orbax-checkpoint>=0.11",
+        "pillow>=10",
+        "scikit-learn>=1.4",
+        "scipy>=1.12",
+        "tensorboardX>=2.6",
+        "tqdm>=4.66",
+    ],
+    extras_require={
+        "cuda": ["jax[cuda12]"],
+        "tpu": ["jax[tpu]"],
+        "test": ["pytest>=8", "pytest-xdist>=3.5", "ruff>=0.17"],
+    },
+)

@@ -1,0 +1,78 @@
+"""Shared fixtures: tiny configs, a tiny trained run, and a way to run the commands."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bitdiff import parallel
+from bitdiff.train import train
+from configs import digits
+
+ROOT = Path(__file__).parent.parent
+
+parallel.set_up()
+
+
+def tiny_config(**overrides):
+    """Digits with a network that compiles and steps fast; overrides as 'train.steps'=4."""
+    config = digits.get_config()
+    config.network.update(dim=8, multipliers=(1,), attention_resolutions=(), head_dim=8)
+    config.optimizer.warmup_steps = 2
+    config.train.update(steps=6, batch_size=16, log_every_steps=1, sample_every_steps=0)
+    config.checkpoint.update(every_steps=2, keep=3)
+    config.sample.update(steps=3, batch_size=20, num_samples=20)
+    config.evaluate.num_samples = 40
+    config.update_from_flattened_dict(overrides)
+    return config
+
+
+@pytest.fixture
+def make_config():
+    return tiny_config
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory):
+    """The workdir of a tiny finished run (6 steps); tests must not change it."""
+    folder = tmp_path_factory.mktemp("run") / "workdir"
+    train(tiny_config(), folder)
+    return folder
+
+
+TINY_FLAGS = (
+    "--config.network.dim=8 --config.network.multipliers=(1,) --config.network.attention_resolutions=() "
+    "--config.network.head_dim=8 --config.optimizer.warmup_steps=2 --config.train.batch_size=16 "
+    "--config.train.log_every_steps=1 --config.train.sample_every_steps=0 --config.checkpoint.every_steps=2 "
+    "--config.sample.steps=3 --config.sample.batch_size=20 --config.evaluate.num_samples=40"
+).split()
+
+
+@pytest.fixture
+def command():
+    """Runs `python -m bitdiff.NAME ARGS` to its end: (exit code, standard output and error)."""
+
+    def run(name, *args, devices=1, **kwargs):
+        process = start(name, *args, devices=devices, **kwargs)
+        output, _ = process.communicate(timeout=300)
+        return process.returncode, output
+
+    def start(name, *args, devices=1, cwd=ROOT):
+        environment = os.environ | {
+            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+            "PYTHONPATH": str(ROOT),
+            "PYTHONUNBUFFERED": "1",
+        }
+        return subprocess.Popen(
+            [sys.executable, "-m", f"bitdiff.{name}", *map(str, args)],
+            cwd=cwd,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+
+    run.start = start
+    return run

@@ -1,0 +1,257 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from bitdiff import data
+from bitdiff.data import mixture
+from bitdiff.data.dataset import Arrays, split, stack
+from bitdiff.errors import UsageError
+from configs import common
+
+
+def section(**fields):
+    options = common.base().data
+    options.update(fields)
+    return options
+
+
+def save_images(folder, count, size=(6, 6), mode="RGB", start=0):
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(start, start + count):
+        Image.new(mode, size, i if mode == "L" else (i, 2 * i, 3 * i)).save(folder / f"{i:03d}.png")
+
+
+def test_digits_are_split_for_good():
+    digits = data.load(section(name="digits"))
+    train, test = stack(digits.train), stack(digits.test)
+    assert train["image"].shape == (1438, 8, 8, 1)
+    assert test["image"].shape == (359, 8, 8, 1)
+    assert train["image"].dtype == np.uint8
+    assert train["image"].max() == digits.vocab_size - 1 == 16
+    assert sorted(set(train["label"])) == list(range(10))
+    # The split is part of every published number: this sum pins it.
+    assert int(test["image"].astype(int).sum()) == int(stack(data.load(section(name="digits")).test)["image"].sum())
+    every = np.concatenate([train["image"], test["image"]]).reshape(1797, -1)
+    from sklearn.datasets import load_digits
+
+    np.testing.assert_array_equal(np.sort(every.sum(1)), np.sort(load_digits().data.sum(1)))
+
+
+def test_mixture_follows_its_distribution():
+    assert mixture.probabilities().sum() == pytest.approx(1)
+    drawn = mixture.draw(200_000, seed=5)
+    counts = np.zeros((16, 16))
+    np.add.at(counts, tuple(drawn.T), 1)
+    # The largest probability is about 0.05, so one standard error is below 5e-4.
+    np.testing.assert_allclose(counts / 200_000, mixture.probabilities(), atol=2.5e-3)
+
+
+def test_splits_are_disjoint_complete_and_fixed():
+    source = Arrays({"tokens": np.arange(50)[:, None]})
+    train, test = split(source, 0.2)
+    values = [set(stack(part)["tokens"].ravel().tolist()) for part in (train, test)]
+    assert values[0] | values[1] == set(range(50))
+    assert not values[0] & values[1]
+    assert len(test) == 10
+    assert [e["tokens"] for e in split(source, 0.2)[1]] == [e["tokens"] for e in test]
+    with pytest.raises(UsageError, match="leave none for training"):
+        split(Arrays({"tokens": np.zeros((1, 1))}), 0.9)
+    with pytest.raises(UsageError, match="test_fraction is 1.0"):
+        split(source, 1.0)
+
+
+def test_a_folder_of_classes(tmp_path):
+    save_images(tmp_path / "b", 3)
+    save_images(tmp_path / "a", 2, start=10)
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / "notes.txt").write_text("not an image")
+    dataset = data.load(section(name="folder", path=str(tmp_path), test_fraction=0.0))
+    assert dataset.class_names == ("a", "b")
+    assert dataset.shape == (6, 6, 3)
+    images = stack(dataset.train)
+    assert images["label"].tolist() == [0, 0, 1, 1, 1]
+    np.testing.assert_array_equal(images["image"][0], np.broadcast_to([10, 20, 30], (6, 6, 3)))
+    assert len(dataset.test) == 0
+
+
+def test_a_flat_grey_folder(tmp_path):
+    save_images(tmp_path, 4, mode="L")
+    dataset = data.load(section(name="folder", path=str(tmp_path), test_fraction=0.25))
+    assert (dataset.shape, dataset.num_classes, len(dataset.train), len(dataset.test)) == ((6, 6, 1), 0, 3, 1)
+    assert "label" not in dataset.train[0]
+    colour = data.load(section(name="folder", path=str(tmp_path), channels=3))
+    assert colour.shape == (6, 6, 3)
+
+
+def test_resizing_crops_the_centre(tmp_path):
+    picture = np.zeros((4, 8, 3), np.uint8)
+    picture[:, 2:6] = 200
+    Image.fromarray(picture).save(tmp_path / "wide.png")
+    save_images(tmp_path, 1, size=(3, 3))
+    options = section(name="folder", path=str(tmp_path), image_size=2, resize="box", test_fraction=0.0)
+    assert (data.load(options).train[1]["image"] == 200).all()
+
+
+def test_bad_folders_are_named(tmp_path):
+    def load(path, **fields):
+        return data.load(section(name="folder", path=str(path), **fields))
+
+    with pytest.raises(UsageError, match=r"config.data.path: there is no folder '.*missing'"):
+        load(tmp_path / "missing")
+    with pytest.raises(UsageError, match="holds no images"):
+        load(tmp_path)
+    save_images(tmp_path / "mixed", 2)
+    save_images(tmp_path / "mixed", 1, size=(7, 6), start=5)
+    with pytest.raises(UsageError, match=r"005.png is 7 x 6 pixels, not 6 x 6; set config.data.resize"):
+        load(tmp_path / "mixed")
+    with pytest.raises(UsageError, match="unknown resize method .* 'area'; valid names are: none, box"):
+        load(tmp_path / "mixed", resize="area")
+    with pytest.raises(UsageError, match="channels is 2"):
+        load(tmp_path / "mixed", channels=2)
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "x.png").write_bytes(b"no picture")
+    with pytest.raises(UsageError, match=r"x.png is not an image that can be read"):
+        load(tmp_path / "broken")
+    save_images(tmp_path / "beside", 1)
+    save_images(tmp_path / "beside" / "class", 1)
+    with pytest.raises(UsageError, match="beside folders of images"):
+        load(tmp_path / "beside")
+    (tmp_path / "deep").mkdir()
+    Image.fromarray(np.zeros((6, 6), np.uint16)).save(tmp_path / "deep" / "deep.png")
+    with pytest.raises(UsageError, match="only images of 8 bits per channel"):
+        load(tmp_path / "deep")
+
+
+def test_an_image_damaged_behind_its_header_is_named_when_read(tmp_path):
+    rng = np.random.RandomState(0)
+    Image.fromarray(rng.randint(0, 256, (64, 64, 3), np.uint8)).save(tmp_path / "cut.png")
+    content = (tmp_path / "cut.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(content[: len(content) // 2])
+    dataset = data.load(section(name="folder", path=str(tmp_path), test_fraction=0.0))
+    with pytest.raises(UsageError, match=r"cut.png is damaged"):
+        dataset.train[0]
+
+
+def test_huge_images_are_refused(tmp_path):
+    Image.new("L", (9000, 9000)).save(tmp_path / "bomb.png")
+    with pytest.raises(UsageError, match="9000 x 9000 pixels"):
+        data.load(section(name="folder", path=str(tmp_path)))
+
+
+def test_npz_files(tmp_path):
+    path = tmp_path / "data.npz"
+    images = np.random.RandomState(0).randint(0, 256, (10, 4, 4, 3), np.uint8)
+    np.savez(path, image=images, label=np.arange(10) % 3)
+    dataset = data.load(section(name="npz", path=str(path), test_fraction=0.0))
+    assert (dataset.shape, dataset.vocab_size, dataset.num_classes) == ((4, 4, 3), 256, 3)
+    np.testing.assert_array_equal(stack(dataset.train)["image"], images)
+
+    np.savez(path, tokens=np.array([[0, 5], [3, 1]]))
+    dataset = data.load(section(name="npz", path=str(path), test_fraction=0.0))
+    assert (dataset.field, dataset.shape, dataset.vocab_size, dataset.num_classes) == ("tokens", (2,), 6, 0)
+    np.savez(path, image=images[..., 0])
+    assert data.load(section(name="npz", path=str(path))).shape == (4, 4, 1)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "options", "message"),
+    [
+        ({"image": np.zeros((2, 4, 4, 3), np.float32)}, {}, "`image` is float32"),
+        ({"image": np.zeros((2, 4, 5, 3), np.uint8)}, {}, "4 x 5 pixels; they must be square"),
+        ({"image": np.full((2, 4, 4, 1), 20, np.uint8)}, {"vocab_size": 17}, "outside the vocabulary of 17"),
+        ({"tokens": np.zeros((2, 3))}, {}, "`tokens` is float64"),
+        ({"tokens": np.array([[-1]])}, {}, "values from -1"),
+        ({"tokens": np.array([[2**40]])}, {}, "must be below"),
+        ({"tokens": np.zeros((0, 3), int)}, {}, "holds no examples"),
+        ({"other": np.zeros(3)}, {}, "must hold either `image` or `tokens`"),
+        ({"tokens": np.zeros((2, 3), int), "label": np.zeros(3, int)}, {}, "`label` is int64"),
+        ({"tokens": np.zeros((2, 3), int), "label": np.array([0, -1])}, {}, "it must count from 0"),
+        ({"tokens": np.array([[{}]], dtype=object)}, {}, "cannot be read as an .npz file of plain arrays"),
+    ],
+)
+def test_bad_npz_files_are_named(tmp_path, arrays, options, message):
+    path = tmp_path / "data.npz"
+    np.savez(path, **arrays)
+    with pytest.raises(UsageError, match=message):
+        data.load(section(name="npz", path=str(path), **options))
+
+
+def test_a_missing_or_damaged_npz_file_is_named(tmp_path):
+    with pytest.raises(UsageError, match="there is no file"):
+        data.load(section(name="npz", path=str(tmp_path / "none.npz")))
+    path = tmp_path / "data.npz"
+    np.savez(path, tokens=np.zeros((20, 3), int))
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(UsageError, match="cannot be read as an .npz file"):
+        data.load(section(name="npz", path=str(path)))
+    np.save(tmp_path / "plain.npy", np.zeros(3))
+    with pytest.raises(UsageError, match="is not an .npz file"):
+        data.load(section(name="npz", path=str(tmp_path / "plain.npy")))
+
+
+def test_the_config_is_filled_from_the_data(make_config):
+    config = make_config()
+    dataset = data.load(config.data)
+    filled = data.resolve(config, dataset)
+    assert (filled.data.image_size, filled.data.channels, filled.data.vocab_size) == (8, 1, 17)
+    assert filled.data.num_classes == 10
+    assert config.data.image_size == 0
+    assert data.resolve(make_config(**{"data.num_classes": 0}), dataset).data.num_classes == 0
+    for field, value, message in [
+        ("image_size", 16, "image_size is 16, but the data have 8"),
+        ("vocab_size", 8, "vocab_size is 8, but the data have 17"),
+        ("num_classes", 3, "num_classes is 3; the data have 10"),
+    ]:
+        with pytest.raises(UsageError, match=message):
+            data.resolve(make_config(**{f"data.{field}": value}), dataset)
+    with pytest.raises(UsageError, match="need 'config.task=images'"):
+        data.resolve(make_config(task="tokens"), dataset)
+    with pytest.raises(UsageError, match="unknown data set .* 'mnist'; valid names are: digits"):
+        data.load(section(name="mnist"))
+
+
+def stream(count=10, **options):
+    source = Arrays({"image": np.arange(count * 4, dtype=np.uint8).reshape(count, 1, 4, 1), "label": np.arange(count)})
+    return data.batches(source, **{"batch_size": 4, "seed": 0} | options)
+
+
+def labels(iterator, count):
+    return [next(iterator)["label"].tolist() for _ in range(count)]
+
+
+def test_every_epoch_holds_every_example_once_in_a_new_order():
+    seen = np.concatenate(labels(stream(), 5)).reshape(2, 10)
+    assert sorted(seen[0]) == sorted(seen[1]) == list(range(10))
+    assert seen[0].tolist() != seen[1].tolist()
+    assert labels(stream(seed=1), 2) != labels(stream(), 2)
+
+
+@pytest.mark.parametrize("prefetch", [0, 3])
+def test_the_stream_resumes_where_it_was(prefetch):
+    iterator = stream(prefetch_batches=prefetch, flip=True)
+    for _ in range(3):
+        next(iterator)
+    state = iterator.get_state()
+    expected = [next(iterator) for _ in range(4)]
+    resumed = stream(prefetch_batches=prefetch, flip=True)
+    resumed.set_state(state)
+    for batch in expected:
+        other = next(resumed)
+        np.testing.assert_array_equal(batch["label"], other["label"])
+        np.testing.assert_array_equal(batch["image"], other["image"])
+
+
+def test_processes_share_each_batch_without_overlap_or_loss():
+    whole = [next(it) for it in [stream(flip=True)] for _ in range(5)]
+    parts = [stream(flip=True, process_index=i, process_count=2) for i in range(2)]
+    for batch in whole:
+        halves = [next(part) for part in parts]
+        for name in batch:
+            np.testing.assert_array_equal(np.concatenate([half[name] for half in halves]), batch[name])
+
+
+def test_flips_mirror_about_half_of_the_images():
+    images = np.concatenate([next(it)["image"] for it in [stream(flip=True)] for _ in range(250)])
+    mirrored = images[:, 0, 0, 0] > images[:, 0, -1, 0]
+    assert np.mean(mirrored) == pytest.approx(0.5, abs=0.06)  # four standard errors of 1,000 throws
+    assert (np.abs(np.diff(images[:, 0, :, 0].astype(int), axis=1)) == 1).all()

@@ -1,0 +1,138 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bitdiff import diffusion, schedules
+from bitdiff.errors import UsageError
+
+GAMMA = schedules.cosine()
+
+
+def keys(count, seed=0):
+    return jax.random.split(jax.random.key(seed), count)
+
+
+def test_corruption_keeps_unit_variance():
+    x0 = jnp.sign(jax.random.normal(jax.random.key(0), (4, 50_000)))
+    eps = jax.random.normal(jax.random.key(1), x0.shape)
+    gamma_t = jnp.array([0.0, 0.3, 0.7, 1.0])
+    x_t = diffusion.corrupt(x0, eps, gamma_t)
+    # The standard error of a variance over 50,000 values is below 0.007.
+    np.testing.assert_allclose(x_t.var(axis=1), 1.0, atol=0.03)
+    np.testing.assert_array_equal(x_t[0], eps[0])
+    np.testing.assert_array_equal(x_t[3], x0[3])
+
+
+@pytest.mark.parametrize("prediction", diffusion.PREDICTIONS)
+def test_a_perfect_output_gives_x0_back(prediction):
+    x0 = jnp.sign(jax.random.normal(jax.random.key(0), (5, 3, 4)))
+    eps = jax.random.normal(jax.random.key(1), x0.shape)
+    gamma_t = jnp.array([0.01, 0.2, 0.5, 0.9, 0.999])
+    x_t = diffusion.corrupt(x0, eps, gamma_t)
+    output = diffusion.target(x0, eps, gamma_t, prediction)
+    estimate = diffusion.estimate_x0(output, x_t, gamma_t, prediction=prediction, clip=None)
+    np.testing.assert_allclose(estimate, x0, atol=1e-5)
+    clipped = diffusion.estimate_x0(output * 10, x_t, gamma_t, prediction=prediction, clip=0.5)
+    assert jnp.abs(clipped).max() <= 0.5
+
+
+def test_the_loss_equals_the_formula():
+    x0 = jnp.sign(jax.random.normal(jax.random.key(0), (6, 8)))
+    seen = {}
+
+    def network(x_t, x0_prev, gamma_t, condition):
+        seen.update(x_t=x_t, gamma_t=gamma_t)
+        return 0.3 * x_t
+
+    loss, t = diffusion.denoising_loss(network, x0, keys(6), gamma=GAMMA, self_cond_rate=0.0)
+    np.testing.assert_allclose(seen["gamma_t"], GAMMA(t))
+    np.testing.assert_allclose(loss, jnp.mean((0.3 * seen["x_t"] - x0) ** 2, axis=1), rtol=1e-6)
+    assert loss.shape == t.shape == (6,)
+
+
+def test_times_are_uniform():
+    _, t = diffusion.denoising_loss(lambda x, *_: x, jnp.zeros((20_000, 1)), keys(20_000), gamma=GAMMA)
+    # The Kolmogorov-Smirnov distance of 20,000 uniform draws exceeds 0.0138 once in a thousand.
+    assert np.abs(np.sort(t) - np.linspace(0, 1, 20_000)).max() < 0.0138
+
+
+def test_an_examples_draws_do_not_depend_on_its_batch():
+    x0 = jnp.ones((8, 5))
+
+    def network(x_t, x0_prev, gamma_t, condition):
+        return x_t * 0.5 + x0_prev
+
+    whole, t = diffusion.denoising_loss(network, x0, keys(8), gamma=GAMMA)
+    part, t_part = diffusion.denoising_loss(network, x0[4:], keys(8)[4:], gamma=GAMMA)
+    np.testing.assert_array_equal(t[4:], t_part)
+    np.testing.assert_allclose(whole[4:], part, rtol=1e-6)
+
+
+def test_self_conditioned_rows_are_a_fixed_share_evenly_spread():
+    assert diffusion.self_conditioned_rows(8, 0.5).tolist() == [1, 3, 5, 7]
+    assert diffusion.self_conditioned_rows(4, 0.25).tolist() == [3]
+    assert diffusion.self_conditioned_rows(3, 0).tolist() == []
+    assert diffusion.self_conditioned_rows(3, 1).tolist() == [0, 1, 2]
+    assert len(diffusion.self_conditioned_rows(30, 0.9)) == 27
+    with pytest.raises(UsageError, match=r"5 \* 0.5 must be a whole number"):
+        diffusion.self_conditioned_rows(5, 0.5)
+    with pytest.raises(UsageError, match="from 0 to 1"):
+        diffusion.self_conditioned_rows(4, 1.5)
+
+
+@pytest.mark.parametrize("prediction", diffusion.PREDICTIONS)
+def test_self_conditioning_feeds_the_clipped_x0_estimate_to_half_the_batch(prediction):
+    x0 = jnp.sign(jax.random.normal(jax.random.key(0), (6, 4)))
+    calls = []
+
+    def network(x_t, x0_prev, gamma_t, condition):
+        calls.append((x_t, x0_prev, gamma_t, condition))
+        return 0.7 * x_t + 0.1
+
+    condition = jnp.arange(6)
+    diffusion.denoising_loss(network, x0, keys(6), condition, gamma=GAMMA, prediction=prediction)
+    (x_rows, zeros, gamma_rows, condition_rows), (x_t, x0_prev, gamma_t, _) = calls
+    assert condition_rows.tolist() == [1, 3, 5]  # the first pass sees half the batch and no more
+    assert not zeros.any()
+    np.testing.assert_array_equal(x_rows, x_t[1::2])
+    np.testing.assert_array_equal(gamma_rows, gamma_t[1::2])
+    expected = diffusion.estimate_x0(0.7 * x_rows + 0.1, x_rows, gamma_rows, prediction=prediction, clip=1.0)
+    np.testing.assert_allclose(x0_prev[1::2], expected, rtol=1e-6)
+    assert not x0_prev[::2].any()
+
+
+def test_no_gradient_flows_through_the_estimate():
+    x0 = jnp.sign(jax.random.normal(jax.random.key(0), (6, 4)))
+
+    def loss(first, second):
+        weights = iter((first, second))
+
+        def network(x_t, x0_prev, gamma_t, condition):
+            return next(weights) * x_t + 0.5 * x0_prev
+
+        return diffusion.denoising_loss(network, x0, keys(6), gamma=GAMMA)[0].mean()
+
+    first, second = jax.grad(loss, argnums=(0, 1))(0.3, 0.6)
+    assert first == 0.0
+    assert second != 0.0
+    assert loss(0.3, 0.6) != loss(0.2, 0.6)  # the estimate itself does reach the loss
+
+
+def test_self_conditioning_costs_half_a_forward_pass():
+    width = 256
+    weights = jnp.ones((width, width))
+
+    def flops(rate):
+        def loss(weights, x0):
+            def network(x_t, x0_prev, gamma_t, condition):
+                return jnp.tanh((x_t + x0_prev) @ weights) @ weights
+
+            return diffusion.denoising_loss(network, x0, keys(64), gamma=GAMMA, self_cond_rate=rate)[0].mean()
+
+        cost = jax.jit(jax.grad(loss)).lower(weights, jnp.ones((64, width))).compile().cost_analysis()
+        return cost["flops"]
+
+    # A step is a forward and two backward products per layer, except that the first layer's input needs
+    # no gradient: 5 products for 2 layers. Half a forward is one more.
+    assert flops(0.5) / flops(0.0) == pytest.approx(6 / 5, abs=0.02)

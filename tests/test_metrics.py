@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+import scipy.linalg
+
+from bitdiff import data
+from bitdiff.data.dataset import stack
+from bitdiff.errors import UsageError
+from bitdiff.metrics import classifier, distributions, frechet, neighbours, pixels
+from configs import digits
+
+
+def test_frechet_distance_equals_the_matrix_square_root():
+    rng = np.random.RandomState(0)
+    a = frechet.moments(rng.normal(size=(500, 20)) @ rng.normal(size=(20, 20)))
+    b = frechet.moments(rng.normal(size=(400, 20)) @ rng.normal(size=(20, 20)) + 1)
+    root = scipy.linalg.sqrtm(a.covariance @ b.covariance)
+    expected = np.sum((a.mean - b.mean) ** 2) + np.trace(a.covariance + b.covariance - 2 * root.real)
+    assert frechet.distance(a, b) == pytest.approx(expected, rel=1e-9)
+    assert frechet.distance(a, a) == pytest.approx(0, abs=1e-9)
+
+
+def test_frechet_distance_of_known_gaussians():
+    # N(0, 1) and N(3, 4) in one dimension: (0 - 3)^2 + (1 - 2)^2.
+    a = frechet.Moments(np.zeros(1), np.eye(1), 2)
+    b = frechet.Moments(np.full(1, 3.0), 4 * np.eye(1), 2)
+    assert frechet.distance(a, b) == pytest.approx(10)
+    # Fewer vectors than dimensions: the covariance is singular.
+    rng = np.random.RandomState(0)
+    a, b = (frechet.moments(rng.normal(size=(10, 30))) for _ in range(2))
+    assert np.isfinite(frechet.distance(a, b))
+    with pytest.raises(UsageError, match="at least two vectors"):
+        frechet.moments(np.zeros((1, 3)))
+
+
+def test_pixel_features():
+    space = pixels.feature_space((8, 8, 1), 17)
+    images = np.random.RandomState(0).randint(0, 17, (3, 8, 8, 1))
+    np.testing.assert_allclose(space.features(images), images.reshape(3, 64) / 16, rtol=1e-6)
+    large = pixels.feature_space((64, 64, 3), 256)
+    assert large.about == "Frechet pixel (16 x 16)"
+    image = np.zeros((1, 64, 64, 3), np.uint8)
+    image[:, :4, :4, 1] = 255
+    features = large.features(image)
+    assert features.shape == (1, 768)
+    np.testing.assert_array_equal(np.flatnonzero(features[0]), [1])
+    assert features.max() == 1
+
+
+def test_the_classifier_knows_real_digits():
+    dataset = data.load(digits.get_config().data)
+    features = pixels.feature_space(dataset.shape, dataset.vocab_size).features
+    train, test = stack(dataset.train), stack(dataset.test)
+    classify = classifier.fit(features(train["image"]), train["label"])
+    assert np.mean(classify(features(test["image"])) == test["label"]) > 0.98
+
+
+def test_nearest_neighbours():
+    rng = np.random.RandomState(0)
+    real, samples = rng.normal(size=(700, 5)), rng.normal(size=(600, 5))
+    samples[3] = real[650]
+    expected = np.sqrt(((samples[:, None] - real) ** 2).sum(-1)).min(1)
+    np.testing.assert_allclose(neighbours.distances(samples, real), expected, atol=1e-12)
+    assert neighbours.distances(samples, real)[3] == 0
+
+
+def test_total_variation():
+    states = np.array([[0, 1], [1, 1], [2, 0]])
+    samples = np.array([[0, 1], [0, 1], [1, 1], [5, 5]])
+    # |.5 - .25| + |.25 - .25| + |0 - .5| + |.25 - 0| = 1
+    assert distributions.tv(samples, states, np.array([0.25, 0.25, 0.5])) == pytest.approx(0.5)
+    assert distributions.marginal_tv(np.array([[0, 0]]), np.array([[0, 1], [1, 1]]), 2) == pytest.approx(0.75)
+
+
+def test_the_floor_is_what_perfect_samples_score():
+    rng = np.random.RandomState(0)
+    shares = rng.dirichlet(np.full(100, 0.3))
+    draws = 0.5 * np.abs(rng.multinomial(500, shares, 20_000) / 500 - shares).sum(1)
+    # Four standard errors of 20,000 distances, each with a spread of 0.013.
+    assert distributions.tv_floor(shares, 500) == pytest.approx(draws.mean(), abs=4e-4)
+    # The known approximation sqrt(K / (2 pi N)) for K equal shares.
+    assert distributions.tv_floor(np.full(256, 1 / 256), 20_000) == pytest.approx(
+        np.sqrt(256 / (2 * np.pi * 20_000)), rel=0.02
+    )

@@ -1,0 +1,164 @@
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bitdiff.errors import UsageError
+from bitdiff.networks import Transformer, UNet, make_network
+from bitdiff.networks.layers import Dropout, group_norm, sinusoid
+from configs import common
+
+CIFAR10 = {"dim": 256, "multipliers": (1, 1, 1), "blocks": 3, "attention_resolutions": (16, 8)}
+IMAGENET64 = {"dim": 192, "multipliers": (1, 2, 3, 4), "blocks": 3, "attention_resolutions": (16, 8)}
+TINY = {"dim": 8, "multipliers": (1, 2), "blocks": 1, "attention_resolutions": (4,), "head_dim": 4}
+
+
+def count(in_channels, out_channels, size, **options):
+    network = UNet(out_channels=out_channels, **options)
+    x = jax.ShapeDtypeStruct((1, size, size, in_channels), jnp.float32)
+    time, label = jax.ShapeDtypeStruct((1,), jnp.float32), jax.ShapeDtypeStruct((1,), jnp.int32)
+    shapes = jax.eval_shape(network.init, jax.random.key(0), x, time, label)
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
+
+
+def test_parameter_counts_are_the_official_networks():
+    # 24 bit planes, and 24 more of the self-conditioning estimate.
+    assert count(48, 24, 32, **CIFAR10) == 52_017_432
+    assert count(48, 24, 32, num_classes=10, **CIFAR10) == 52_027_672
+    assert count(6, 3, 32, **CIFAR10) == 51_872_259
+    assert count(48, 24, 64, num_classes=1000, **IMAGENET64) == 247_189_464
+
+
+@pytest.fixture(scope="module")
+def unet():
+    network = UNet(out_channels=3, num_classes=4, dropout=0.5, **TINY)
+    x = jax.random.normal(jax.random.key(1), (4, 8, 8, 6))
+    time, label = jnp.array([0.0, 10, 500, 1000]), jnp.array([0, 1, 3, -1])
+    params = jax.jit(network.init)(jax.random.key(0), x, time, label)
+    # The output starts near 0; other weights make it depend on everything.
+    params = jax.tree.map(lambda p: p + 0.1 * jax.random.normal(jax.random.key(2), p.shape), params)
+    return network, params, x, time, label
+
+
+def test_unet_output(unet):
+    network, params, x, time, label = unet
+    output = jax.jit(network.apply)(params, x, time, label)
+    assert output.shape == (4, 8, 8, 3)
+    assert output.dtype == jnp.float32
+    # An example's output does not depend on its batch.
+    alone = jax.jit(network.apply)(params, x[1:2], time[1:2], label[1:2])
+    np.testing.assert_allclose(alone[0], output[1], atol=1e-4)
+
+
+def test_unet_starts_near_zero():
+    network = UNet(out_channels=3, **TINY)
+    x = jax.random.normal(jax.random.key(1), (2, 8, 8, 6))
+    output, _ = jax.jit(network.init_with_output)(jax.random.key(0), x, jnp.zeros(2))
+    assert jnp.abs(output).max() < 1e-3
+
+
+def test_time_and_label_matter_and_the_null_label_adds_nothing(unet):
+    network, params, x, time, label = unet
+    apply = jax.jit(network.apply)
+
+    def output(time, label):
+        return apply(params, x, time, label)
+
+    base = output(time, label)
+    assert not np.allclose(base, output(time + 100, label), atol=1e-3)
+    assert not np.allclose(base[0], output(time, label.at[0].set(2))[0], atol=1e-3)
+    without = jax.tree.map(jnp.copy, params)
+    kernel = without["params"]["embedding"]["dense_out"]["kernel"]
+    without["params"]["embedding"]["dense_out"]["kernel"] = kernel.at[-4:].set(0.0)
+    np.testing.assert_allclose(base[3], apply(without, x, time, label)[3], atol=1e-6)
+
+
+def test_dropout_depends_on_an_examples_own_key(unet):
+    network, params, x, time, label = unet
+    keys = jax.random.split(jax.random.key(3), 4)
+    apply = jax.jit(network.apply)
+    dropped = apply(params, x, time, label, keys)
+    assert not np.allclose(dropped, apply(params, x, time, label), atol=1e-3)
+    # The same examples with the same keys, in other places.
+    part = apply(params, x[::-1], time[::-1], label[::-1], keys[::-1])
+    np.testing.assert_allclose(part[::-1], dropped, atol=1e-4)
+
+
+def test_dropout_keeps_the_mean_and_differs_between_layers():
+    class Two(nn.Module):
+        @nn.compact
+        def __call__(self, x, keys):
+            return Dropout(0.3, name="first")(x, keys), Dropout(0.3, name="second")(x, keys)
+
+    x = jnp.ones((10, 10_000))
+    first, second = Two().apply({}, x, jax.random.split(jax.random.key(0), 10))
+    assert float(first.mean()) == pytest.approx(1.0, abs=0.01)  # standard error 0.002
+    assert float((first == 0).mean()) == pytest.approx(0.3, abs=0.01)
+    assert float(((first == 0) & (second == 0)).mean()) == pytest.approx(0.09, abs=0.01)
+
+
+def test_transformer():
+    network = Transformer(out_channels=5, dim=16, layers=2, num_classes=3, head_dim=8)
+    x = jax.random.normal(jax.random.key(1), (2, 7, 10))
+    time, label = jnp.array([0.0, 900.0]), jnp.array([0, -1])
+    params = jax.jit(network.init)(jax.random.key(0), x, time, label)
+    params = jax.tree.map(lambda p: p + 0.1 * jax.random.normal(jax.random.key(2), p.shape), params)
+    output = network.apply(params, x, time, label)
+    assert output.shape == (2, 7, 5)
+    # Full attention: the first position sees the last, and positions are told apart.
+    changed = network.apply(params, x.at[:, -1].add(1.0), time, label)
+    assert not np.allclose(output[:, 0], changed[:, 0], atol=1e-4)
+    permuted = network.apply(params, x[:, ::-1], time, label)[:, ::-1]
+    assert not np.allclose(output, permuted, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["unet", "transformer"])
+def test_bfloat16_computes_close_to_float32(name):
+    if name == "unet":
+        section, x = common.unet(**TINY), jax.random.normal(jax.random.key(1), (2, 8, 8, 6))
+    else:
+        section, x = common.transformer(dim=16, layers=2), jax.random.normal(jax.random.key(1), (2, 8, 6))
+    outputs = {}
+    for dtype in ("float32", "bfloat16"):
+        section.dtype = dtype
+        network = make_network(section, out_channels=3, num_classes=0)
+        params = jax.jit(network.init)(jax.random.key(0), x, jnp.ones(2))
+        params = jax.tree.map(lambda p: p + 0.1 * jax.random.normal(jax.random.key(2), p.shape), params)
+        assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))
+        outputs[dtype] = jax.jit(network.apply)(params, x, jnp.ones(2))
+        assert outputs[dtype].dtype == jnp.float32
+    difference = jnp.abs(outputs["float32"] - outputs["bfloat16"]).mean() / jnp.abs(outputs["float32"]).mean()
+    assert 0 < difference < 0.05  # eight bits of mantissa, through a dozen layers
+
+
+def test_sinusoid_runs_from_one_to_the_base():
+    embedding = sinusoid(jnp.array([2.0]), 8)
+    np.testing.assert_allclose(embedding[0, 0], np.sin(2.0), rtol=1e-6)
+    np.testing.assert_allclose(embedding[0, 7], np.cos(2.0 / 1e4), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: UNet(3, dim=8, multipliers=(1, 1, 1, 1, 1), blocks=1, attention_resolutions=()), "cannot be halved 4"),
+        (lambda: UNet(3, dim=200, multipliers=(1,), blocks=1, attention_resolutions=()), "200 channels cannot be norm"),
+        (lambda: UNet(3, num_classes=2, **TINY), "needs a label"),
+    ],
+)
+def test_what_does_not_fit_is_named(call, message):
+    with pytest.raises(UsageError, match=message):
+        jax.eval_shape(call().init, jax.random.key(0), jnp.zeros((1, 8, 8, 6)), jnp.zeros(1))
+
+
+def test_unknown_networks_and_fields_are_named():
+    with pytest.raises(UsageError, match="unknown network 'vit'; valid names are: unet, transformer"):
+        make_network({"name": "vit", "dtype": "float32"}, out_channels=1, num_classes=0)
+    with pytest.raises(UsageError, match="unknown dtype 'float16'"):
+        make_network({"name": "unet", "dtype": "float16"}, out_channels=1, num_classes=0)
+    with pytest.raises(UsageError, match=r"config.network for 'unet': .*depth"):
+        make_network({**common.unet(), "depth": 3}, out_channels=1, num_classes=0)
+    with pytest.raises(UsageError, match="2 channels cannot be normalised"):
+        group_norm(2, dtype=jnp.float32, name="norm")

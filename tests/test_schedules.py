@@ -1,0 +1,62 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bitdiff import schedules
+from bitdiff.errors import UsageError
+
+ALL = {
+    "cosine": schedules.cosine(),
+    "cosine 0.2-1, tau 2": schedules.cosine(0.2, 1.0, 2.0),
+    "linear": schedules.linear(),
+    "sigmoid": schedules.sigmoid(),
+    "sigmoid 0-3, tau 0.9": schedules.sigmoid(0.0, 3.0, 0.9),
+}
+
+
+@pytest.mark.parametrize("gamma", ALL.values(), ids=ALL)
+def test_schedules_fall_from_one_to_nearly_zero(gamma):
+    t = np.linspace(0, 1, 1001)
+    values = gamma(t)
+    assert values.dtype == np.float64
+    assert values[0] == pytest.approx(1, abs=2e-7)
+    assert 0 < values[-1] < 1e-8
+    assert (np.diff(values) <= 0).all()
+    assert (np.diff(values[:-10]) < 0).all()  # the last may be clipped
+
+
+@pytest.mark.parametrize("gamma", ALL.values(), ids=ALL)
+def test_jax_and_numpy_agree(gamma):
+    t = np.linspace(0, 1, 101)
+    # float32 keeps seven digits of a number up to 1.
+    np.testing.assert_allclose(jax.jit(gamma)(jnp.asarray(t)), gamma(t), atol=5e-7)
+
+
+def test_the_papers_cosine():
+    gamma = schedules.cosine()
+    assert 1 - gamma(0.0) == pytest.approx(9.9e-8, rel=0.01)
+    assert gamma(1.0) == pytest.approx(6.2e-9, rel=0.01)
+    assert gamma(0.5) == pytest.approx(0.5, abs=2e-4)
+
+
+def test_the_general_forms():
+    t = 0.3
+    y = [np.cos(v * np.pi / 2) ** 4 for v in (0.2, 0.2 + 0.6 * t, 0.8)]
+    assert schedules.cosine(0.2, 0.8, 2.0)(t) == pytest.approx((y[1] - y[2]) / (y[0] - y[2]))
+    assert schedules.cosine(tau=1.0)(t) == pytest.approx(np.cos(t * np.pi / 2) ** 2)
+    s = [1 / (1 + np.exp(-v / 0.5)) for v in (-3, -3 + 6 * t, 3)]
+    assert schedules.sigmoid(tau=0.5)(t) == pytest.approx((s[2] - s[1]) / (s[2] - s[0]))
+    assert schedules.sigmoid()(0.5) == pytest.approx(0.5)
+    assert schedules.linear()(t) == pytest.approx(0.7)
+
+
+def test_bad_input_is_named():
+    with pytest.raises(UsageError, match="unknown schedule 'cos'; valid names are: cosine, linear, sigmoid"):
+        schedules.make_schedule("cos")
+    with pytest.raises(UsageError, match=r"unknown option of the sigmoid schedule 'temperature'.*start, end, tau"):
+        schedules.make_schedule("sigmoid", {"temperature": 1.0})
+    with pytest.raises(UsageError, match="tau > 0"):
+        schedules.make_schedule("cosine", {"tau": 0.0})
+    with pytest.raises(UsageError, match="start < end"):
+        schedules.sigmoid(3.0, -3.0)

@@ -1,0 +1,182 @@
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bitdiff import bits, data
+from bitdiff.errors import UsageError
+from bitdiff.tasks import make_task, sample_options
+from configs import digits, mixture
+
+KEY = jax.random.key(0)
+
+
+def resolved(config):
+    return data.resolve(config, data.load(config.data))
+
+
+@pytest.fixture(scope="module")
+def small():
+    """A digits task with label dropout, its randomised parameters, and a batch."""
+    from conftest import tiny_config
+
+    config = resolved(tiny_config())
+    task = make_task(config)
+    params = jax.jit(task.init)(KEY)
+    params = jax.tree.map(lambda p: p + 0.1 * jax.random.normal(KEY, p.shape), params)
+    dataset = data.load(config.data)
+    batch = {name: np.stack([dataset.train[i][name] for i in range(8)]) for name in ("image", "label")}
+    return config, task, params, batch
+
+
+@pytest.mark.parametrize("encoding", bits.ENCODINGS)
+@pytest.mark.parametrize("module", [digits, mixture])
+def test_every_encoding_builds_trains_and_samples(module, encoding):
+    config = resolved(module.get_config(encoding))
+    task = make_task(config)
+    params = jax.eval_shape(task.init, KEY)
+    example = data.load(config.data).train[0]
+    batch = {name: jax.ShapeDtypeStruct((4, *np.shape(v)), np.asarray(v).dtype) for name, v in example.items()}
+    keys = jax.eval_shape(lambda: jax.random.split(KEY, 4))
+    loss, _ = jax.eval_shape(task.loss, params, batch, keys)
+    assert loss.shape == ()
+    condition = task.condition(np.arange(4), None)
+    outputs = jax.eval_shape(lambda *a: task.sample(*a, sample_options(config.sample)), params, condition, keys)
+    field = "image" if module is digits else "tokens"
+    assert outputs[field].shape == batch[field].shape
+    assert outputs["invalid"].shape == (4,)
+
+
+def test_an_untrained_network_loses_one(small):
+    _, task, _, batch = small
+    loss, _ = jax.jit(task.loss)(jax.jit(task.init)(KEY), batch, jax.random.split(KEY, 8))
+    assert float(loss) == pytest.approx(1.0, abs=1e-3)  # it outputs 0, and every bit is -1 or +1
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.5])
+def test_self_conditioning_widens_the_input_only_where_it_is_on(rate):
+    config = digits.get_config()
+    config.diffusion.self_cond_rate = rate
+    params = jax.eval_shape(make_task(resolved(config)).init, KEY)
+    assert params["params"]["conv_in"]["kernel"].shape[2] == (5 if rate == 0 else 10)
+
+
+def test_samples_are_images_of_the_vocabulary(small):
+    config, task, params, _ = small
+    condition = task.condition(np.arange(12), None)
+    assert condition["label"].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]
+    options = sample_options(config.sample)
+    keys = jax.random.split(KEY, 12)
+    outputs = jax.jit(lambda *a: task.sample(*a, options))(params, condition, keys)
+    assert outputs["image"].dtype == jnp.uint8
+    assert outputs["image"].shape == (12, 8, 8, 1)
+    assert int(outputs["image"].max()) <= 16
+    assert 0 <= float(outputs["invalid"].min()) <= float(outputs["invalid"].max()) <= 1
+
+
+def test_guidance_is_the_difference_to_the_null_label(small):
+    config, task, params, _ = small
+    keys = jax.random.split(KEY, 4)
+
+    def draw(labels, **changes):
+        options = sample_options(config.sample, steps=1, **changes)
+        return np.asarray(task.sample(params, task.condition(np.arange(4), labels), keys, options)["image"])
+
+    null = draw((-1,))
+    np.testing.assert_array_equal(draw((3,), guidance=-1.0), null)  # cond - (cond - uncond)
+    assert (draw((3,)) != null).any()
+
+
+def test_token_evaluation_tells_network_and_sampler_apart():
+    config = resolved(mixture.get_config())
+    task = make_task(config)
+    dataset = data.load(config.data)
+    tokens = np.stack([dataset.test[i]["tokens"] for i in range(5000)])
+    options = sample_options(config.sample, steps=20)
+    scores = task.evaluate({"tokens": tokens, "invalid": np.zeros(5000)}, dataset, options)
+    # Real draws in the network's place score the floor, up to the spread of both sets of draws.
+    assert scores["tv"].value < 1.4 * scores["tv_floor"].value
+    assert scores["tv_oracle"].value < 1.5 * scores["tv_floor"].value
+    uniform = np.random.RandomState(0).randint(0, 16, (5000, 2))
+    scores = task.evaluate({"tokens": uniform, "invalid": np.zeros(5000)}, dataset, options)
+    assert scores["tv"].value > 0.5
+
+
+def test_long_sequences_are_compared_position_by_position():
+    rng = np.random.RandomState(0)
+    source = data.dataset.Arrays({"tokens": rng.randint(0, 16, (5000, 6)).astype(np.int32)})
+    dataset = data.Dataset("tokens", source, source, (6,), 16, 0, (), "random tokens")
+    config = mixture.get_config()
+    config.data.update(length=6, vocab_size=16, num_classes=0)
+    outputs = {"tokens": rng.randint(0, 16, (5000, 6)), "invalid": np.zeros(5000)}
+    scores = make_task(config).evaluate(outputs, dataset, sample_options(config.sample))
+    assert 0 < scores["marginal_tv"].value < 0.05
+    assert scores["marginal_tv_real"].value == 0
+
+
+def test_image_evaluation_tells_real_noise_and_copies_apart():
+    config = resolved(digits.get_config())
+    task, dataset = make_task(config), data.load(config.data)
+    options = sample_options(config.sample)
+
+    def scores(source, count):
+        outputs = data.dataset.stack(source, count) | {"invalid": np.zeros(count)}
+        return {name: score.value for name, score in task.evaluate(outputs, dataset, options).items()}
+
+    real = scores(dataset.test, 359)
+    assert real["frechet_pixels"] == pytest.approx(real["frechet_pixels_real"])
+    assert real["classifier_accuracy"] == real["classifier_accuracy_real"] > 0.98
+    assert real["copies"] == real["near_copies"] == 0
+    copied = scores(dataset.train, 400)
+    assert copied["copies"] == copied["near_copies"] == 1
+    rng = np.random.RandomState(0)
+    noise = {"image": rng.randint(0, 17, (400, 8, 8, 1)), "label": np.arange(400) % 10, "invalid": np.full(400, 0.25)}
+    result = task.evaluate(noise, dataset, options)
+    assert result["invalid_codes"].value == 0.25
+    assert result["frechet_pixels"].value > 20 * real["frechet_pixels_real"]
+    assert result["classifier_accuracy"].value < 0.3
+
+
+def test_shapes_are_known_without_weights():
+    config = resolved(digits.get_config())
+    shapes = jax.eval_shape(make_task(config).init, KEY)
+    assert sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes)) > 100_000
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"task": "audio"}, "unknown task .* 'audio'; valid names are: images, tokens"),
+        ({"bits.encoding": "grey"}, "unknown encoding 'grey'"),
+        ({"data.vocab_size": 1}, "vocab_size is 1"),
+        ({"data.image_size": 0}, "states no sizes for image"),
+        ({"diffusion.prediction": "noise"}, "unknown prediction .* 'noise'"),
+        ({"diffusion.schedule": "cosin"}, "unknown schedule 'cosin'"),
+        ({"diffusion.label_dropout": 1.5}, "label_dropout is 1.5"),
+        ({"network.name": "resnet"}, "unknown network 'resnet'"),
+    ],
+)
+def test_bad_configs_are_named(changes, message):
+    config = resolved(digits.get_config())
+    config.update_from_flattened_dict(changes)
+    with pytest.raises(UsageError, match=message):
+        make_task(config)
+
+
+def test_bad_conditions_are_named(small):
+    config, task, params, _ = small
+    with pytest.raises(UsageError, match=r"labels \[12\] are not among the 10 classes"):
+        task.condition(np.arange(3), (1, 12))
+    config = config.copy_and_resolve_references()
+    config.diffusion.label_dropout = 0.0
+    without = make_task(config)
+    with pytest.raises(UsageError, match="label -1"):
+        without.condition(np.arange(3), (-1,))
+    with pytest.raises(UsageError, match="guidance 1.0 needs a class-conditional model"):
+        options = sample_options(config.sample, guidance=1.0)
+        without.sample(params, {"label": jnp.zeros(2, int)}, jax.random.split(KEY, 2), options)
+    config.data.num_classes = 0
+    with pytest.raises(UsageError, match="the model is unconditional"):
+        make_task(config).condition(np.arange(3), (1,))
