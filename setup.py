@@ -21,7 +21,7 @@ setup(
         "jax>=0.7",
         "ml-collections>=1.0",
         "numpy>=2.0",
-        "optax>=0.2.4",
+        "optax>=0.2.5",
         "orbax-checkpoint>=0.11",
         "pillow>=10",
         "scikit-learn>=1.4",

@@ -122,6 +122,12 @@ class Checkpoints:
         """Finishes what is being saved."""
         self._manager.close()
 
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def _set_aside(self, steps: list[int]) -> None:
         if self._read_only:
             return

@@ -1,11 +1,13 @@
 """What the commands share: flags, exit codes, and errors as one line instead of a traceback."""
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 
 from absl import app, flags
 from absl import logging as absl_logging
+from ml_collections import config_flags
 
 from bitdiff import parallel
 from bitdiff.errors import DivergedError, UsageError
@@ -50,10 +52,17 @@ def _set_up_logging() -> None:
 
 def _parse(argv: list[str]) -> list[str]:
     try:
-        return flags.FLAGS(argv)
-    except flags.Error as error:
-        message = str(error)
-    except (OSError, AttributeError, KeyError, TypeError, ValueError, ImportError) as error:
-        message = f"{type(error).__name__}: {error}"  # from a config file, or an override of a field
+        rest = flags.FLAGS(argv)
+        if "config" in flags.FLAGS:
+            path = config_flags.get_config_filename(flags.FLAGS["config"]).split(":")[0]
+            if not os.path.exists(path):
+                raise flags.Error(f"--config: there is no file {path}")
+        return rest
+    except (flags.Error, OSError, AttributeError, KeyError, TypeError, ValueError, ImportError) as error:
+        # From a flag, a config file, or an override of a field; some messages quote a whole traceback.
+        text = str(error).strip().replace("\\n", " ").replace("\\'", "'")
+        message = text.splitlines()[-1] if "Traceback" in text else " ".join(text.split())
+        if isinstance(error, AttributeError | KeyError):
+            message = f"the config has no such field: {message}"
     print(f"error: {message}\n(--help lists the flags)", file=sys.stderr)
     sys.exit(2)

@@ -65,8 +65,9 @@ def open_run(folder: Path) -> Trained:
     config = workdir.load_config(folder)
     task = make_task(config)
     optimizer = make_optimizer(config.optimizer, config.train.steps)
-    checkpoints = Checkpoints(folder, read_only=True)
-    restored = checkpoints.restore_latest(jax.eval_shape(lambda: init_state(task.init(jax.random.key(0)), optimizer)))
+    abstract_state = jax.eval_shape(lambda: init_state(task.init(jax.random.key(0)), optimizer))
+    with Checkpoints(folder, read_only=True) as checkpoints:
+        restored = checkpoints.restore_latest(abstract_state)
     if restored is None:
         raise UsageError(f"{folder} holds no finished checkpoint yet; one comes every config.checkpoint.every_steps")
     return Trained(folder, config, task, restored.state.ema_params, restored.step)

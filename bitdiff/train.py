@@ -48,7 +48,7 @@ def make_train_step(
         keys = jax.vmap(jax.random.fold_in, (None, 0))(step_key, parallel.global_indices(size))
         (loss, metrics), grads = jax.value_and_grad(task.loss, has_aux=True)(state.params, batch, keys)
         grads, loss, metrics = parallel.mean((grads, loss, metrics))
-        metrics = {"loss": loss, "grad_norm": optax.global_norm(grads)} | metrics
+        metrics = {"loss": loss, "grad_norm": optax.tree.norm(grads)} | metrics
         return apply_gradients(state, grads, optimizer, ema_decay), metrics
 
     return parallel.pmap_step(step)

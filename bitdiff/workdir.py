@@ -56,7 +56,8 @@ def load_config(workdir: Path) -> ml_collections.ConfigDict:
             raise UsageError(f"{path} cannot be read: {error}; delete it to use the copy in the checkpoints") from error
     if not (workdir / "checkpoints").is_dir():
         raise UsageError(f"{workdir} holds no run of bitdiff: there is no config.json and no checkpoints in it")
-    config = Checkpoints(workdir, read_only=True).restore_config()
+    with Checkpoints(workdir, read_only=True) as checkpoints:
+        config = checkpoints.restore_config()
     if config is None:
         raise UsageError(f"{workdir} holds no config.json, and no checkpoint that has a readable config")
     return ml_collections.ConfigDict(config)

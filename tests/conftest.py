@@ -20,7 +20,7 @@ def tiny_config(**overrides):
     """Digits with a network that compiles and steps fast; overrides as 'train.steps'=4."""
     config = digits.get_config()
     config.network.update(dim=8, multipliers=(1,), attention_resolutions=(), head_dim=8)
-    config.optimizer.warmup_steps = 2
+    config.optimizer.update(warmup_steps=2, schedule="constant")  # more steps then continue the same run
     config.train.update(steps=6, batch_size=16, log_every_steps=1, sample_every_steps=0)
     config.checkpoint.update(every_steps=2, keep=3)
     config.sample.update(steps=3, batch_size=20, num_samples=20)
@@ -42,12 +42,21 @@ def finished_run(tmp_path_factory):
     return folder
 
 
-TINY_FLAGS = (
-    "--config.network.dim=8 --config.network.multipliers=(1,) --config.network.attention_resolutions=() "
-    "--config.network.head_dim=8 --config.optimizer.warmup_steps=2 --config.train.batch_size=16 "
-    "--config.train.log_every_steps=1 --config.train.sample_every_steps=0 --config.checkpoint.every_steps=2 "
-    "--config.sample.steps=3 --config.sample.batch_size=20 --config.evaluate.num_samples=40"
-).split()
+TINY_FLAGS = [
+    "--config.network.dim=8",
+    "--config.network.multipliers=(1,)",
+    "--config.network.attention_resolutions=()",
+    "--config.network.head_dim=8",
+    "--config.optimizer.warmup_steps=2",
+    "--config.optimizer.schedule=constant",
+    "--config.train.batch_size=16",
+    "--config.train.log_every_steps=1",
+    "--config.train.sample_every_steps=0",
+    "--config.checkpoint.every_steps=2",
+    "--config.sample.steps=3",
+    "--config.sample.batch_size=20",
+    "--config.evaluate.num_samples=40",
+]
 
 
 @pytest.fixture

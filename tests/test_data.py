@@ -56,7 +56,7 @@ def test_splits_are_disjoint_complete_and_fixed():
     assert [e["tokens"] for e in split(source, 0.2)[1]] == [e["tokens"] for e in test]
     with pytest.raises(UsageError, match="leave none for training"):
         split(Arrays({"tokens": np.zeros((1, 1))}), 0.9)
-    with pytest.raises(UsageError, match="test_fraction is 1.0"):
+    with pytest.raises(UsageError, match=r"test_fraction is 1.0"):
         split(source, 1.0)
 
 
@@ -104,7 +104,7 @@ def test_bad_folders_are_named(tmp_path):
     save_images(tmp_path / "mixed", 1, size=(7, 6), start=5)
     with pytest.raises(UsageError, match=r"005.png is 7 x 6 pixels, not 6 x 6; set config.data.resize"):
         load(tmp_path / "mixed")
-    with pytest.raises(UsageError, match="unknown resize method .* 'area'; valid names are: none, box"):
+    with pytest.raises(UsageError, match=r"unknown resize method .* 'area'; valid names are: none, box"):
         load(tmp_path / "mixed", resize="area")
     with pytest.raises(UsageError, match="channels is 2"):
         load(tmp_path / "mixed", channels=2)
@@ -182,10 +182,10 @@ def test_a_missing_or_damaged_npz_file_is_named(tmp_path):
     path = tmp_path / "data.npz"
     np.savez(path, tokens=np.zeros((20, 3), int))
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(UsageError, match="cannot be read as an .npz file"):
+    with pytest.raises(UsageError, match=r"cannot be read as an .npz file"):
         data.load(section(name="npz", path=str(path)))
     np.save(tmp_path / "plain.npy", np.zeros(3))
-    with pytest.raises(UsageError, match="is not an .npz file"):
+    with pytest.raises(UsageError, match=r"is not an .npz file"):
         data.load(section(name="npz", path=str(tmp_path / "plain.npy")))
 
 
@@ -204,9 +204,9 @@ def test_the_config_is_filled_from_the_data(make_config):
     ]:
         with pytest.raises(UsageError, match=message):
             data.resolve(make_config(**{f"data.{field}": value}), dataset)
-    with pytest.raises(UsageError, match="need 'config.task=images'"):
+    with pytest.raises(UsageError, match=r"need 'config.task=images'"):
         data.resolve(make_config(task="tokens"), dataset)
-    with pytest.raises(UsageError, match="unknown data set .* 'mnist'; valid names are: digits"):
+    with pytest.raises(UsageError, match=r"unknown data set .* 'mnist'; valid names are: digits"):
         data.load(section(name="mnist"))
 
 

@@ -174,8 +174,8 @@ def test_bad_conditions_are_named(small):
     without = make_task(config)
     with pytest.raises(UsageError, match="label -1"):
         without.condition(np.arange(3), (-1,))
-    with pytest.raises(UsageError, match="guidance 1.0 needs a class-conditional model"):
-        options = sample_options(config.sample, guidance=1.0)
+    options = sample_options(config.sample, guidance=1.0)
+    with pytest.raises(UsageError, match=r"guidance 1.0 needs a class-conditional model"):
         without.sample(params, {"label": jnp.zeros(2, int)}, jax.random.split(KEY, 2), options)
     config.data.num_classes = 0
     with pytest.raises(UsageError, match="the model is unconditional"):
