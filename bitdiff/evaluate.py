@@ -3,9 +3,10 @@
 import json
 from pathlib import Path
 
+import jax
 from absl import flags
 
-from bitdiff import __version__, commands, data, inference, workdir
+from bitdiff import __version__, commands, data, inference, parallel, workdir
 from bitdiff.logs import table
 
 
@@ -22,6 +23,7 @@ def main() -> None:
         "scores": {name: score._asdict() for name, score in scores.items()},
         "provenance": {
             "bitdiff": __version__,
+            "jax": f"{jax.__version__} on {parallel.describe_devices()}",
             "workdir": str(run.folder),
             "step": run.step,
             "weights": f"moving average, decay {run.config.optimizer.ema_decay}",

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-_MIN_SIDE = 32  # tiny images are enlarged by a whole factor
+_MIN_SIDE = 48  # tiny images are enlarged by a whole factor
 
 
 def image_grid(images: np.ndarray, vocab_size: int, columns: int | None = None) -> Image.Image:

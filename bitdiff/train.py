@@ -70,13 +70,13 @@ def train(config: ml_collections.ConfigDict, folder: Path) -> Progress:
     optimizer = make_optimizer(config.optimizer, config.train.steps)
     init_key, run_key = jax.random.split(jax.random.key(config.seed))
     check(config, task, dataset)
-    if folder.is_dir() and any(folder.iterdir()):
+    if workdir.holds_run(folder):
         workdir.check_unchanged(folder, config)
     folder.mkdir(parents=True, exist_ok=True)
+    workdir.save_config(folder, config)
 
     checkpoints = Checkpoints(folder, keep=config.checkpoint.keep)
     restored = checkpoints.restore_latest(jax.eval_shape(lambda: init_state(task.init(init_key), optimizer)))
-    workdir.save_config(folder, config)
     iterator = data.batches(
         dataset.train,
         batch_size=config.train.batch_size,
@@ -106,9 +106,7 @@ def check(config: ml_collections.ConfigDict, task: Task, dataset: data.Dataset) 
     Raises:
       UsageError: a size, name or number in the config does not fit.
     """
-    if config.train.steps < 1:
-        raise UsageError(f"config.train.steps is {config.train.steps}; it must be 1 or more")
-    for field in ("train.log_every_steps", "checkpoint.every_steps"):
+    for field in ("train.steps", "train.log_every_steps", "checkpoint.every_steps", "checkpoint.keep"):
         section, name = field.split(".")
         if config[section][name] < 1:
             raise UsageError(f"config.{field} is {config[section][name]}; it must be 1 or more")

@@ -63,6 +63,11 @@ def load_config(workdir: Path) -> ml_collections.ConfigDict:
     return ml_collections.ConfigDict(config)
 
 
+def holds_run(workdir: Path) -> bool:
+    """Whether a run was started in the folder."""
+    return (workdir / "config.json").exists() or any(workdir.glob("checkpoints/*"))
+
+
 def check_unchanged(workdir: Path, config: ml_collections.ConfigDict) -> None:
     """Checks that a config continues the run in the workdir.
 

@@ -14,13 +14,13 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.data.name = "digits"
     config.bits.encoding = variant or "uint"
     config.diffusion.label_dropout = 0.1
-    config.network = common.unet(dim=32, multipliers=(1, 2), blocks=1, attention_resolutions=(4,), head_dim=32)
+    config.network = common.unet(dim=32, multipliers=(1, 2), blocks=1, attention_resolutions=())
 
-    config.optimizer.learning_rate = 1e-3
+    config.optimizer.learning_rate = 2e-3
     config.optimizer.schedule = "cosine"
     config.optimizer.warmup_steps = 100
     config.optimizer.ema_decay = 0.995
-    config.train.steps = 3_000
+    config.train.steps = 2_500
     config.train.batch_size = 64
     config.train.sample_every_steps = 1_000
     config.checkpoint.every_steps = 500

@@ -38,7 +38,7 @@ def test_train_sample_evaluate(command, tmp_path):
         assert samples["image"].shape == (30, 8, 8, 1)
         assert samples["image"].dtype == np.uint8
         assert samples["label"][:4].tolist() == [1, 7, 1, 7]
-    assert Image.open(tmp_path / "some.png").size[0] == 2 * 34 + 2
+    assert Image.open(tmp_path / "some.png").size[0] == 2 * 50 + 2
 
     code, output = command("evaluate", "--workdir", run, "--steps", 2, "--sampler", "ddpm", "--num_samples", 30)
     assert code == 0, output
@@ -73,35 +73,36 @@ def test_one_device_and_four_give_the_same_run_and_the_same_samples(command, tmp
     np.testing.assert_array_equal(draw(4, 32), one)
 
 
-def test_kill_9_then_the_same_command_goes_on(command, tmp_path, finished_run):
-    arguments = [*TRAIN, "--config.train.steps=100000", "--workdir", tmp_path]
+def test_kill_9_then_the_same_command_equals_an_uninterrupted_run(command, tmp_path):
+    arguments = [*TRAIN, "--config.train.steps=60", "--config.checkpoint.every_steps=10"]
+    code, output = command("train", *arguments, "--workdir", tmp_path / "whole")
+    assert code == 0, output
+    arguments += ["--workdir", tmp_path / "killed"]
     process = command.start("train", *arguments)
-    wait_for(tmp_path / "checkpoints" / "4")
+    wait_for(tmp_path / "killed" / "checkpoints" / "10")
     process.kill()
-    process.wait()
-    saved = max(int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit())
-    process = command.start("train", *arguments)
-    wait_for(tmp_path / "checkpoints" / str(saved + 2))
-    process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 128 + signal.SIGTERM, output
-    assert f"resuming from step {saved}" in output or "resuming from step" in output
-    assert "stopped     by SIGTERM" in output
-    last = max(losses(tmp_path))
-    assert f"checkpoint  step {last}" in output  # what was done is saved
-    assert (tmp_path / "checkpoints" / str(last)).is_dir()
-    steps = sorted(losses(tmp_path))
-    assert steps == list(range(1, last + 1))
+    process.communicate()
+    assert max(losses(tmp_path / "killed")) < 60
+    code, output = command("train", *arguments)
+    assert code == 0, output
+    assert "resuming from step" in output
+    whole, killed = losses(tmp_path / "whole"), losses(tmp_path / "killed")
+    assert list(killed) == list(whole) == list(range(1, 61))
+    np.testing.assert_allclose(list(killed.values()), list(whole.values()), rtol=1e-5)
 
 
-def test_ctrl_c_saves(command, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_save_and_leave(command, tmp_path, number):
     process = command.start("train", *TRAIN, "--config.train.steps=100000", "--workdir", tmp_path)
     wait_for(tmp_path / "checkpoints" / "2")
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     output, _ = process.communicate(timeout=120)
-    assert process.returncode == 128 + signal.SIGINT, output
+    assert process.returncode == 128 + number, output
     assert "Traceback" not in output
-    assert (tmp_path / "checkpoints" / str(max(losses(tmp_path)))).is_dir()
+    last = max(losses(tmp_path))
+    assert f"stopped     by {number.name}; the same command goes on from here" in output
+    assert f"checkpoint  step {last}" in output  # whatever was done is saved
+    assert (tmp_path / "checkpoints" / str(last)).is_dir()
 
 
 @pytest.mark.parametrize(

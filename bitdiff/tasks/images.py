@@ -64,7 +64,7 @@ def evaluate(outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOp
     scores["copies"] = Score(float(np.mean(nearest == 0)), "share of samples equal to a training image")
     if held_out is not None:
         typical = neighbours.distances(held_out, real)
-        closest = typical[typical > 0].min(initial=np.inf)
+        closest = typical[typical > 0].min(initial=np.inf) if typical.any() else 0.0
         scores["near_copies"] = Score(
             float(np.mean(nearest < closest)), "share of samples nearer to a training image than any test image is"
         )
