@@ -5,6 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+# Compiling is most of what the tests do, and their networks are tiny: read by jax in this process and in
+# the commands it starts, so before the first import of jax.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+
 import pytest
 
 from bitdiff import parallel

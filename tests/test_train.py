@@ -90,7 +90,7 @@ def test_a_nan_stops_the_run_and_keeps_what_was_saved(make_config, tmp_path, mon
 
 def test_a_changed_config_is_refused_and_changes_nothing(finished_run, make_config):
     before = (finished_run / "config.json").read_text()
-    with pytest.raises(UsageError, match=r"config.optimizer.learning_rate: 0.001 in the workdir, 0.5 now"):
+    with pytest.raises(UsageError, match=r"config.optimizer.learning_rate: 0.002 in the workdir, 0.5 now"):
         train.train(make_config(**{"optimizer.learning_rate": 0.5}), finished_run)
     assert (finished_run / "config.json").read_text() == before
 
