@@ -95,6 +95,26 @@ def make_codec(encoding: str, vocab_size: int = 256, scale: float = 1.0) -> Code
     return make(encoding, int(vocab_size), float(scale))
 
 
+def continuous_codec(vocab_size: int = 256, scale: float = 1.0) -> Codec:
+    """No bits at all: the paper's continuous baseline, one real number in [-scale, scale] per integer.
+
+    encode: (2 x / (vocab_size - 1) - 1) scale; decode: the nearest integer in [0, vocab_size).
+    """
+    step = 2.0 * scale / (vocab_size - 1)
+
+    def encode(x):
+        _check_integers(x, vocab_size, f"a vocabulary of {vocab_size}")
+        return jnp.asarray(x).astype(jnp.float32) * step - scale
+
+    def decode(analog):
+        return jnp.clip(jnp.round((jnp.asarray(analog) + scale) / step), 0, vocab_size - 1).astype(jnp.int32)
+
+    def invalid(analog):
+        return jnp.zeros(jnp.shape(analog), bool)
+
+    return Codec("continuous", vocab_size, 1, scale, encode, decode, invalid)
+
+
 def _binary_codec(encoding: str, vocab_size: int, scale: float) -> Codec:
     num_bits = (vocab_size - 1).bit_length()
     permutation = None

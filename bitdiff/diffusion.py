@@ -1,10 +1,10 @@
-"""Corruption, predictions, loss and self-conditioning (Analog Bits, sections 2 and 3).
+"""Corruption, predictions, losses and self-conditioning (Analog Bits, sections 2 and 3, appendix B).
 
 x_t = sqrt(gamma) x0 + sqrt(1 - gamma) eps, with eps standard normal and gamma = gamma(t).
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +15,75 @@ from bitdiff.schedules import Schedule
 
 PREDICTIONS = ("x0", "eps", "v")
 
+LOSSES = ("l2", "logistic", "softmax")
+
 # (x_t [B, ...], x0_prev [B, ...], gamma_t [B], condition: any pytree of [B, ...]) -> output [B, ...]
 Network = Callable[[jax.Array, jax.Array, jax.Array, Any], jax.Array]
+
+
+class Objective(NamedTuple):
+    """What a network's output means, and what it is trained for.
+
+    prediction: 'x0', 'eps' or 'v': what `readout` gives.
+    readout: output [B, ...] -> the prediction, of the shape of x0.
+    error: (output, target of the shape of x0) -> float32 [B].
+    """
+
+    prediction: str
+    readout: Callable[[jax.Array], jax.Array]
+    error: Callable[[jax.Array, jax.Array], jax.Array]
+
+
+def l2(prediction: str, readout: Callable[[jax.Array], jax.Array] = lambda output: output) -> Objective:
+    """The mean squared error of the readout (section 2), the default; the readout is the output itself."""
+    choose("prediction", prediction, PREDICTIONS)
+
+    def error(output, wanted):
+        return _mean((readout(output) - wanted).astype(jnp.float32) ** 2)
+
+    return Objective(prediction, readout, error)
+
+
+def logistic(scale: float) -> Objective:
+    """Sigmoid cross-entropy of every bit: -log sigmoid(x0 f / b); the estimate is (2 sigmoid(f) - 1) b."""
+
+    def error(output, wanted):
+        return _mean(-jax.nn.log_sigmoid((output * wanted / scale).astype(jnp.float32)))
+
+    return Objective("x0", lambda output: (2.0 * jax.nn.sigmoid(output) - 1.0) * scale, error)
+
+
+def softmax(num_classes: int, scale: float) -> Objective:
+    """Cross-entropy within one-hot groups of channels; with p the softmax, the estimate is (2 p - 1) b."""
+
+    def grouped(x):
+        return x.reshape(*x.shape[:-1], -1, num_classes)
+
+    def readout(output):
+        return ((2.0 * jax.nn.softmax(grouped(output)) - 1.0) * scale).reshape(output.shape)
+
+    def error(output, wanted):
+        chosen = grouped(wanted) > 0
+        return _mean(-jnp.sum(jnp.where(chosen, jax.nn.log_softmax(grouped(output).astype(jnp.float32)), 0.0), axis=-1))
+
+    return Objective("x0", readout, error)
+
+
+def factorised_softmax(codes: jax.Array) -> Callable[[jax.Array], jax.Array]:
+    """A readout: logits over K values -> the average of their codes weighted by the softmax (section 3).
+
+    Args:
+      codes: float [K, num_bits], the analog bits of each value.
+
+    Returns:
+      float [..., C * K] -> float [..., C * num_bits].
+    """
+
+    def readout(output):
+        weights = jax.nn.softmax(output.reshape(*output.shape[:-1], -1, len(codes)))
+        return (weights @ codes).reshape(*output.shape[:-1], -1)
+
+    return readout
 
 
 def corrupt(x0: jax.Array, eps: jax.Array, gamma_t: jax.Array) -> jax.Array:
@@ -77,11 +144,11 @@ def denoising_loss(
     condition: Any = None,
     *,
     gamma: Schedule,
-    prediction: str = "x0",
+    objective: Objective,
     self_cond_rate: float = 0.5,
     clip: float | None = 1.0,
 ) -> tuple[jax.Array, jax.Array]:
-    """The l2 training loss at a random time per example (Analog Bits, equation 2 and algorithm 1).
+    """The training loss at a random time per example (Analog Bits, equation 2 and algorithm 1).
 
     For a fixed share of the examples the network is first asked with a zero estimate, and its x0
     estimate, with no gradient through it, is given to it as x0_prev; the others get zeros. The first
@@ -93,12 +160,12 @@ def denoising_loss(
       keys: PRNG keys [B], one per example: an example's draws do not depend on the rest of the batch.
       condition: pytree of arrays [B, ...] handed to the network, or None.
       gamma: the training schedule.
-      prediction: 'x0', 'eps' or 'v'.
+      objective: what the output means and its error.
       self_cond_rate: share of rows, 0 to 1; 0 leaves x0_prev zero everywhere.
       clip: bound on the estimate fed back.
 
     Returns:
-      (loss float32 [B], the mean squared error per example; t float32 [B], its time).
+      (loss float32 [B]; t float32 [B], the time of each example).
     """
     time_keys, eps_keys = jax.vmap(jax.random.split)(keys).T
     t = jax.vmap(jax.random.uniform)(time_keys)
@@ -110,15 +177,18 @@ def denoising_loss(
     rows = self_conditioned_rows(len(x0), self_cond_rate)
     if len(rows):
         x_rows, gamma_rows, condition_rows = jax.tree.map(lambda a: a[rows], (x_t, gamma_t, condition))
-        output = network(x_rows, jnp.zeros_like(x_rows), gamma_rows, condition_rows)
-        estimate = estimate_x0(output, x_rows, gamma_rows, prediction=prediction, clip=clip)
-        x0_prev = x0_prev.at[rows].set(jax.lax.stop_gradient(estimate))
+        output = objective.readout(network(x_rows, jnp.zeros_like(x_rows), gamma_rows, condition_rows))
+        estimate = estimate_x0(output, x_rows, gamma_rows, prediction=objective.prediction, clip=clip)
+        x0_prev = x0_prev.at[rows].set(jax.lax.stop_gradient(estimate).astype(x0.dtype))
 
     output = network(x_t, x0_prev, gamma_t, condition)
-    error = (output - target(x0, eps, gamma_t, prediction)).astype(jnp.float32)
-    return jnp.mean(error**2, axis=tuple(range(1, x0.ndim))), t
+    return objective.error(output, target(x0, eps, gamma_t, objective.prediction)), t
 
 
 def _alpha_sigma(gamma_t: jax.Array, ndim: int) -> tuple[jax.Array, jax.Array]:
     gamma_t = jnp.reshape(gamma_t, (-1,) + (1,) * (ndim - 1))
     return jnp.sqrt(gamma_t), jnp.sqrt(1.0 - gamma_t)
+
+
+def _mean(x: jax.Array) -> jax.Array:
+    return jnp.mean(x, axis=tuple(range(1, x.ndim)))

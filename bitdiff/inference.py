@@ -16,7 +16,7 @@ from bitdiff.logs import progress_bar
 from bitdiff.state import init_state, make_optimizer
 from bitdiff.tasks import SampleOptions, Task, make_task, sample_options
 
-_OPTION_FLAGS = ("sampler", "steps", "td", "guidance", "momentum")
+_OPTION_FLAGS = ("sampler", "steps", "td", "guidance", "momentum", "self_guidance")
 
 
 def define_flags() -> None:
@@ -30,6 +30,7 @@ def define_flags() -> None:
     flags.DEFINE_float("td", None, "Asymmetric time intervals, in steps; by default the config's.")
     flags.DEFINE_float("guidance", None, "Classifier-free guidance, 0 for none; by default the config's.")
     flags.DEFINE_float("momentum", None, "Of the self-conditioning estimate; by default the config's.")
+    flags.DEFINE_float("self_guidance", None, "Weight of guidance by self-conditioning, 0 for none.")
 
 
 def apply_flags(config: ml_collections.ConfigDict, section: ml_collections.ConfigDict) -> SampleOptions:

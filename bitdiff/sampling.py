@@ -107,6 +107,21 @@ def guide(conditional: Denoise, unconditional: Denoise, guidance: float) -> Deno
     return denoise
 
 
+def self_guide(denoise: Denoise, weight: float, *, prediction: str, clip: float | None) -> Denoise:
+    """Guidance by self-conditioning (appendix G): w s + (1 - w) u, with two evaluations a step.
+
+    u is the output without an estimate, s the output given the x0 estimate of u; the estimate of the step
+    before is not used. The paper finds weights of 3 to 5 best.
+    """
+
+    def guided(x_t, x0_prev, gamma_t):
+        without = denoise(x_t, jnp.zeros_like(x0_prev), gamma_t)
+        estimate = diffusion.estimate_x0(without, x_t, gamma_t, prediction=prediction, clip=clip)
+        return weight * denoise(x_t, estimate, gamma_t) + (1.0 - weight) * without
+
+    return guided
+
+
 def sample(
     denoise: Denoise,
     key: jax.Array,

@@ -27,13 +27,16 @@ def base() -> ml_collections.ConfigDict:
     data.prefetch_batches = 4  # read ahead, each by a thread of its own; 0 reads within the loop
 
     config.bits = bits = ml_collections.ConfigDict()
-    bits.encoding = "uint"  # uint | gray | uint_rand | one_hot
+    bits.encoding = "uint"  # uint | gray | uint_rand | one_hot | continuous (no bits: the paper's baseline)
     bits.scale = 1.0  # a bit is -scale or +scale
 
     config.diffusion = diffusion = ml_collections.ConfigDict()
     diffusion.schedule = "cosine"  # cosine | linear | sigmoid
     diffusion.schedule_options = ml_collections.ConfigDict()  # start, end, tau
     diffusion.prediction = "x0"  # x0 | eps | v
+    diffusion.loss = "l2"  # l2 | logistic (bits) | softmax (one_hot)
+    diffusion.head = "linear"  # linear | factorised_softmax: over the vocabulary, averaged into bits
+    diffusion.time_input = "gamma"  # gamma (the official code) | t (the paper's pseudocode), times 1000
     diffusion.self_cond_rate = 0.5  # share of a batch; 0 turns self-conditioning off
     diffusion.label_dropout = 0.0  # share of labels hidden in training, for guidance
 
@@ -66,6 +69,7 @@ def base() -> ml_collections.ConfigDict:
     sample.td = 0.0  # in steps
     sample.guidance = 0.0  # cond + guidance (cond - uncond)
     sample.momentum = 0.0  # of the self-conditioning estimate
+    sample.self_guidance = 0.0  # weight of the estimate against none, 3 to 5 if wanted; 0 is off
     sample.schedule = "cosine"
     sample.schedule_options = ml_collections.ConfigDict()
     sample.batch_size = 100  # over all devices
@@ -87,6 +91,7 @@ def unet(**changes) -> ml_collections.ConfigDict:
     network.blocks = 3
     network.attention_resolutions = (16, 8)
     network.head_dim = 64
+    network.out_size = 3
     network.dropout = 0.0
     network.dtype = "float32"  # float32 | bfloat16, of the computation
     network.update(changes)

@@ -84,6 +84,17 @@ def test_one_hot_without_a_single_winner_is_invalid():
     assert codec.decode(analog)[:, 0].tolist() == [0, 0, 1]
 
 
+@pytest.mark.parametrize("vocab_size", [2, 17, 256])
+def test_the_continuous_baseline_round_trips(vocab_size):
+    codec = bits.continuous_codec(vocab_size, 0.5)
+    x = np.arange(vocab_size)[:, None]
+    analog = codec.encode(x)
+    assert (float(analog.min()), float(analog.max())) == (-0.5, 0.5)
+    np.testing.assert_array_equal(codec.decode(analog), x)
+    np.testing.assert_array_equal(codec.decode(analog + 0.4 / (vocab_size - 1)), x)  # the nearest
+    assert codec.decode(jnp.array([-9.0, 9.0])).tolist() == [0, vocab_size - 1]
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

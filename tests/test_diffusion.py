@@ -7,6 +7,7 @@ from bitdiff import diffusion, schedules
 from bitdiff.errors import UsageError
 
 GAMMA = schedules.cosine()
+L2 = diffusion.l2("x0")
 
 
 def keys(count, seed=0):
@@ -45,14 +46,14 @@ def test_the_loss_equals_the_formula():
         seen.update(x_t=x_t, gamma_t=gamma_t)
         return 0.3 * x_t
 
-    loss, t = diffusion.denoising_loss(network, x0, keys(6), gamma=GAMMA, self_cond_rate=0.0)
+    loss, t = diffusion.denoising_loss(network, x0, keys(6), gamma=GAMMA, objective=L2, self_cond_rate=0.0)
     np.testing.assert_allclose(seen["gamma_t"], GAMMA(t))
     np.testing.assert_allclose(loss, jnp.mean((0.3 * seen["x_t"] - x0) ** 2, axis=1), rtol=1e-6)
     assert loss.shape == t.shape == (6,)
 
 
 def test_times_are_uniform():
-    _, t = diffusion.denoising_loss(lambda x, *_: x, jnp.zeros((20_000, 1)), keys(20_000), gamma=GAMMA)
+    _, t = diffusion.denoising_loss(lambda x, *_: x, jnp.zeros((20_000, 1)), keys(20_000), gamma=GAMMA, objective=L2)
     # The Kolmogorov-Smirnov distance of 20,000 uniform draws exceeds 0.0138 once in a thousand.
     assert np.abs(np.sort(t) - np.linspace(0, 1, 20_000)).max() < 0.0138
 
@@ -63,8 +64,8 @@ def test_an_examples_draws_do_not_depend_on_its_batch():
     def network(x_t, x0_prev, gamma_t, condition):
         return x_t * 0.5 + x0_prev
 
-    whole, t = diffusion.denoising_loss(network, x0, keys(8), gamma=GAMMA)
-    part, t_part = diffusion.denoising_loss(network, x0[4:], keys(8)[4:], gamma=GAMMA)
+    whole, t = diffusion.denoising_loss(network, x0, keys(8), gamma=GAMMA, objective=L2)
+    part, t_part = diffusion.denoising_loss(network, x0[4:], keys(8)[4:], gamma=GAMMA, objective=L2)
     np.testing.assert_array_equal(t[4:], t_part)
     np.testing.assert_allclose(whole[4:], part, rtol=1e-6)
 
@@ -91,7 +92,7 @@ def test_self_conditioning_feeds_the_clipped_x0_estimate_to_half_the_batch(predi
         return 0.7 * x_t + 0.1
 
     condition = jnp.arange(6)
-    diffusion.denoising_loss(network, x0, keys(6), condition, gamma=GAMMA, prediction=prediction)
+    diffusion.denoising_loss(network, x0, keys(6), condition, gamma=GAMMA, objective=diffusion.l2(prediction))
     (x_rows, zeros, gamma_rows, condition_rows), (x_t, x0_prev, gamma_t, _) = calls
     assert condition_rows.tolist() == [1, 3, 5]  # the first pass sees half the batch and no more
     assert not zeros.any()
@@ -111,7 +112,7 @@ def test_no_gradient_flows_through_the_estimate():
         def network(x_t, x0_prev, gamma_t, condition):
             return next(weights) * x_t + 0.5 * x0_prev
 
-        return diffusion.denoising_loss(network, x0, keys(6), gamma=GAMMA)[0].mean()
+        return diffusion.denoising_loss(network, x0, keys(6), gamma=GAMMA, objective=L2)[0].mean()
 
     first, second = jax.grad(loss, argnums=(0, 1))(0.3, 0.6)
     assert first == 0.0
@@ -128,7 +129,9 @@ def test_self_conditioning_costs_half_a_forward_pass():
             def network(x_t, x0_prev, gamma_t, condition):
                 return jnp.tanh((x_t + x0_prev) @ weights) @ weights
 
-            return diffusion.denoising_loss(network, x0, keys(64), gamma=GAMMA, self_cond_rate=rate)[0].mean()
+            return diffusion.denoising_loss(network, x0, keys(64), gamma=GAMMA, objective=L2, self_cond_rate=rate)[
+                0
+            ].mean()
 
         cost = jax.jit(jax.grad(loss)).lower(weights, jnp.ones((64, width))).compile().cost_analysis()
         return cost["flops"]
@@ -136,3 +139,31 @@ def test_self_conditioning_costs_half_a_forward_pass():
     # A step is a forward and two backward products per layer, except that the first layer's input needs
     # no gradient: 5 products for 2 layers. Half a forward is one more.
     assert flops(0.5) / flops(0.0) == pytest.approx(6 / 5, abs=0.02)
+
+
+def test_logistic_loss_is_binary_cross_entropy():
+    objective = diffusion.logistic(0.5)
+    x0 = jnp.array([[0.5, -0.5, 0.5]])
+    f = jnp.array([[2.0, 1.0, -3.0]])
+    p = 1 / (1 + np.exp(-np.asarray(f)))
+    expected = -np.mean([np.log(p[0, 0]), np.log(1 - p[0, 1]), np.log(p[0, 2])])
+    assert float(objective.error(f, x0)[0]) == pytest.approx(expected, rel=1e-6)
+    np.testing.assert_allclose(objective.readout(f), (2 * p - 1) * 0.5, rtol=1e-6)
+    assert jnp.isfinite(objective.error(f * 1e4, x0)).all()
+
+
+def test_softmax_loss_is_cross_entropy():
+    objective = diffusion.softmax(3, 1.0)
+    x0 = jnp.array([[-1.0, 1, -1, 1, -1, -1]])  # two one-hot groups
+    f = jnp.array([[0.3, 1.0, -1.0, 2.0, 0.0, 0.5]])
+    p = np.exp(np.asarray(f).reshape(2, 3))
+    p /= p.sum(1, keepdims=True)
+    assert float(objective.error(f, x0)[0]) == pytest.approx(-np.mean(np.log([p[0, 1], p[1, 0]])), rel=1e-6)
+    np.testing.assert_allclose(objective.readout(f), 2 * p.reshape(1, 6) - 1, rtol=1e-5)
+
+
+def test_factorised_softmax_averages_the_codes():
+    codes = jnp.array([[1.0, 1], [-1, 1], [-1, -1]])
+    readout = diffusion.factorised_softmax(codes)
+    np.testing.assert_allclose(readout(jnp.array([[50.0, 0, 0, 0, 0, 50]])), [[1, 1, -1, -1]], atol=1e-6)
+    np.testing.assert_allclose(readout(jnp.zeros((1, 3))), [[-1 / 3, 1 / 3]], atol=1e-6)

@@ -28,7 +28,8 @@ def test_parameter_counts_are_the_official_networks():
     # 24 bit planes, and 24 more of the self-conditioning estimate.
     assert count(48, 24, 32, **CIFAR10) == 52_017_432
     assert count(48, 24, 32, num_classes=10, **CIFAR10) == 52_027_672
-    assert count(6, 3, 32, **CIFAR10) == 51_872_259
+    assert count(6, 3, 32, **CIFAR10) == 51_872_259  # continuous pixels
+    assert count(48, 768, 32, out_size=1, **CIFAR10) == 52_159_488  # logits over 256 values
     assert count(48, 24, 64, num_classes=1000, **IMAGENET64) == 247_189_464
 
 

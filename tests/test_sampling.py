@@ -165,6 +165,20 @@ def test_guidance():
     assert sampling.guide(cond, uncond, 2.0)(x, x, x) == 3
 
 
+def test_self_guidance():
+    asked = []
+
+    def denoise(x_t, x0_prev, gamma_t):
+        asked.append(x0_prev)
+        return 0.5 * x_t + x0_prev
+
+    x = jnp.full((1, 1), 0.8)
+    guided = sampling.self_guide(denoise, 3.0, prediction="x0", clip=0.3)
+    # u = 0.4, its clipped estimate 0.3, s = 0.7; 3 s - 2 u
+    assert float(guided(x, x, jnp.ones(1))[0, 0]) == pytest.approx(3 * 0.7 - 2 * 0.4)
+    assert [float(a[0, 0]) for a in asked] == pytest.approx([0.0, 0.3])
+
+
 def test_a_jitted_call_gives_the_same():
     def draw(key):
         return sampling.sample(gaussian_denoiser(0.5), key, (4, 3), gamma=GAMMA, steps=5, sampler="ddpm")

@@ -51,6 +51,15 @@ def test_the_general_forms():
     assert schedules.linear()(t) == pytest.approx(0.7)
 
 
+@pytest.mark.parametrize("gamma", ALL.values(), ids=ALL)
+def test_the_inverse_gives_the_time(gamma):
+    t = np.linspace(0.01, 0.95, 95)  # beyond, a schedule may be clipped
+    np.testing.assert_allclose(schedules.inverse(gamma)(gamma(t)), t, atol=1e-5)
+    # gamma in float32: near t = 0 it is 1 - O(t^2), which leaves fewer digits to t.
+    result = jax.jit(lambda t: schedules.inverse(gamma)(gamma(t)))(jnp.asarray(t))
+    np.testing.assert_allclose(result, t, atol=2e-4)
+
+
 def test_bad_input_is_named():
     with pytest.raises(UsageError, match="unknown schedule 'cos'; valid names are: cosine, linear, sigmoid"):
         schedules.make_schedule("cos")

@@ -58,6 +58,7 @@ class UNet(nn.Module):
       num_classes: number of classes, 0 for an unconditional network.
       dropout: rate within ResBlocks, applied where keys are given.
       head_dim: channels per attention head.
+      out_size: width of the last convolution's kernel; the paper's softmax head is a 1 x 1 convolution.
       dtype: type of the computation; parameters and output are float32.
     """
 
@@ -69,6 +70,7 @@ class UNet(nn.Module):
     num_classes: int = 0
     dropout: float = 0.0
     head_dim: int = 64
+    out_size: int = 3
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
@@ -128,5 +130,5 @@ class UNet(nn.Module):
                 h = h.repeat(2, axis=1).repeat(2, axis=2)
                 h = conv(self.dim * self.multipliers[stage], dtype=self.dtype, name=f"up{stage}")(h)
         h = nn.silu(group_norm(h.shape[-1], dtype=self.dtype, name="norm_out")(h))
-        h = conv(self.out_channels, near_zero=True, dtype=self.dtype, name="conv_out")(h)
+        h = conv(self.out_channels, size=self.out_size, near_zero=True, dtype=self.dtype, name="conv_out")(h)
         return h.astype(jnp.float32)

@@ -13,7 +13,7 @@ from bitdiff.errors import UsageError, choose
 from bitdiff.networks import make_network
 from bitdiff.tasks.task import SampleOptions, Score, Task
 
-_TIME_SCALE = 1000.0  # the network is fed 1000 gamma(t), as the official code does
+_TIME_SCALE = 1000.0  # of what the network's sinusoid is fed, as in the official code
 
 Evaluate = Callable[[dict[str, np.ndarray], Dataset, SampleOptions], dict[str, Score]]
 
@@ -22,7 +22,36 @@ def make_codec(config: Any) -> bits.Codec:
     """The codec of a config's vocabulary and encoding."""
     if config.data.vocab_size < 2:
         raise UsageError(f"config.data.vocab_size is {config.data.vocab_size}; it must be 2 or more")
+    choose("encoding (config.bits.encoding)", config.bits.encoding, (*bits.ENCODINGS, "continuous"))
+    if config.bits.encoding == "continuous":
+        return bits.continuous_codec(config.data.vocab_size, config.bits.scale)
     return bits.make_codec(config.bits.encoding, config.data.vocab_size, config.bits.scale)
+
+
+def make_objective(config: Any, codec: bits.Codec) -> diffusion.Objective:
+    """The objective of a config's prediction, loss and head.
+
+    Raises:
+      UsageError: an unknown name, or a combination that means nothing.
+    """
+    options = config.diffusion
+    choose("prediction (config.diffusion.prediction)", options.prediction, diffusion.PREDICTIONS)
+    choose("loss (config.diffusion.loss)", options.loss, diffusion.LOSSES)
+    choose("head (config.diffusion.head)", options.head, ("linear", "factorised_softmax"))
+    if (options.loss != "l2" or options.head != "linear") and options.prediction != "x0":
+        raise UsageError(f"the {options.loss} loss with the {options.head} head predicts x0, not {options.prediction}")
+    if options.loss != "l2" and options.head != "linear":
+        raise UsageError(f"the {options.head} head goes with the l2 loss, not with {options.loss}")
+    fits = {"logistic": codec.encoding != "continuous", "softmax": codec.encoding == "one_hot", "l2": True}
+    if not fits[options.loss]:
+        raise UsageError(f"the {options.loss} loss does not go with the encoding {codec.encoding!r}")
+    if options.loss == "logistic":
+        return diffusion.logistic(codec.scale)
+    if options.loss == "softmax":
+        return diffusion.softmax(codec.vocab_size, codec.scale)
+    if options.head == "linear":
+        return diffusion.l2(options.prediction)
+    return diffusion.l2("x0", diffusion.factorised_softmax(codec.encode(np.arange(codec.vocab_size)[:, None])))
 
 
 def make_bit_task(config: Any, *, field: str, grid: tuple[int, ...], channels: int, evaluate: Evaluate) -> Task:
@@ -42,21 +71,24 @@ def make_bit_task(config: Any, *, field: str, grid: tuple[int, ...], channels: i
     if min(*grid, channels) < 1:
         raise UsageError(f"the config's data section states no sizes for {field} ({grid}, {channels} channels)")
     options = config.diffusion
-    choose("prediction (config.diffusion.prediction)", options.prediction, diffusion.PREDICTIONS)
+    choose("time input (config.diffusion.time_input)", options.time_input, ("gamma", "t"))
     if not 0 <= options.label_dropout < 1:
         raise UsageError(f"config.diffusion.label_dropout is {options.label_dropout}; it must be in [0, 1)")
     codec = make_codec(config)
+    objective = make_objective(config, codec)
     num_classes = max(config.data.num_classes, 0)
     gamma = schedules.make_schedule(options.schedule, options.schedule_options)
     width = channels * codec.num_bits
-    network = make_network(config.network, out_channels=width, num_classes=num_classes)
+    out_channels = width if options.head == "linear" else channels * codec.vocab_size
+    network = make_network(config.network, out_channels=out_channels, num_classes=num_classes)
+    time_of = schedules.inverse(gamma) if options.time_input == "t" else (lambda gamma_t: gamma_t)
     self_cond = options.self_cond_rate > 0
     as_data = (lambda x: x) if field == "image" else (lambda x: x[..., 0])
     as_grid = (lambda x: x) if field == "image" else (lambda x: x[..., None])
 
     def apply(params, x_t, x0_prev, gamma_t, label, dropout_keys):
         x = jnp.concatenate([x_t, x0_prev], axis=-1) if self_cond else x_t
-        return network.apply(params, x, gamma_t * _TIME_SCALE, label, dropout_keys)
+        return network.apply(params, x, time_of(gamma_t) * _TIME_SCALE, label, dropout_keys)
 
     def init(key):
         x = jnp.zeros((1, *grid, width))
@@ -81,7 +113,7 @@ def make_bit_task(config: Any, *, field: str, grid: tuple[int, ...], channels: i
             diffusion_keys,
             {"label": label, "dropout_keys": dropout_keys},
             gamma=gamma,
-            prediction=options.prediction,
+            objective=objective,
             self_cond_rate=options.self_cond_rate,
             clip=codec.scale,
         )
@@ -91,7 +123,7 @@ def make_bit_task(config: Any, *, field: str, grid: tuple[int, ...], channels: i
         label = condition.get("label")
 
         def denoiser(label):
-            return lambda x_t, x0_prev, gamma_t: apply(params, x_t, x0_prev, gamma_t, label, None)
+            return lambda x_t, x0_prev, gamma_t: objective.readout(apply(params, x_t, x0_prev, gamma_t, label, None))
 
         denoise = denoiser(label)
         if how.guidance != 0:
@@ -101,6 +133,10 @@ def make_bit_task(config: Any, *, field: str, grid: tuple[int, ...], channels: i
                     "config.diffusion.label_dropout above 0"
                 )
             denoise = sampling.guide(denoise, denoiser(jnp.full_like(label, -1)), how.guidance)
+        if how.self_guidance != 0:
+            if not self_cond:
+                raise UsageError(f"self-guidance {how.self_guidance} needs a model trained with self-conditioning")
+            denoise = sampling.self_guide(denoise, how.self_guidance, prediction=objective.prediction, clip=codec.scale)
         analog = sampling.sample(
             denoise,
             keys,
@@ -109,7 +145,7 @@ def make_bit_task(config: Any, *, field: str, grid: tuple[int, ...], channels: i
             steps=how.steps,
             td=how.td,
             sampler=how.sampler,
-            prediction=options.prediction,
+            prediction=objective.prediction,
             clip=codec.scale,
             self_cond=self_cond,
             momentum=how.momentum,

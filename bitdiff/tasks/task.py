@@ -12,7 +12,8 @@ from bitdiff.data import Dataset
 class SampleOptions(NamedTuple):
     """How to sample; hashable, so that a compiled sampler is known by it.
 
-    `sampling.sample` explains sampler, steps, td and momentum, `sampling.guide` the guidance.
+    `sampling.sample` explains sampler, steps, td and momentum, `sampling.guide` the guidance,
+    `sampling.self_guide` the self-guidance.
     """
 
     sampler: str
@@ -20,6 +21,7 @@ class SampleOptions(NamedTuple):
     td: float
     guidance: float
     momentum: float
+    self_guidance: float
     schedule: str
     schedule_options: tuple[tuple[str, float], ...]
 
