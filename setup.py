@@ -32,6 +32,7 @@ setup(
     extras_require={
         "cuda": ["jax[cuda12]"],
         "tpu": ["jax[tpu]"],
+        "tfds": ["tensorflow-datasets>=4.9.7", "importlib_resources"],
         "test": ["pytest>=8", "pytest-xdist>=3.5", "ruff>=0.17"],
     },
 )

@@ -14,8 +14,11 @@ def base() -> ml_collections.ConfigDict:
     config.seed = 0  # of everything: weights, data order, noise
 
     config.data = data = ml_collections.ConfigDict()
-    data.name = ""  # digits | mixture | folder | npz
-    data.path = ""  # of a folder or an .npz file
+    data.name = ""  # digits | mixture | photos | folder | npz | tfds
+    data.path = ""  # of a folder or a file; of TFDS, its data_dir, by default its own
+    data.builder = ""  # of TFDS, e.g. cifar10
+    data.train_split = ""  # of TFDS
+    data.test_split = ""
     data.image_size = 0  # pixels; images are square
     data.channels = 0  # 1 grey, 3 RGB
     data.length = 0  # tokens in a sequence

@@ -1,8 +1,10 @@
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from bitdiff import data
+from bitdiff import data, prepare
 from bitdiff.data import mixture
 from bitdiff.data.dataset import Arrays, split, stack
 from bitdiff.errors import UsageError
@@ -166,7 +168,7 @@ def test_npz_files(tmp_path):
         ({"other": np.zeros(3)}, {}, "must hold either `image` or `tokens`"),
         ({"tokens": np.zeros((2, 3), int), "label": np.zeros(3, int)}, {}, "`label` is int64"),
         ({"tokens": np.zeros((2, 3), int), "label": np.array([0, -1])}, {}, "it must count from 0"),
-        ({"tokens": np.array([[{}]], dtype=object)}, {}, "cannot be read as an .npz file of plain arrays"),
+        ({"tokens": np.array([[{}]], dtype=object)}, {}, "cannot be read as a file of plain arrays"),
     ],
 )
 def test_bad_npz_files_are_named(tmp_path, arrays, options, message):
@@ -182,11 +184,26 @@ def test_a_missing_or_damaged_npz_file_is_named(tmp_path):
     path = tmp_path / "data.npz"
     np.savez(path, tokens=np.zeros((20, 3), int))
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(UsageError, match=r"cannot be read as an .npz file"):
+    with pytest.raises(UsageError, match="cannot be read as a file of plain arrays"):
         data.load(section(name="npz", path=str(path)))
     np.save(tmp_path / "plain.npy", np.zeros(3))
+    (tmp_path / "plain.npy").rename(tmp_path / "plain.data")
     with pytest.raises(UsageError, match=r"is not an .npz file"):
-        data.load(section(name="npz", path=str(tmp_path / "plain.npy")))
+        data.load(section(name="npz", path=str(tmp_path / "plain.data")))
+
+
+def test_npy_files_are_mapped_into_memory(tmp_path):
+    images = np.random.RandomState(0).randint(0, 256, (10, 4, 4, 3), np.uint8)
+    np.save(tmp_path / "x.npy", images)
+    dataset = data.load(section(name="npz", path=str(tmp_path / "x.npy"), test_fraction=0.0))
+    np.testing.assert_array_equal(stack(dataset.train)["image"], images)
+    assert isinstance(dataset.train[0]["image"].base, np.memmap)
+    assert dataset.num_classes == 0
+    np.save(tmp_path / "x.label.npy", np.arange(10) % 2)
+    assert data.load(section(name="npz", path=str(tmp_path / "x.npy"))).num_classes == 2
+    np.save(tmp_path / "t.npy", np.array([[0, 5], [3, 1]]))
+    dataset = data.load(section(name="npz", path=str(tmp_path / "t.npy"), test_fraction=0.0))
+    assert (dataset.field, dataset.vocab_size) == ("tokens", 6)
 
 
 def test_the_config_is_filled_from_the_data(make_config):
@@ -255,3 +272,92 @@ def test_flips_mirror_about_half_of_the_images():
     mirrored = images[:, 0, 0, 0] > images[:, 0, -1, 0]
     assert np.mean(mirrored) == pytest.approx(0.5, abs=0.06)  # four standard errors of 1,000 throws
     assert (np.abs(np.diff(images[:, 0, :, 0].astype(int), axis=1)) == 1).all()
+
+
+def test_photographs_are_cropped_without_overlap_of_the_splits():
+    dataset = data.load(section(name="photos", image_size=16))
+    assert dataset.shape == (16, 16, 3)
+    assert dataset.class_names == ("china", "flower")
+    from sklearn.datasets import load_sample_image
+
+    china = load_sample_image("china.jpg")
+    np.testing.assert_array_equal(dataset.train[0]["image"], china[:16, :16])
+    np.testing.assert_array_equal(dataset.train[1]["image"], china[:16, 2:18])
+    np.testing.assert_array_equal(dataset.test[0]["image"], china[:16, 480:496])
+    last = dataset.train[len(dataset.train) - 1]
+    assert last["label"] == 1
+    assert last["image"].shape == (16, 16, 3)
+    assert len(dataset.train) > 50_000
+    with pytest.raises(IndexError):
+        dataset.train[len(dataset.train)]
+    with pytest.raises(UsageError, match="image_size is 0"):
+        data.load(section(name="photos"))
+
+
+@pytest.fixture
+def mocked_tfds(monkeypatch):
+    import tensorflow_datasets as tfds
+
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "is_prepared", lambda self: True)
+    with tfds.testing.mock_data(num_examples=8):
+        yield
+
+
+@pytest.mark.parametrize(
+    ("fields", "shape", "num_classes"),
+    [
+        ({"builder": "cifar10", "test_split": "test"}, (32, 32, 3), 10),
+        ({"builder": "imagenet_resized/64x64", "test_split": "validation"}, (64, 64, 3), 1000),
+        (
+            {"builder": "downsampled_imagenet/64x64", "test_split": "validation", "image_size": 64, "resize": "box"},
+            (64, 64, 3),
+            0,
+        ),
+        ({"builder": "imagenet2012", "test_split": "validation", "image_size": 64, "resize": "box"}, (64, 64, 3), 1000),
+    ],
+)
+def test_tfds_data_sets_are_read_without_tensorflow(mocked_tfds, fields, shape, num_classes):
+    dataset = data.load(section(name="tfds", train_split="train", **fields))
+    assert (dataset.shape, dataset.num_classes) == (shape, num_classes)
+    example = dataset.train[3]
+    assert example["image"].shape == shape
+    assert example["image"].dtype == np.uint8
+    assert ("label" in example) == (num_classes > 0)
+    assert fields["builder"] in dataset.about
+    assert "tensorflow" not in sys.modules
+
+
+def test_what_tfds_does_not_have_is_named(tmp_path):
+    def load(**fields):
+        return data.load(section(name="tfds", path=str(tmp_path), train_split="train", test_split="test", **fields))
+
+    with pytest.raises(UsageError, match=r"cifar10/3.0.2 is not prepared in .*python -m bitdiff.prepare"):
+        load(builder="cifar10")
+    with pytest.raises(UsageError, match="TFDS has no 'cifar11'"):
+        load(builder="cifar11")
+
+
+def test_images_of_many_sizes_need_a_size(mocked_tfds):
+    fields = {"name": "tfds", "builder": "imagenet2012", "train_split": "train", "test_split": "validation"}
+    with pytest.raises(UsageError, match="holds images of many sizes"):
+        data.load(section(**fields))
+    dataset = data.load(section(**fields, image_size=64))
+    with pytest.raises(UsageError, match=r"not 64 x 64; set config.data.resize"):
+        dataset.train[0]
+
+
+def test_a_dead_download_says_what_to_do(tmp_path, monkeypatch, capsys):
+    import tensorflow_datasets as tfds
+
+    def fail(self, **kwargs):
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fail)
+    options = section(name="tfds", builder="cifar10", path=str(tmp_path))
+    with pytest.raises(UsageError, match=r"(?s)could not be prepared in .*no route to host.*--config.data.name=folder"):
+        prepare.prepare(options)
+    with pytest.raises(UsageError, match="only the data sets of 'tfds' are prepared"):
+        prepare.prepare(section(name="digits"))
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "is_prepared", lambda self: True)
+    prepare.prepare(options)
+    assert "cifar10/3.0.2 is prepared" in capsys.readouterr().out

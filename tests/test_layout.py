@@ -19,7 +19,7 @@ LAYERS = [
     ["tasks"],
     ["generate"],
     ["inference", "commands"],
-    ["train", "sample", "evaluate"],
+    ["train", "sample", "evaluate", "prepare"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

@@ -7,17 +7,12 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from bitdiff.data.dataset import Dataset, split
-from bitdiff.errors import UsageError, choose
+from bitdiff.data.resizing import check_method, check_size, to_pixels
+from bitdiff.errors import UsageError
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 _GREY_MODES = ("1", "L", "LA")
 _COLOUR_MODES = ("RGB", "RGBA", "P", "CMYK", "YCbCr")
-_FILTERS = {
-    "box": Image.Resampling.BOX,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
 _MAX_PIXELS = 2**26  # a larger picture is a mistake or an attack
 _CHECKED_AHEAD = 20_000  # headers looked at before training starts; the rest as they are read
 
@@ -35,7 +30,7 @@ class ImageFolder:
     def __getitem__(self, index: int) -> dict[str, Any]:
         path = self._files[index]
         with open_image(path) as image:
-            check_size(path, image, self._size, self._resize)
+            check_size(str(path), *image.size, self._size, self._resize)
             try:
                 pixels = to_pixels(image, self._size, self._channels, self._resize)
             except (OSError, SyntaxError, ValueError) as error:
@@ -56,7 +51,7 @@ def load(options: Any) -> Dataset:
     root = Path(options.path).expanduser()
     if not options.path or not root.is_dir():
         raise UsageError(f"config.data.path: there is no folder {str(options.path)!r}")
-    choose("resize method (config.data.resize)", options.resize, ("none", *_FILTERS))
+    check_method(options.resize)
     files, labels, class_names = _find(root)
     with open_image(files[0]) as first:
         size = options.image_size or first.width
@@ -65,7 +60,7 @@ def load(options: Any) -> Dataset:
         raise UsageError(f"config.data.channels is {channels}; it must be 1 (grey), 3 (RGB) or 0 (as the first image)")
     for i in np.linspace(0, len(files), min(len(files), _CHECKED_AHEAD), endpoint=False).astype(int):
         with open_image(files[i]) as image:
-            check_size(files[i], image, size, options.resize)
+            check_size(str(files[i]), *image.size, size, options.resize)
     train, test = split(ImageFolder(files, labels, size, channels, options.resize), options.test_fraction)
     return Dataset(
         field="image",
@@ -94,25 +89,6 @@ def open_image(path: Path) -> Image.Image:
     if image.mode not in _GREY_MODES + _COLOUR_MODES:
         raise UsageError(f"{path} is of type {image.mode}; only images of 8 bits per channel are accepted")
     return image
-
-
-def check_size(path: Path, image: Image.Image, size: int, resize: str) -> None:
-    """Raises UsageError if the image has another size than size x size and there is no resize method."""
-    if resize == "none" and image.size != (size, size):
-        raise UsageError(
-            f"{path} is {image.width} x {image.height} pixels, not {size} x {size}; "
-            "set config.data.resize (and config.data.image_size) to bring all images to one size"
-        )
-
-
-def to_pixels(image: Image.Image, size: int, channels: int, resize: str) -> np.ndarray:
-    """Converts to grey or RGB, crops the centre square, resizes: uint8 [size, size, channels]."""
-    image = image.convert("L" if channels == 1 else "RGB")
-    if resize != "none":
-        short = min(image.size)
-        left, top = (image.width - short) // 2, (image.height - short) // 2
-        image = image.crop((left, top, left + short, top + short)).resize((size, size), _FILTERS[resize])
-    return np.asarray(image, np.uint8).reshape(size, size, channels)
 
 
 def _find(root: Path) -> tuple[list[Path], np.ndarray | None, tuple[str, ...]]:

@@ -2,11 +2,18 @@
 
 from typing import Any
 
-from bitdiff.data import digits, folder, mixture, npz
+from bitdiff.data import digits, folder, mixture, npz, photos, tfds
 from bitdiff.data.dataset import Dataset
 from bitdiff.errors import UsageError, choose
 
-LOADERS = {"digits": digits.load, "mixture": mixture.load, "folder": folder.load, "npz": npz.load}
+LOADERS = {
+    "digits": digits.load,
+    "mixture": mixture.load,
+    "photos": photos.load,
+    "folder": folder.load,
+    "npz": npz.load,
+    "tfds": tfds.load,
+}
 
 
 def load(options: Any) -> Dataset:
@@ -36,6 +43,8 @@ def resolve(config: Any, dataset: Dataset) -> Any:
     if config.task != task:
         raise UsageError(f"config.task is {config.task!r}, but the data ({dataset.about}) need 'config.task={task}'")
 
+    if config.data.flip and dataset.field != "image":
+        raise UsageError(f"config.data.flip is set, but {dataset.field} cannot be mirrored")
     config = config.copy_and_resolve_references()
     for field, value in facts.items():
         if config.data[field] not in (0, value):

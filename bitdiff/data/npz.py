@@ -1,4 +1,8 @@
-"""Arrays from an `.npz` file: `image` uint8 [N, H, W(, C)] or `tokens` int [N, L], and optionally `label` [N]."""
+"""Arrays from a file: `image` uint8 [N, H, W(, C)] or `tokens` int [N, L], and optionally `label` [N].
+
+An `.npz` file holds them by these names. An `.npy` file holds the images or the tokens alone and is not
+read but mapped into memory, so it may be larger than that; labels lie beside it: `x.npy`, `x.label.npy`.
+"""
 
 import zipfile
 from pathlib import Path
@@ -11,10 +15,10 @@ from bitdiff.errors import UsageError
 
 
 def load(options: Any) -> Dataset:
-    """Reads the file `options.path`; a vocab_size of 0 is 256 for images, the largest token + 1 for tokens.
+    """Opens the file `options.path`; a vocab_size of 0 is 256 for images, the largest token + 1 for tokens.
 
     Raises:
-      UsageError: no such file, not an `.npz` file, pickled objects in it, or arrays that do not fit.
+      UsageError: no such file, not an `.npz` or `.npy` file, pickled objects in it, or arrays that do not fit.
     """
     path = Path(options.path).expanduser()
     if not options.path or not path.is_file():
@@ -53,15 +57,20 @@ def load(options: Any) -> Dataset:
 
 def _read(path: Path) -> dict[str, np.ndarray]:
     try:
+        if path.suffix == ".npy":
+            values = np.load(path, mmap_mode="r", allow_pickle=False)
+            arrays = {"tokens" if values.ndim == 2 else "image": values}
+            labels = path.with_suffix(".label.npy")
+            return arrays | ({"label": np.load(labels, allow_pickle=False)} if labels.exists() else {})
         file = np.load(path, allow_pickle=False)
         if not isinstance(file, np.lib.npyio.NpzFile):
-            raise UsageError(f"{path} is not an .npz file")
+            raise UsageError(f"{path} is not an .npz file, nor is it named .npy")
         with file:
             return {name: file[name] for name in file.files if name in ("image", "tokens", "label")}
     except UsageError:
         raise
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise UsageError(f"{path} cannot be read as an .npz file of plain arrays: {error}") from error
+        raise UsageError(f"{path} cannot be read as a file of plain arrays: {error}") from error
 
 
 def _images(path: Path, images: np.ndarray) -> np.ndarray:
@@ -81,7 +90,7 @@ def _tokens(path: Path, tokens: np.ndarray) -> np.ndarray:
         raise UsageError(f"{path}: `tokens` is {tokens.dtype} {list(tokens.shape)}; it must be an integer array [N, L]")
     if tokens.size and tokens.max() >= 2**30:
         raise UsageError(f"{path}: `tokens` holds {tokens.max()}; values must be below 2^30")
-    return tokens.astype(np.int32)
+    return tokens if tokens.dtype == np.int32 else tokens.astype(np.int32)
 
 
 def _labels(path: Path, labels: np.ndarray, count: int) -> np.ndarray:

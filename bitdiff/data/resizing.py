@@ -1,0 +1,40 @@
+"""Bringing pictures to one square size; the method is named in the config and kept with every result."""
+
+import numpy as np
+from PIL import Image
+
+from bitdiff.errors import UsageError, choose
+
+_FILTERS = {
+    "box": Image.Resampling.BOX,  # the mean over an area; exact where the sizes divide
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+
+def check_method(resize: str) -> None:
+    """Raises UsageError for an unknown method."""
+    choose("resize method (config.data.resize)", resize, ("none", *_FILTERS))
+
+
+def check_size(what: str, width: int, height: int, size: int, resize: str) -> None:
+    """Raises UsageError if a picture has another size than size x size and there is no resize method."""
+    if resize == "none" and (width, height) != (size, size):
+        raise UsageError(
+            f"{what} is {width} x {height} pixels, not {size} x {size}; "
+            "set config.data.resize (and config.data.image_size) to bring all images to one size"
+        )
+
+
+def to_pixels(image: Image.Image, size: int, channels: int, resize: str) -> np.ndarray:
+    """Converts to grey (1 channel) or RGB (3), crops the centre square, resizes: uint8 [size, size, channels].
+
+    The filters are Pillow's, which widen when they shrink a picture (they antialias).
+    """
+    image = image.convert("L" if channels == 1 else "RGB")
+    if resize != "none":
+        short = min(image.size)
+        left, top = (image.width - short) // 2, (image.height - short) // 2
+        image = image.crop((left, top, left + short, top + short)).resize((size, size), _FILTERS[resize])
+    return np.asarray(image, np.uint8).reshape(size, size, channels)

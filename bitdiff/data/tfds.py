@@ -1,0 +1,86 @@
+"""Data sets of TensorFlow Datasets, read as random access files (ArrayRecord) without TensorFlow."""
+
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from bitdiff.data.dataset import Dataset
+from bitdiff.data.resizing import check_method, check_size, to_pixels
+from bitdiff.errors import UsageError
+
+
+class TfdsImages:
+    """A split as 'image' uint8 [size, size, channels] and, where labelled, 'label'."""
+
+    def __init__(self, source: Any, *, size: int, channels: int, resize: str, labelled: bool):
+        self._source, self._labelled = source, labelled
+        self._size, self._channels, self._resize = size, channels, resize
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        example = self._source[index]
+        image = np.asarray(example["image"])
+        check_size(f"example {index}", image.shape[1], image.shape[0], self._size, self._resize)
+        picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+        pixels = to_pixels(picture, self._size, self._channels, self._resize)
+        return {"image": pixels} | ({"label": np.int32(example["label"])} if self._labelled else {})
+
+
+def make_builder(options: Any) -> Any:
+    """The TFDS builder of a config's `data` section; `data.path` is TFDS' data_dir, its default where empty.
+
+    Raises:
+      UsageError: TFDS is not installed, or knows no such data set.
+    """
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise UsageError("data sets of TFDS need its package: pip install 'bitdiff[tfds]'") from error
+    try:
+        return tfds.builder(options.builder, data_dir=options.path or None)
+    except (tfds.core.DatasetNotFoundError, ValueError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise UsageError(f"config.data.builder: TFDS has no {options.builder!r}: {first}") from error
+
+
+def load(options: Any) -> Dataset:
+    """Opens the splits options.train_split and options.test_split of options.builder.
+
+    Raises:
+      UsageError: an unknown builder or split, or a data set that was not prepared yet.
+    """
+    check_method(options.resize)
+    builder = make_builder(options)
+    if not builder.is_prepared():
+        raise UsageError(
+            f"{builder.info.full_name} is not prepared in {builder.data_dir}; "
+            "do so with: python -m bitdiff.prepare, and the same --config"
+        )
+    features = builder.info.features
+    shape = features["image"].shape
+    size = options.image_size or shape[0]
+    channels = options.channels or shape[2]
+    if not size:
+        raise UsageError(f"{builder.info.full_name} holds images of many sizes: set config.data.image_size and .resize")
+    labelled = "label" in features
+
+    def open_split(split):
+        try:
+            source = builder.as_data_source(split=split)
+        except (ValueError, KeyError) as error:
+            raise UsageError(f"{builder.info.full_name} cannot be read as {split!r}: {error}") from error
+        return TfdsImages(source, size=size, channels=channels, resize=options.resize, labelled=labelled)
+
+    return Dataset(
+        field="image",
+        train=open_split(options.train_split),
+        test=open_split(options.test_split),
+        shape=(size, size, channels),
+        vocab_size=256,
+        num_classes=features["label"].num_classes if labelled else 0,
+        class_names=tuple(features["label"].names) if labelled else (),
+        about=f"TFDS {builder.info.full_name}, {options.train_split} / {options.test_split}, resize {options.resize}",
+    )
