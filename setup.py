@@ -33,6 +33,6 @@ setup(
         "cuda": ["jax[cuda12]"],
         "tpu": ["jax[tpu]"],
         "tfds": ["tensorflow-datasets>=4.9.7", "importlib_resources"],
-        "test": ["pytest>=8", "pytest-xdist>=3.5", "ruff>=0.17"],
+        "test": ["tensorflow-datasets>=4.9.7", "importlib_resources", "pytest>=8", "pytest-xdist>=3.5", "ruff>=0.17"],
     },
 )

@@ -4,7 +4,13 @@ A config file starts from `base()` and sets what differs, so a default is writte
 Durations end in `_steps`. On the command line: `--config.train.steps=2000`.
 """
 
+from collections.abc import Iterable
+from pathlib import Path
+
 import ml_collections
+
+BIT_ENCODINGS = ("uint", "gray", "uint_rand", "one_hot")
+PAPER_ENCODINGS = ("uint", "gray", "uint_rand", "continuous")
 
 
 def base() -> ml_collections.ConfigDict:
@@ -113,3 +119,37 @@ def transformer(**changes) -> ml_collections.ConfigDict:
     network.dtype = "float32"
     network.update(changes)
     return network
+
+
+def paper_encoding(config: ml_collections.ConfigDict, encoding: str, *, dropout: float) -> None:
+    """Sets what goes with one of PAPER_ENCODINGS in the paper's image tables.
+
+    uint_rand takes the factorised softmax head; continuous pixels are predicted as eps, with dropout.
+    """
+    config.bits.encoding = encoding
+    if encoding == "uint_rand":
+        config.diffusion.head = "factorised_softmax"
+        config.network.out_size = 1
+    if encoding == "continuous":
+        config.diffusion.prediction = "eps"
+        config.network.dropout = dropout
+
+
+def small_run(config: ml_collections.ConfigDict, *, steps: int, batch_size: int) -> None:
+    """Sets what a run of a few minutes needs: a high learning rate that decays, and a short memory."""
+    config.optimizer.learning_rate = 1e-3
+    config.optimizer.schedule = "cosine"
+    config.optimizer.warmup_steps = 100
+    config.optimizer.ema_decay = 0.995
+    config.train.steps = steps
+    config.train.batch_size = batch_size
+    config.train.sample_every_steps = 1_000
+    config.checkpoint.every_steps = 500
+
+
+def check_variant(file: str, variant: str, variants: Iterable[str]) -> None:
+    """Raises ValueError that lists the variants of a config file if `variant` is none of them."""
+    variants = tuple(variants)
+    if variant not in variants:
+        names = ", ".join(variants) if variants else "none"
+        raise ValueError(f"unknown variant {variant!r} of configs/{Path(file).name}; its variants: {names}")

@@ -15,7 +15,7 @@ from configs import common
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
     """The configuration; it has no variants."""
     if variant:
-        raise ValueError(f"configs/folder.py has no variants, so not {variant!r} either")
+        common.check_variant(__file__, variant, ())
     config = common.base()
     config.data.name = "folder"
     config.network = common.unet(dim=64, multipliers=(1, 2), blocks=2, attention_resolutions=(16, 8))

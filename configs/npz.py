@@ -1,5 +1,7 @@
 """Your own arrays: an `.npz` file with `image` uint8 [N, H, W, C] or `tokens` int [N, L], and optionally `label`.
 
+An `.npy` file of images or tokens alone is mapped into memory; labels lie beside it: `x.npy`, `x.label.npy`.
+
     python -m bitdiff.train --config configs/npz.py:image --config.data.path=FILE --workdir runs/mine
     python -m bitdiff.train --config configs/npz.py:tokens --config.data.path=FILE --workdir runs/mine
 
@@ -14,8 +16,7 @@ from configs import common
 
 def get_config(variant: str = "image") -> ml_collections.ConfigDict:
     """The configuration for 'image' or 'tokens'."""
-    if variant not in ("image", "tokens"):
-        raise ValueError(f"unknown variant {variant!r} of configs/npz.py; valid names are: image, tokens")
+    common.check_variant(__file__, variant, ("image", "tokens"))
     config = common.base()
     config.data.name = "npz"
     if variant == "image":

@@ -111,7 +111,11 @@ def test_signals_save_and_leave(command, tmp_path, number):
         ("train", ["--config", "configs/none.py", "--workdir", "RUN"], "configs/none.py"),
         ("train", [*TRAIN, "--config.train.stepz=3", "--workdir", "RUN"], "stepz"),
         ("train", [*TRAIN, "--config.train.steps=many", "--workdir", "RUN"], "many"),
-        ("train", ["--config", "configs/digits.py:grey", "--workdir", "RUN"], "'grey'; valid names are: uint, gray"),
+        (
+            "train",
+            ["--config", "configs/digits.py:grey", "--workdir", "RUN"],
+            "unknown variant 'grey' of configs/digits.py; its variants: uint, gray",
+        ),
         ("train", ["--config", "configs/digits.py"], "workdir"),
         ("train", [*TRAIN, "--workdir", "RUN", "extra"], "unexpected arguments: extra"),
         ("sample", ["--workdir", "RUN"], "there is no folder"),

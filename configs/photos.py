@@ -1,0 +1,29 @@
+"""Crops of scikit-learn's two photographs: real 8-bit colour that needs no download.
+
+    python -m bitdiff.train --config configs/photos.py:gray --workdir runs/photos_gray
+
+Harder than digits, and small enough for a CPU: where encodings, losses and samplers can be told apart.
+Variants: uint (without a variant), gray, uint_rand (with the factorised softmax), continuous. Crops are
+16 x 16 pixels; `--config.data.image_size=32` gives larger ones.
+Hardware: two CPU cores. The paper has no such data.
+"""
+
+import ml_collections
+
+from configs import common
+
+
+def get_config(variant: str = "uint") -> ml_collections.ConfigDict:
+    """The configuration of an encoding."""
+    common.check_variant(__file__, variant, common.PAPER_ENCODINGS)
+    config = common.base()
+    config.data.name = "photos"
+    config.data.image_size = 16
+    config.data.flip = True
+    config.diffusion.label_dropout = 0.1
+    config.network = common.unet(dim=32, multipliers=(1, 2), blocks=1, attention_resolutions=(8,))
+    common.paper_encoding(config, variant, dropout=0.0)
+    common.small_run(config, steps=3_000, batch_size=32)
+    config.sample.steps = 50
+    config.evaluate.num_samples = 2_000
+    return config

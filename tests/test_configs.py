@@ -1,0 +1,86 @@
+"""Every published row builds at full size, and trains two steps on mocked data when shrunken."""
+
+import math
+
+import jax
+import pytest
+
+from bitdiff import data
+from bitdiff.tasks import make_task
+from bitdiff.train import Progress, train
+from configs import cifar10, imagenet64, photos
+
+PUBLISHED = [(module, variant) for module in (cifar10, imagenet64) for variant in module.VARIANTS]
+
+
+def parameters(config):
+    shapes = jax.eval_shape(make_task(config).init, jax.random.key(0))
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
+
+
+@pytest.mark.parametrize(
+    ("module", "variant", "count"),
+    [
+        (cifar10, "uint_uncond", 52_017_432),
+        (cifar10, "uint_cond", 52_027_672),
+        (cifar10, "uint_rand_uncond", 52_159_488),
+        (cifar10, "continuous_uncond", 51_872_259),
+        (imagenet64, "uint_cond", 247_189_464),
+    ],
+)
+def test_the_official_parameter_counts(module, variant, count):
+    assert parameters(module.get_config(variant)) == count
+
+
+@pytest.mark.parametrize(("module", "variant"), PUBLISHED, ids=lambda v: v if isinstance(v, str) else v.__name__)
+def test_published_rows_build_at_full_size(module, variant):
+    config = module.get_config(variant)
+    task = make_task(config)
+    params = jax.eval_shape(task.init, jax.random.key(0))
+    size = config.data.image_size
+    batch = {
+        "image": jax.ShapeDtypeStruct((2, size, size, 3), "uint8"),
+        "label": jax.ShapeDtypeStruct((2,), "int32"),
+    }
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 2))
+    loss, _ = jax.eval_shape(task.loss, params, batch, keys)
+    assert loss.shape == ()
+    assert variant in module.__doc__ or "*_uncond" in module.__doc__
+
+
+def shrink(config, steps=2):
+    config.network.update(dim=8, blocks=1, multipliers=(1, 1), attention_resolutions=(), head_dim=8)
+    config.train.update(steps=steps, batch_size=8, log_every_steps=1, sample_every_steps=0)
+    config.sample.update(batch_size=4, steps=2)
+    config.checkpoint.every_steps = steps
+    return config
+
+
+@pytest.fixture
+def mocked_tfds(monkeypatch):
+    import tensorflow_datasets as tfds
+
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "is_prepared", lambda self: True)
+    with tfds.testing.mock_data(num_examples=16):
+        yield
+
+
+@pytest.mark.parametrize("variant", ["uint_cond", "uint_rand_uncond", "continuous_cond", "one_hot_softmax"])
+def test_cifar10_trains_on_mocked_data(variant, mocked_tfds, tmp_path):
+    assert train(shrink(cifar10.get_config(variant)), tmp_path) == Progress(2, None)
+
+
+@pytest.mark.parametrize(("builder", "resize"), [("imagenet2012", "box"), ("imagenet_resized/64x64", "none")])
+def test_imagenet64_trains_on_mocked_data(builder, resize, mocked_tfds, tmp_path):
+    config = shrink(imagenet64.get_config("gray_cond"))
+    config.data.builder, config.data.resize = builder, resize
+    assert train(config, tmp_path) == Progress(2, None)
+    assert builder in (tmp_path / "config.json").read_text()
+
+
+def test_photos_build():
+    for variant in ("uint", "gray", "uint_rand", "continuous"):
+        config = photos.get_config(variant)
+        assert parameters(data.resolve(config, data.load(config.data))) < 1_000_000
+    with pytest.raises(ValueError, match=r"unknown variant 'grey' of configs/photos.py; its variants: uint, gray"):
+        photos.get_config("grey")
