@@ -2,12 +2,66 @@
 
 import json
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from absl import flags
 
 from bitdiff import __version__, commands, data, inference, parallel, workdir
-from bitdiff.logs import table
+from bitdiff.errors import UsageError
+from bitdiff.logs import progress_bar, table
+from bitdiff.metrics import fid, weights
+from bitdiff.tasks import Score
+
+
+class Judge(NamedTuple):
+    """What FID is measured with."""
+
+    inception: weights.Weights
+    reference: fid.Reference
+
+
+def open_judge(config: Any) -> Judge | None:
+    """Loads what --inception and --reference name, or None if neither is given.
+
+    Raises:
+      UsageError: one flag without the other, a bad file, or a model of something else than 8-bit images.
+    """
+    paths = flags.FLAGS.inception, flags.FLAGS.reference
+    if paths == (None, None):
+        return None
+    if None in paths:
+        raise UsageError("FID needs both --inception (weights) and --reference (statistics of the data)")
+    if config.task != "images" or config.data.vocab_size != 256:
+        raise UsageError("FID is of 8-bit images, which this model does not generate")
+    inception = weights.load(Path(paths[0]))
+    return Judge(inception, fid.load_reference(Path(paths[1]), inception))
+
+
+def inception_scores(images: np.ndarray, judge: Judge, batch_size: int) -> dict[str, Score]:
+    """FID and its kin of uint8 [N, H, W, C], with a progress bar."""
+    extract = fid.make_extractor(judge.inception, batch_size)
+    keep = len(judge.reference.summary.pool)
+    with progress_bar("features", "image", total=len(images)) as bar:
+
+        def batches():
+            for start in range(0, len(images), batch_size):
+                batch = images[start : start + batch_size]
+                yield batch
+                bar.update(len(batch))
+
+        summary = fid.summarise(batches(), extract, keep=keep, keep_logits=True)
+    about = f"{len(images)} samples against {judge.reference.provenance['count']} images"
+    return {name: Score(value, about) for name, value in fid.scores(summary, judge.reference).items()}
+
+
+def define_flags() -> None:
+    """Defines the command's flags."""
+    inference.define_flags()
+    flags.DEFINE_string("inception", None, "For FID: weights written by bitdiff.convert_inception.")
+    flags.DEFINE_string("reference", None, "For FID: statistics of the data written by bitdiff.reference.")
+    flags.DEFINE_integer("inception_batch_size", 64, "Images at a time over all devices.")
 
 
 def main() -> None:
@@ -15,10 +69,13 @@ def main() -> None:
     run = inference.open_run(Path(flags.FLAGS.workdir))
     section = run.config.evaluate
     options = inference.apply_flags(run.config, section)
+    judge = open_judge(run.config)
     dataset = data.load(run.config.data)
     data.resolve(run.config, dataset)
     outputs = inference.draw(run, options, num_samples=section.num_samples, seed=section.seed)
     scores = run.task.evaluate(outputs, dataset, options)
+    if judge:
+        scores |= inception_scores(outputs["image"], judge, flags.FLAGS.inception_batch_size)
     report = {
         "scores": {name: score._asdict() for name, score in scores.items()},
         "provenance": {
@@ -28,6 +85,7 @@ def main() -> None:
             "step": run.step,
             "weights": f"moving average, decay {run.config.optimizer.ema_decay}",
             "data": dataset.about,
+            "reference": judge.reference.provenance if judge else None,
             "num_samples": section.num_samples,
             "seed": section.seed,
             "sampling": options._asdict() | {"schedule_options": dict(options.schedule_options)},
@@ -43,5 +101,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    inference.define_flags()
+    define_flags()
     commands.run(main)

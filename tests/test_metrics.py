@@ -5,7 +5,7 @@ import scipy.linalg
 from bitdiff import data
 from bitdiff.data.dataset import stack
 from bitdiff.errors import UsageError
-from bitdiff.metrics import classifier, distributions, frechet, neighbours, pixels
+from bitdiff.metrics import classifier, distributions, feature_scores, frechet, neighbours, pixels
 from configs import digits
 
 
@@ -81,3 +81,37 @@ def test_the_floor_is_what_perfect_samples_score():
     assert distributions.tv_floor(np.full(256, 1 / 256), 20_000) == pytest.approx(
         np.sqrt(256 / (2 * np.pi * 20_000)), rel=0.02
     )
+
+
+def test_running_sums_give_the_same_moments():
+    features = np.random.RandomState(0).normal(size=(100, 7)) + 5
+    sums = None
+    for part in np.split(features, [10, 11, 60]):
+        sums = frechet.add(sums, part)
+    running, direct = frechet.finish(sums), frechet.moments(features)
+    np.testing.assert_allclose(running.mean, direct.mean, rtol=1e-12)
+    np.testing.assert_allclose(running.covariance, direct.covariance, atol=1e-12)
+    assert running.count == 100
+
+
+def test_feature_scores_equal_torch_fidelitys():
+    # What torch-fidelity 0.4.0 gives for these features.
+    rng = np.random.RandomState(0)
+    a = rng.normal(size=(400, 30)).astype(np.float32)
+    b = (0.8 * rng.normal(size=(500, 30)) + 0.2).astype(np.float32)
+    score = feature_scores.inception_score(2 * a)
+    assert score == pytest.approx((3.5871370713433697, 0.19019695258346733), rel=1e-9)
+    distance = feature_scores.kid(a, b, subsets=20, subset_size=100)
+    assert distance == pytest.approx((0.1832937479019165, 0.030327171203867097), rel=1e-4)
+    assert feature_scores.precision_recall(a, b) == pytest.approx((0.175, 0.96))
+    assert frechet.distance(frechet.moments(a), frechet.moments(b)) == pytest.approx(3.508439821842323, rel=1e-6)
+
+
+def test_feature_scores_need_enough_images():
+    few = np.zeros((3, 4))
+    with pytest.raises(UsageError, match="too few for 10 splits"):
+        feature_scores.inception_score(few)
+    with pytest.raises(UsageError, match="too few for KID"):
+        feature_scores.kid(few, few)
+    with pytest.raises(UsageError, match="need more than 3"):
+        feature_scores.precision_recall(few, few)

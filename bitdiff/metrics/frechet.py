@@ -25,6 +25,30 @@ def moments(features: np.ndarray) -> Moments:
     )
 
 
+class Sums(NamedTuple):
+    """Running sums of feature vectors in float64: count, total [d] and outer products [d, d]."""
+
+    count: int
+    total: np.ndarray
+    outer: np.ndarray
+
+
+def add(sums: Sums | None, features: np.ndarray) -> Sums:
+    """Adds features [N, d] to the sums; None starts them."""
+    features = np.asarray(features, np.float64)
+    new = Sums(len(features), features.sum(0), features.T @ features)
+    return new if sums is None else Sums(*(a + b for a, b in zip(sums, new, strict=True)))
+
+
+def finish(sums: Sums) -> Moments:
+    """The moments of everything added, at least two vectors."""
+    if sums.count < 2:
+        raise UsageError("a covariance needs at least two images")
+    mean = sums.total / sums.count
+    covariance = (sums.outer - sums.count * np.outer(mean, mean)) / (sums.count - 1)
+    return Moments(mean, covariance, sums.count)
+
+
 def distance(a: Moments, b: Moments) -> float:
     """|mean_a - mean_b|^2 + tr(A + B - 2 (A^(1/2) B A^(1/2))^(1/2)), with symmetric eigendecompositions."""
     values, vectors = np.linalg.eigh(a.covariance)

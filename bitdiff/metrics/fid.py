@@ -1,0 +1,142 @@
+"""FID and its kin: Inception features of many images, and the reference they are measured against."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bitdiff import parallel
+from bitdiff.errors import UsageError
+from bitdiff.metrics import feature_scores, frechet
+from bitdiff.metrics.inception import Features, Inception, preprocess
+from bitdiff.metrics.weights import Weights
+
+RESIZE = "299 x 299, bilinear as TensorFlow 1 (no half-pixel centres, no antialiasing)"
+
+
+class Summary(NamedTuple):
+    """What is kept of many images.
+
+    moments: of all pool features.
+    pool: float32 [n, 2048], the features of the first n images, for KID, precision and recall.
+    logits: float32 [N, 1008] of all images for the Inception Score, or None where it was not kept.
+    """
+
+    moments: frechet.Moments
+    pool: np.ndarray
+    logits: np.ndarray | None
+
+
+class Reference(NamedTuple):
+    """A data set's summary and where it comes from: data, split, count, resize, hash of the weights."""
+
+    summary: Summary
+    provenance: dict[str, Any]
+
+
+def make_extractor(weights: Weights, batch_size: int) -> Callable[[np.ndarray], Features]:
+    """Features of up to batch_size images over all devices: uint8 [N, H, W, C], C 1 or 3, as NumPy arrays.
+
+    Raises:
+      UsageError: the batch cannot be divided over the devices.
+    """
+    parallel.per_device(batch_size, "the batch size of the Inception network (--inception_batch_size)")
+    variables = parallel.replicate(jax.tree.map(jnp.asarray, weights.variables))
+    apply = parallel.pmap_sample(lambda variables, images: Inception().apply(variables, preprocess(images)))
+
+    def extract(images):
+        count = len(images)
+        if images.shape[-1] == 1:
+            images = np.repeat(images, 3, axis=-1)
+        padded = np.concatenate([images, np.zeros((batch_size - count, *images.shape[1:]), np.uint8)])
+        features = parallel.join(apply(variables, parallel.split(padded)))
+        return Features(*(array[:count] for array in features))
+
+    return extract
+
+
+def summarise(
+    batches: Iterable[np.ndarray], extract: Callable[[np.ndarray], Features], *, keep: int, keep_logits: bool
+) -> Summary:
+    """Streams batches of images through the network; sums in float64, whatever the number of images.
+
+    Args:
+      batches: uint8 [N, H, W, C], each of at most the extractor's batch size.
+      extract: from `make_extractor`.
+      keep: how many images' features are kept.
+      keep_logits: whether the logits of all images are kept.
+    """
+    sums, pool, logits = None, [], []
+    for images in batches:
+        features = extract(images)
+        sums = frechet.add(sums, features.pool)
+        if sums.count - len(images) < keep:
+            pool.append(features.pool[: keep - (sums.count - len(images))])
+        if keep_logits:
+            logits.append(features.logits)
+    if sums is None:
+        raise UsageError("there are no images to take features of")
+    empty = np.zeros((0, sums.total.size), np.float32)
+    return Summary(frechet.finish(sums), np.concatenate([empty, *pool]), np.concatenate(logits) if logits else None)
+
+
+def in_batches(images: Iterable[np.ndarray], batch_size: int) -> Iterator[np.ndarray]:
+    """Stacks single images [H, W, C] into batches."""
+    batch = []
+    for image in images:
+        batch.append(image)
+        if len(batch) == batch_size:
+            yield np.stack(batch)
+            batch = []
+    if batch:
+        yield np.stack(batch)
+
+
+def scores(generated: Summary, reference: Reference) -> dict[str, float]:
+    """FID, and KID, precision, recall and the Inception Score where there are enough images for them."""
+    result = {"fid": frechet.distance(generated.moments, reference.summary.moments)}
+    if generated.logits is not None and len(generated.logits) >= 10:
+        score = feature_scores.inception_score(generated.logits)
+        result |= {"inception_score": score.mean, "inception_score_std": score.std}
+    a, b = generated.pool, reference.summary.pool
+    if min(len(a), len(b)) >= 1000:
+        result["kid"] = feature_scores.kid(a, b).mean
+    if min(len(a), len(b)) > 3:
+        result["precision"], result["recall"] = feature_scores.precision_recall(a, b)
+    return result
+
+
+def save_reference(path: Path, reference: Reference) -> None:
+    """Writes a reference as plain arrays."""
+    moments = reference.summary.moments
+    np.savez(
+        path,
+        mean=moments.mean,
+        covariance=moments.covariance,
+        count=moments.count,
+        pool=reference.summary.pool,
+        provenance=np.array(json.dumps(reference.provenance)),
+    )
+
+
+def load_reference(path: Path, weights: Weights) -> Reference:
+    """Reads a reference, which must come from the same weights and the same resize.
+
+    Raises:
+      UsageError: no such file, not a reference, or one of other weights or another resize.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            moments = frechet.Moments(file["mean"], file["covariance"], int(file["count"]))
+            summary = Summary(moments, file["pool"], None)
+            provenance = json.loads(str(file["provenance"]))
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise UsageError(f"{path} is not a reference written by bitdiff.reference: {error}") from error
+    for name, wanted in {"inception_sha256": weights.sha256, "resize": RESIZE}.items():
+        if provenance.get(name) != wanted:
+            raise UsageError(f"{path} was made with {name} {provenance.get(name)!r}, not {wanted!r}; make it anew")
+    return Reference(summary, provenance)

@@ -1,0 +1,153 @@
+"""Inception against torch-fidelity 0.4.0, whose features for the same images and weights are kept here.
+
+`golden/inception.npz` holds the first 256 features and 128 logits of one random image per size, computed by
+torch-fidelity's 'inception-v3-compat' with the weights of `weight` below.
+"""
+
+import zlib
+from pathlib import Path
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import traverse_util
+
+from bitdiff import data, reference
+from bitdiff.errors import UsageError
+from bitdiff.metrics import fid, inception, weights
+
+GOLDEN = np.load(Path(__file__).parent / "golden" / "inception.npz")
+SIZES = (32, 64, 299, 480)
+
+
+def weight(name, shape):
+    """A pseudo-random weight of the PyTorch name and shape."""
+    rng = np.random.RandomState(zlib.crc32(name.encode()))
+    if name.endswith("conv.weight"):
+        return rng.normal(size=shape) * np.sqrt(2 / np.prod(shape[1:]))
+    if name.endswith("fc.weight"):
+        return rng.normal(size=shape) / np.sqrt(shape[1])
+    if name.endswith(("bn.weight", "running_var")):
+        return rng.uniform(0.5, 1.5, shape)
+    return 0.1 * rng.normal(size=shape)
+
+
+def torch_state():
+    """The state dict of the PyTorch network, from the shapes of ours."""
+    x = jax.ShapeDtypeStruct((1, 299, 299, 3), jnp.float32)
+    shapes = traverse_util.flatten_dict(jax.eval_shape(inception.Inception().init, jax.random.key(0), x))
+    kinds = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
+    state = {}
+    for (_, *layers, kind), leaf in shapes.items():
+        shape = tuple(leaf.shape[i] for i in {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}[len(leaf.shape)])
+        name = ".".join((*layers, kinds[kind]))
+        state[name] = np.asarray(weight(name, shape), np.float32)
+    return state | {"fc.bias": np.ones(1008, np.float32)}
+
+
+@pytest.fixture(scope="module")
+def variables():
+    return weights.from_torch(torch_state())
+
+
+def images():
+    rng = np.random.RandomState(0)
+    return {size: rng.randint(0, 256, (1, size, size, 3), np.uint8) for size in SIZES}
+
+
+def features(variables, x):
+    # Without optimisations, as the other tests compile, the plain convolutions would take minutes.
+    apply = jax.jit(inception.Inception().apply, compiler_options={"xla_backend_optimization_level": 2})
+    return apply(variables, x)
+
+
+def relative(a, b):
+    return float(np.linalg.norm(a - b) / np.linalg.norm(b))
+
+
+def test_features_equal_torch_fidelitys(variables):
+    x = jnp.concatenate([inception.preprocess(image) for image in images().values()])
+    result = features(variables, x)
+    for i, size in enumerate(SIZES):
+        assert relative(result.pool[i, :256], GOLDEN[f"pool_{size}"][:256]) < 1e-4
+        assert relative(result.logits[i, :128], GOLDEN[f"logits_{size}"][:128]) < 1e-4
+
+
+def test_another_resize_would_be_noticed(variables):
+    image = images()[32]
+    for antialias, size in ((False, 32), (True, 480)):
+        resized = jax.image.resize(images()[size].astype(jnp.float32), (1, 299, 299, 3), "linear", antialias=antialias)
+        result = features(variables, (resized - 128) / 128)
+        assert relative(result.pool[0, :256], GOLDEN[f"pool_{size}"]) > 1e-3
+    assert inception.preprocess(image).shape == (1, 299, 299, 3)
+
+
+def test_another_pooling_would_be_noticed(variables, monkeypatch):
+    monkeypatch.setattr(inception, "_mean_pool", nn.avg_pool)  # with the padding counted
+    result = features(variables, inception.preprocess(images()[64]))
+    assert relative(result.pool[0, :256], GOLDEN["pool_64"]) > 1e-3
+
+
+def test_weights_are_kept_as_plain_arrays(tmp_path):
+    state = torch_state()
+    np.savez(tmp_path / "w.npz", sha256=np.array("abc"), **state)
+    loaded = weights.load(tmp_path / "w.npz")
+    assert loaded.sha256 == "abc"
+    kernel = loaded.variables["params"]["Mixed_6b"]["branch7x7_2"]["conv"]["kernel"]
+    np.testing.assert_array_equal(kernel[0, 3], state["Mixed_6b.branch7x7_2.conv.weight"][:, :, 0, 3].T)
+    assert "bias" not in loaded.variables["params"]["fc"]
+
+
+def test_other_files_are_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"there is no file .*pt_inception-2015-12-05-6726825d.pth"):
+        weights.convert(tmp_path / "none.pth", tmp_path / "w.npz")
+    (tmp_path / "other.pth").write_bytes(b"something else")
+    with pytest.raises(UsageError, match=r"is not the file .*its SHA-256 begins"):
+        weights.convert(tmp_path / "other.pth", tmp_path / "w.npz")
+    with pytest.raises(UsageError, match="holds no converted Inception weights"):
+        weights.load(tmp_path / "other.pth")
+
+
+def test_summaries_stream_and_references_keep_their_provenance(tmp_path, monkeypatch):
+    """The plumbing around the network, with a network small enough to run many images through."""
+
+    class Small(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            pool = x[:, ::50, ::50].reshape(len(x), -1)
+            return inception.Features(pool, pool[:, :20])
+
+    monkeypatch.setattr(fid, "Inception", Small)
+    w = weights.Weights({}, "abc")
+    extract = fid.make_extractor(w, 8)
+    pictures = np.random.RandomState(0).randint(0, 256, (30, 16, 16, 3), np.uint8)
+    expected = np.asarray(inception.preprocess(jnp.asarray(pictures)))[:, ::50, ::50].reshape(30, -1)
+    whole = fid.summarise(fid.in_batches(pictures, 8), extract, keep=12, keep_logits=True)
+    np.testing.assert_allclose(whole.pool, expected[:12], atol=1e-5)
+    np.testing.assert_allclose(whole.logits, expected[:, :20], atol=1e-5)
+    np.testing.assert_allclose(whole.moments.mean, expected.mean(0), atol=1e-5)
+    np.testing.assert_allclose(whole.moments.covariance, np.cov(expected, rowvar=False), atol=1e-4)
+
+    source = data.dataset.Arrays({"image": pictures})
+    dataset = data.Dataset("image", source, source, (16, 16, 3), 256, 0, (), "thirty pictures")
+    made = reference.make_reference(dataset, w, batch_size=8, keep=10)
+    fid.save_reference(tmp_path / "r.npz", made)
+    loaded = fid.load_reference(tmp_path / "r.npz", w)
+    assert loaded.provenance == made.provenance
+    assert loaded.provenance["data"] == "thirty pictures"
+    assert loaded.provenance["count"] == 30
+    np.testing.assert_allclose(loaded.summary.pool, expected[::3], atol=1e-5)  # spread over the data
+    result = fid.scores(whole, loaded)
+    assert result["fid"] == pytest.approx(0, abs=1e-6)
+    assert set(result) == {"fid", "inception_score", "inception_score_std", "precision", "recall"}
+    with pytest.raises(UsageError, match="was made with inception_sha256 'abc', not 'other'"):
+        fid.load_reference(tmp_path / "r.npz", weights.Weights({}, "other"))
+    with pytest.raises(UsageError, match="is not a reference"):
+        fid.load_reference(tmp_path / "none.npz", w)
+    grey = fid.summarise([pictures[..., :1]], fid.make_extractor(w, 30), keep=0, keep_logits=False)
+    assert grey.pool.shape == (0, expected.shape[1])
+    assert grey.logits is None
+    with pytest.raises(UsageError, match="FID is of 8-bit images"):
+        reference.make_reference(dataset._replace(vocab_size=17), w, batch_size=8, keep=1)
