@@ -19,6 +19,7 @@ setup(
         "flax>=0.10",
         "grain>=0.2.10",
         "jax>=0.7",
+        "matplotlib>=3.8",
         "ml-collections>=1.0",
         "numpy>=2.0",
         "optax>=0.2.5",

@@ -8,11 +8,11 @@ import jax
 import numpy as np
 from absl import flags
 
-from bitdiff import __version__, commands, data, inference, parallel, workdir
+from bitdiff import __version__, commands, data, inference, parallel, plots, workdir
 from bitdiff.errors import UsageError
 from bitdiff.logs import progress_bar, table
 from bitdiff.metrics import fid, weights
-from bitdiff.tasks import Score
+from bitdiff.tasks import SampleOptions, Score
 
 
 class Judge(NamedTuple):
@@ -59,9 +59,44 @@ def inception_scores(images: np.ndarray, judge: Judge, batch_size: int) -> dict[
 def define_flags() -> None:
     """Defines the command's flags."""
     inference.define_flags()
+    define_judge_flags()
+
+
+def define_judge_flags() -> None:
+    """Defines the flags that `open_judge` reads."""
     flags.DEFINE_string("inception", None, "For FID: weights written by bitdiff.convert_inception.")
     flags.DEFINE_string("reference", None, "For FID: statistics of the data written by bitdiff.reference.")
     flags.DEFINE_integer("inception_batch_size", 64, "Images at a time over all devices.")
+
+
+def measure(
+    run: inference.Trained,
+    options: SampleOptions,
+    dataset: data.Dataset,
+    judge: Judge | None,
+    *,
+    num_samples: int,
+    seed: int,
+) -> tuple[dict[str, Score], dict[str, np.ndarray]]:
+    """Draws samples and scores them: (scores by name, the samples)."""
+    outputs = inference.join(inference.draw(run, options, num_samples=num_samples, seed=seed))
+    scores = run.task.evaluate(outputs, dataset, options)
+    if judge:
+        scores |= inception_scores(outputs["image"], judge, flags.FLAGS.inception_batch_size)
+    return scores, outputs
+
+
+def provenance(run: inference.Trained, dataset: data.Dataset, judge: Judge | None) -> dict[str, Any]:
+    """Where scores come from: versions, weights, data, reference."""
+    return {
+        "bitdiff": __version__,
+        "jax": f"{jax.__version__} on {parallel.describe_devices()}",
+        "workdir": str(run.folder),
+        "step": run.step,
+        "weights": f"moving average, decay {run.config.optimizer.ema_decay}",
+        "data": dataset.about,
+        "reference": judge.reference.provenance if judge else None,
+    }
 
 
 def main() -> None:
@@ -72,32 +107,26 @@ def main() -> None:
     judge = open_judge(run.config)
     dataset = data.load(run.config.data)
     data.resolve(run.config, dataset)
-    outputs = inference.draw(run, options, num_samples=section.num_samples, seed=section.seed)
-    scores = run.task.evaluate(outputs, dataset, options)
-    if judge:
-        scores |= inception_scores(outputs["image"], judge, flags.FLAGS.inception_batch_size)
+    scores, outputs = measure(run, options, dataset, judge, num_samples=section.num_samples, seed=section.seed)
     report = {
         "scores": {name: score._asdict() for name, score in scores.items()},
-        "provenance": {
-            "bitdiff": __version__,
-            "jax": f"{jax.__version__} on {parallel.describe_devices()}",
-            "workdir": str(run.folder),
-            "step": run.step,
-            "weights": f"moving average, decay {run.config.optimizer.ema_decay}",
-            "data": dataset.about,
-            "reference": judge.reference.provenance if judge else None,
-            "num_samples": section.num_samples,
-            "seed": section.seed,
-            "sampling": options._asdict() | {"schedule_options": dict(options.schedule_options)},
-        },
+        "provenance": provenance(run, dataset, judge)
+        | {"num_samples": section.num_samples, "seed": section.seed}
+        | {"sampling": options._asdict() | {"schedule_options": dict(options.schedule_options)}},
+        "analog_bits": {"from": -run.config.bits.scale, "to": run.config.bits.scale, "counts": histogram(outputs)},
     }
     path = run.folder / "evaluation.json"
     workdir.write_text(path, json.dumps(report, indent=2) + "\n")
-    print(
-        f"step {run.step}, {section.num_samples} samples, {options.sampler}, {options.steps} steps, td {options.td:g}"
-    )
+    plots.histogram(run.folder / "analog_bits.png", report["analog_bits"]["counts"], run.config.bits.scale)
+    how = f"{options.sampler}, {options.steps} steps, td {options.td:g}, guidance {options.guidance:g}"
+    print(f"step {run.step}, {section.num_samples} samples, {how}")
     print(table([(name, f"{score.value:<10.4g}  {score.about}") for name, score in scores.items()]))
-    print(f"written to {path}")
+    print(f"written to {path}; the histogram of the analog bits to {run.folder / 'analog_bits.png'}")
+
+
+def histogram(outputs: dict[str, np.ndarray]) -> list[int]:
+    """How often analog bits fell into each bin, over all samples."""
+    return outputs["histogram"].sum(0).tolist()
 
 
 if __name__ == "__main__":

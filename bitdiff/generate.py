@@ -31,8 +31,9 @@ def generate(
     batch_size: int,
     seed: int,
     labels: tuple[int, ...] | None = None,
+    first: int = 0,
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Draws samples 0 to num_samples - 1 in batches; sample i depends on (seed, i) and its label alone.
+    """Draws samples first to num_samples - 1 in batches; sample i depends on (seed, i) and its label alone.
 
     Args:
       task: the model.
@@ -42,13 +43,14 @@ def generate(
       batch_size: how many at a time over all devices, a multiple of their number.
       seed: of the noise.
       labels: dealt to the samples in turn; by default all classes.
+      first: the number of the first sample drawn, to go on where another call stopped.
 
     Yields:
       The outputs of one batch as NumPy arrays; the last batch is cut to what is left.
     """
     parallel.per_device(batch_size, "the sampling batch size (config.sample.batch_size)")
     keys = jax.jit(lambda i: jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), i))
-    for start in range(0, num_samples, batch_size):
+    for start in range(first, num_samples, batch_size):
         indices = np.arange(start, start + batch_size)
         batch = {"condition": task.condition(indices, labels), "key": keys(jnp.asarray(indices, jnp.uint32))}
         sample = compile_sampler(task, options)

@@ -1,5 +1,6 @@
 """Opening a trained model and drawing from it: what the commands sample and evaluate share, flags included."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,6 +75,14 @@ def open_run(folder: Path) -> Trained:
     return Trained(folder, config, task, restored.state.ema_params, restored.step)
 
 
+def check_options(run: Trained, many: Iterable[SampleOptions]) -> None:
+    """Traces sampling with each of the options, so that a bad one is named before the first is compiled."""
+    condition = run.task.condition(np.arange(1), None)
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1))
+    for options in many:
+        jax.eval_shape(lambda *args, options=options: run.task.sample(*args, options), run.params, condition, keys)
+
+
 def draw(
     run: Trained,
     options: SampleOptions,
@@ -81,10 +90,10 @@ def draw(
     num_samples: int,
     seed: int,
     labels: tuple[int, ...] | None = None,
-) -> dict[str, np.ndarray]:
-    """Draws samples as `generate` does, with a progress bar: the outputs as arrays [num_samples, ...]."""
-    batches = []
-    with progress_bar("sampling", "sample", total=num_samples) as bar:
+    first: int = 0,
+) -> Iterator[dict[str, np.ndarray]]:
+    """Draws samples as `generate` does, batch by batch, with a progress bar."""
+    with progress_bar("sampling", "sample", total=num_samples, initial=first) as bar:
         for batch in generate(
             run.task,
             run.params,
@@ -93,7 +102,13 @@ def draw(
             batch_size=run.config.sample.batch_size,
             seed=seed,
             labels=labels,
+            first=first,
         ):
-            batches.append(batch)
+            yield batch
             bar.update(len(batch["invalid"]))
+
+
+def join(batches: Iterable[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """All batches as one dict of arrays."""
+    batches = list(batches)
     return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}

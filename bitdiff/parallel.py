@@ -41,6 +41,11 @@ def per_device(batch_size: int, field: str) -> int:
     return batch_size // devices
 
 
+def round_up(batch_size: int) -> int:
+    """The next batch size that all devices can share evenly."""
+    return -(-batch_size // jax.device_count()) * jax.device_count()
+
+
 def replicate(tree: Any) -> Any:
     """Places arrays on every local device, without a device axis."""
     return jax.device_put(tree, _replicated())

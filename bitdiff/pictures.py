@@ -9,13 +9,18 @@ from PIL import Image
 _MIN_SIDE = 48  # tiny images are enlarged by a whole factor
 
 
+def to_8_bits(images: np.ndarray, vocab_size: int) -> np.ndarray:
+    """Spreads values from 0 to vocab_size - 1 over 0 to 255: int [...] -> uint8 [...]."""
+    return np.round(images.astype(np.float64) * (255.0 / (vocab_size - 1))).astype(np.uint8)
+
+
 def image_grid(images: np.ndarray, vocab_size: int, columns: int | None = None) -> Image.Image:
     """Lays images int [N, H, W, C], values below vocab_size, out in rows; C is 1 or 3."""
     count, height, width, channels = images.shape
     columns = columns or math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
     zoom = max(1, -(-_MIN_SIDE // height))
-    pixels = np.round(images.astype(np.float64) * (255.0 / (vocab_size - 1))).astype(np.uint8)
+    pixels = to_8_bits(images, vocab_size)
     pixels = pixels.repeat(zoom, axis=1).repeat(zoom, axis=2)
     gap = 2
     height, width = height * zoom + gap, width * zoom + gap

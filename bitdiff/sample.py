@@ -1,42 +1,169 @@
-"""Draws samples from a trained model: python -m bitdiff.sample --workdir DIR --num_samples 64 --out samples.npz."""
+"""Draws samples from a trained model: python -m bitdiff.sample --workdir DIR --num_samples 64 --out samples.npz.
 
+With `--out FOLDER/` the samples are written in shards as they come, and a stopped command goes on with the
+shards that are missing: for the 50,000 images of a FID.
+"""
+
+import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from absl import flags
+from PIL import Image
 
-from bitdiff import commands, inference, pictures
+from bitdiff import commands, inference, parallel, pictures, workdir
 from bitdiff.errors import UsageError
+from bitdiff.tasks import SampleOptions
+
+_STRIP_ROWS = 16
+
+
+def write_npz(path: Path, outputs: dict[str, np.ndarray]) -> None:
+    """Writes samples as a whole or not at all: 'image' or 'tokens', 'label' if there is one, 'invalid'."""
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as file:
+        np.savez_compressed(
+            file, **{name: outputs[name] for name in outputs if name not in ("histogram", "trajectory")}
+        )
+    os.replace(partial, path)
+
+
+def write_png(folder: Path, first: int, images: np.ndarray, vocab_size: int) -> None:
+    """Writes images as folder/000000.png and so on, counting from `first`; each as a whole or not at all."""
+    for i, pixels in enumerate(pictures.to_8_bits(images, vocab_size), start=first):
+        partial = folder / f"{i:06d}.partial"
+        Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(partial, format="png")
+        os.replace(partial, folder / f"{i:06d}.png")
+
+
+def write_shards(
+    run: inference.Trained,
+    options: SampleOptions,
+    folder: Path,
+    *,
+    num_samples: int,
+    seed: int,
+    labels: tuple[int, ...] | None,
+    shard_size: int,
+    png: bool,
+) -> int:
+    """Draws the samples whose shards are not in the folder yet; returns how many were drawn.
+
+    Args:
+      run: the model.
+      options: how to sample.
+      folder: made if it is not there; `samples.json` in it says what the samples are.
+      num_samples: how many in all.
+      seed: of the noise.
+      labels: dealt to the samples in turn.
+      shard_size: samples in a shard `00000.npz`, or between two looks at what is there as PNG files.
+      png: whether every image is a PNG file instead.
+
+    Raises:
+      UsageError: the folder holds other samples, or PNG files are wanted of something else than images.
+    """
+    if shard_size < 1:
+        raise UsageError(f"--shard_size is {shard_size}; it must be 1 or more")
+    if png and run.config.task != "images":
+        raise UsageError("--format png is for images; this model generates tokens")
+    about: dict[str, Any] = {
+        "run": workdir.plain(run.config) | {"sample": None, "evaluate": None},
+        "step": run.step,
+        "sampling": options._asdict(),
+        "seed": seed,
+        "labels": labels,
+        "shard_size": shard_size,
+        "format": "png" if png else "npz",
+    }
+    about = json.loads(json.dumps(about))
+    folder.mkdir(parents=True, exist_ok=True)
+    record = folder / "samples.json"
+    if record.exists():
+        before = json.loads(record.read_text())
+        changed = sorted(name for name in about if before.get(name) != about[name])
+        if changed:
+            raise UsageError(f"{folder} holds other samples ({', '.join(changed)} differ); give another --out")
+    elif any(folder.iterdir()):
+        raise UsageError(f"{folder} holds other files; give another --out")
+    workdir.write_text(record, json.dumps(about, indent=2) + "\n")
+
+    def is_done(start, end):
+        if png:
+            return all((folder / f"{i:06d}.png").exists() for i in range(start, end))
+        path = folder / f"{start // shard_size:05d}.npz"
+        if not path.exists():
+            return False
+        with np.load(path, allow_pickle=False) as shard:  # a last shard grows when more samples are asked for
+            return len(shard["invalid"]) >= end - start
+
+    drawn = 0
+    for start in range(0, num_samples, shard_size):
+        end = min(start + shard_size, num_samples)
+        if is_done(start, end):
+            continue
+        outputs = inference.join(inference.draw(run, options, num_samples=end, seed=seed, labels=labels, first=start))
+        if png:
+            write_png(folder, start, outputs["image"], run.config.data.vocab_size)
+        else:
+            write_npz(folder / f"{start // shard_size:05d}.npz", outputs)
+        drawn += end - start
+    return drawn
 
 
 def define_flags() -> None:
     """Defines the command's flags."""
     inference.define_flags()
-    flags.DEFINE_string("out", "samples.npz", "The .npz file to write; a picture or text is written beside it.")
+    flags.DEFINE_string(
+        "out", "samples.npz", "The .npz file to write, with a picture or text beside it; or a folder, for shards."
+    )
     flags.DEFINE_list("labels", None, "Classes by number, dealt to the samples in turn; by default all of them.")
+    flags.DEFINE_enum("format", "npz", ["npz", "png"], "In a folder: shards of arrays, or a PNG file per image.")
+    flags.DEFINE_integer("shard_size", 5000, "Samples in a shard.")
+    flags.DEFINE_integer("frames", None, "Also draw a strip of so many estimates on the way, for each of 16 samples.")
+
+
+def _labels(names: Iterable[str] | None) -> tuple[int, ...] | None:
+    try:
+        return None if names is None else tuple(int(name) for name in names)
+    except ValueError as error:
+        raise UsageError(f"--labels is {','.join(names)}; it must be class numbers, as in 0,1,2") from error
 
 
 def main() -> None:
     """The command."""
-    out, labels = Path(flags.FLAGS.out), flags.FLAGS.labels
-    if out.suffix != ".npz" or not out.parent.is_dir():
-        raise UsageError(f"--out is {out}; it must be an .npz file in a folder that exists")
-    try:
-        labels = None if labels is None else tuple(int(label) for label in labels)
-    except ValueError as error:
-        raise UsageError(f"--labels is {','.join(labels)}; it must be class numbers, as in 0,1,2") from error
+    out, labels, frames = Path(flags.FLAGS.out), _labels(flags.FLAGS.labels), flags.FLAGS.frames
+    single = out.suffix == ".npz"
+    if not out.parent.is_dir() or (not single and (out.suffix or out.is_file())):
+        raise UsageError(f"--out is {out}; it must be an .npz file or a folder, in a folder that exists")
+    if not single and frames:
+        raise UsageError("--frames goes with an .npz file as --out")
     run = inference.open_run(Path(flags.FLAGS.workdir))
     section = run.config.sample
     options = inference.apply_flags(run.config, section)
-    outputs = inference.draw(run, options, num_samples=section.num_samples, seed=section.seed, labels=labels)
-    partial = out.with_name(out.name + ".partial")
-    with partial.open("wb") as file:
-        np.savez_compressed(file, **outputs)
-    os.replace(partial, out)
+    drawing = {"num_samples": section.num_samples, "seed": section.seed, "labels": labels}
+    if not single:
+        png = flags.FLAGS.format == "png"
+        drawn = write_shards(run, options, out, shard_size=flags.FLAGS.shard_size, png=png, **drawing)
+        print(f"{section.num_samples} samples of step {run.step} in {out}, {drawn} of them drawn now")
+        return
+    outputs = inference.join(inference.draw(run, options, **drawing))
+    write_npz(out, outputs)
     columns = len(labels) if labels else run.config.data.num_classes
     preview = pictures.write_preview(out, outputs, run.config.data.vocab_size, columns or None)
-    print(f"{len(outputs['invalid'])} samples of step {run.step} in {out}, to look at in {preview}")
+    print(f"{section.num_samples} samples of step {run.step} in {out}, to look at in {preview}")
+    if frames:
+        rows = min(section.num_samples, _STRIP_ROWS)
+        section.batch_size = parallel.round_up(rows)
+        drawing["num_samples"] = rows
+        strip = inference.join(inference.draw(run, options._replace(frames=frames), **drawing))["trajectory"]
+        shown = {"image" if "image" in outputs else "tokens": strip.reshape(-1, *strip.shape[2:])}
+        place = out.with_name(out.stem + "_strip")
+        print(
+            f"{rows} of them on their way in {pictures.write_preview(place, shown, run.config.data.vocab_size, frames)}"
+        )
 
 
 if __name__ == "__main__":

@@ -136,6 +136,7 @@ def sample(
     self_cond: bool = True,
     momentum: float = 0.0,
     x_init: jax.Array | None = None,
+    keep_all: bool = False,
 ) -> jax.Array:
     """Draws samples by running the generative process from noise to data; may be jitted as a whole.
 
@@ -153,9 +154,10 @@ def sample(
       self_cond: whether the previous estimate is fed back; otherwise x0_prev is zero.
       momentum: m in [0, 1): the estimate fed back is e <- m e + (1 - m) x0 (appendix G).
       x_init: float32 [B, ...], the state at t = 1; drawn from the standard normal where not given.
+      keep_all: whether the estimates of all steps are returned.
 
     Returns:
-      float32 [B, ...], the last x0 estimate.
+      float32 [B, ...], the last x0 estimate; with keep_all float32 [steps, B, ...], all of them.
 
     Raises:
       UsageError: an unknown name, or an option out of range.
@@ -181,12 +183,12 @@ def sample(
         x_t = rule.step(StepInput(x_t=x_t, x0=x0, x0_last=x0_last, noise=noise, is_first=i == 0, **scalars))
         if self_cond:
             x0_prev = momentum * x0_prev + (1.0 - momentum) * x0
-        return (x_t, x0_prev, x0), None
+        return (x_t, x0_prev, x0), x0 if keep_all else None
 
     zeros = jnp.zeros(shape, jnp.float32)
     carry = (x_init.astype(jnp.float32), zeros, zeros)
-    (_, _, x0), _ = jax.lax.scan(step, carry, _scan_inputs(gamma, steps, td))
-    return x0
+    (_, _, x0), estimates = jax.lax.scan(step, carry, _scan_inputs(gamma, steps, td))
+    return estimates if keep_all else x0
 
 
 def example_keys(key: jax.Array, batch_size: int) -> jax.Array:

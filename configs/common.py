@@ -79,6 +79,7 @@ def base() -> ml_collections.ConfigDict:
     sample.guidance = 0.0  # cond + guidance (cond - uncond)
     sample.momentum = 0.0  # of the self-conditioning estimate
     sample.self_guidance = 0.0  # weight of the estimate against none, 3 to 5 if wanted; 0 is off
+    sample.frames = 0  # estimates on the way that are kept for a picture strip
     sample.schedule = "cosine"
     sample.schedule_options = ml_collections.ConfigDict()
     sample.batch_size = 100  # over all devices

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "bitdiff"
 # From the ground up: a module imports only from layers below its own (or from its own package).
 LAYERS = [
     ["errors"],
-    ["bits", "schedules", "interrupts", "parallel", "pictures", "logs", "state"],
+    ["bits", "schedules", "interrupts", "parallel", "pictures", "plots", "logs", "state"],
     ["diffusion", "networks", "metrics", "data"],
     ["sampling", "checkpoints"],
     ["oracle", "workdir"],
@@ -21,6 +21,7 @@ LAYERS = [
     ["generate"],
     ["inference", "commands"],
     ["train", "sample", "evaluate", "prepare", "reference", "convert_inception"],
+    ["sweep"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

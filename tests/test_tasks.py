@@ -12,6 +12,7 @@ from bitdiff.tasks import make_task, sample_options
 from configs import digits, mixture
 
 KEY = jax.random.key(0)
+HISTOGRAM = np.eye(1, 40, dtype=int)  # all bits at one end
 
 
 def resolved(config):
@@ -136,12 +137,12 @@ def test_token_evaluation_tells_network_and_sampler_apart():
     dataset = data.load(config.data)
     tokens = np.stack([dataset.test[i]["tokens"] for i in range(5000)])
     options = sample_options(config.sample, steps=20)
-    scores = task.evaluate({"tokens": tokens, "invalid": np.zeros(5000)}, dataset, options)
+    scores = task.evaluate({"tokens": tokens, "invalid": np.zeros(5000), "histogram": HISTOGRAM}, dataset, options)
     # Real draws in the network's place score the floor, up to the spread of both sets of draws.
     assert scores["tv"].value < 1.4 * scores["tv_floor"].value
     assert scores["tv_oracle"].value < 1.5 * scores["tv_floor"].value
     uniform = np.random.RandomState(0).randint(0, 16, (5000, 2))
-    scores = task.evaluate({"tokens": uniform, "invalid": np.zeros(5000)}, dataset, options)
+    scores = task.evaluate({"tokens": uniform, "invalid": np.zeros(5000), "histogram": HISTOGRAM}, dataset, options)
     assert scores["tv"].value > 0.5
 
 
@@ -151,7 +152,7 @@ def test_long_sequences_are_compared_position_by_position():
     dataset = data.Dataset("tokens", source, source, (6,), 16, 0, (), "random tokens")
     config = mixture.get_config()
     config.data.update(length=6, vocab_size=16, num_classes=0)
-    outputs = {"tokens": rng.randint(0, 16, (5000, 6)), "invalid": np.zeros(5000)}
+    outputs = {"tokens": rng.randint(0, 16, (5000, 6)), "invalid": np.zeros(5000), "histogram": HISTOGRAM}
     scores = make_task(config).evaluate(outputs, dataset, sample_options(config.sample))
     assert 0 < scores["marginal_tv"].value < 0.05
     assert scores["marginal_tv_real"].value == 0
@@ -163,7 +164,7 @@ def test_image_evaluation_tells_real_noise_and_copies_apart():
     options = sample_options(config.sample)
 
     def scores(source, count):
-        outputs = data.dataset.stack(source, count) | {"invalid": np.zeros(count)}
+        outputs = data.dataset.stack(source, count) | {"invalid": np.zeros(count), "histogram": HISTOGRAM}
         return {name: score.value for name, score in task.evaluate(outputs, dataset, options).items()}
 
     real = scores(dataset.test, 359)
@@ -174,6 +175,7 @@ def test_image_evaluation_tells_real_noise_and_copies_apart():
     assert copied["copies"] == copied["near_copies"] == 1
     rng = np.random.RandomState(0)
     noise = {"image": rng.randint(0, 17, (400, 8, 8, 1)), "label": np.arange(400) % 10, "invalid": np.full(400, 0.25)}
+    noise["histogram"] = HISTOGRAM
     result = task.evaluate(noise, dataset, options)
     assert result["invalid_codes"].value == 0.25
     assert result["frechet_pixels"].value > 20 * real["frechet_pixels_real"]

@@ -10,6 +10,7 @@ import numpy as np
 from bitdiff import bits, diffusion, sampling, schedules
 from bitdiff.data import Dataset
 from bitdiff.errors import UsageError, choose
+from bitdiff.metrics import bits as bit_metrics
 from bitdiff.networks import make_network
 from bitdiff.tasks.task import SampleOptions, Score, Task
 
@@ -52,6 +53,20 @@ def make_objective(config: Any, codec: bits.Codec) -> diffusion.Objective:
     if options.head == "linear":
         return diffusion.l2(options.prediction)
     return diffusion.l2("x0", diffusion.factorised_softmax(codec.encode(np.arange(codec.vocab_size)[:, None])))
+
+
+def bit_scores(outputs: dict[str, np.ndarray], encoding: str) -> dict[str, Score]:
+    """What is measured of generated bits whatever they stand for; nothing for the continuous baseline."""
+    if encoding == "continuous":
+        return {}
+    return {
+        "invalid_codes": Score(
+            float(outputs["invalid"].mean()), "share of codes that name no value and were decoded to the nearest"
+        ),
+        "sharp_bits": Score(
+            bit_metrics.sharpness(outputs["histogram"]), "share of analog bits within 10 % of -scale or +scale"
+        ),
+    }
 
 
 def make_bit_task(config: Any, *, field: str, grid: tuple[int, ...], channels: int, evaluate: Evaluate) -> Task:
@@ -120,6 +135,8 @@ def make_bit_task(config: Any, *, field: str, grid: tuple[int, ...], channels: i
         return jnp.mean(losses), {}
 
     def sample(params, condition, keys, how):
+        if not 0 <= how.frames <= how.steps:
+            raise UsageError(f"frames is {how.frames}; it must be from 0 to the number of steps, {how.steps}")
         label = condition.get("label")
 
         def denoiser(label):
@@ -149,11 +166,21 @@ def make_bit_task(config: Any, *, field: str, grid: tuple[int, ...], channels: i
             clip=codec.scale,
             self_cond=self_cond,
             momentum=how.momentum,
+            keep_all=how.frames > 0,
         )
+        outputs = dict(condition)
+        if how.frames > 0:
+            shown = np.linspace(0, how.steps - 1, how.frames).round().astype(int)
+            outputs["trajectory"] = jnp.moveaxis(decode(analog[shown]), 0, 1)
+            analog = analog[-1]
+        outputs[field] = decode(analog)
+        outputs["invalid"] = jnp.mean(codec.invalid(analog), axis=tuple(range(1, analog.ndim)), dtype=jnp.float32)
+        outputs["histogram"] = bit_metrics.histogram(analog, codec.scale)
+        return outputs
+
+    def decode(analog):
         values = as_data(codec.decode(analog))
-        values = values.astype(jnp.uint8) if field == "image" and codec.vocab_size <= 256 else values
-        invalid = jnp.mean(codec.invalid(analog), axis=tuple(range(1, analog.ndim)), dtype=jnp.float32)
-        return {field: values, "invalid": invalid} | condition
+        return values.astype(jnp.uint8) if field == "image" and codec.vocab_size <= 256 else values
 
     def condition(indices, labels):
         if not num_classes:

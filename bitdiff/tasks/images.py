@@ -7,7 +7,7 @@ import numpy as np
 from bitdiff.data import Dataset
 from bitdiff.data.dataset import stack
 from bitdiff.metrics import classifier, frechet, neighbours, pixels
-from bitdiff.tasks.bit_diffusion import make_bit_task
+from bitdiff.tasks.bit_diffusion import bit_scores, make_bit_task
 from bitdiff.tasks.task import SampleOptions, Score, Task
 
 _REFERENCE_LIMIT = 20_000  # images of each split that the metrics look at
@@ -17,7 +17,13 @@ _CLASSIFIER_LIMIT = 5_000  # images that the classifier is fitted on
 def make_image_task(config: Any) -> Task:
     """Bit Diffusion of images of config.data.image_size and config.data.channels."""
     size = config.data.image_size
-    return make_bit_task(config, field="image", grid=(size, size), channels=config.data.channels, evaluate=evaluate)
+
+    def evaluate_images(outputs, dataset, options):
+        return bit_scores(outputs, config.bits.encoding) | evaluate(outputs, dataset, options)
+
+    return make_bit_task(
+        config, field="image", grid=(size, size), channels=config.data.channels, evaluate=evaluate_images
+    )
 
 
 def evaluate(outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOptions) -> dict[str, Score]:
@@ -30,11 +36,7 @@ def evaluate(outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOp
     train, test = (stack(split, _REFERENCE_LIMIT) for split in (dataset.train, dataset.test))
     space = pixels.feature_space(dataset.shape, dataset.vocab_size)
     samples, real = (space.features(images["image"]) for images in (outputs, train))
-    scores = {
-        "invalid_codes": Score(
-            float(outputs["invalid"].mean()), "share of pixel codes that name no value and were decoded to the nearest"
-        )
-    }
+    scores = {}
     reference = frechet.moments(real)
     set_size = len(test["image"]) if len(dataset.test) >= 2 else len(samples)
     set_size = min(set_size, len(samples))

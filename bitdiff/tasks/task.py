@@ -13,7 +13,7 @@ class SampleOptions(NamedTuple):
     """How to sample; hashable, so that a compiled sampler is known by it.
 
     `sampling.sample` explains sampler, steps, td and momentum, `sampling.guide` the guidance,
-    `sampling.self_guide` the self-guidance.
+    `sampling.self_guide` the self-guidance. frames: how many estimates, evenly spread over the steps, are kept.
     """
 
     sampler: str
@@ -22,6 +22,7 @@ class SampleOptions(NamedTuple):
     guidance: float
     momentum: float
     self_guidance: float
+    frames: int
     schedule: str
     schedule_options: tuple[tuple[str, float], ...]
 
@@ -39,8 +40,9 @@ class Task(NamedTuple):
     init: key -> parameters.
     loss: (params, batch, keys [B]) -> (loss, metrics): the mean over the batch, float32 [], and scalars by
       name. An example's randomness comes from its own key.
-    sample: (params, condition, keys [B], options) -> outputs: arrays [B, ...] by name, with 'image' or
-      'tokens' as the data have them, and 'invalid' float32, the share of codes that name no value.
+    sample: (params, condition, keys [B], options) -> outputs: arrays [B, ...] by name: 'image' or 'tokens' as
+      the data have them, 'invalid' float32, the share of codes that name no value, 'histogram' of the analog
+      bits as in `metrics.bits`, and with options.frames 'trajectory' [B, frames, ...], estimates on the way.
     condition: (indices int [B], labels or None) -> arrays [B, ...] by name: what sample number i is to be.
     evaluate: (outputs, dataset, options) -> scores by name; runs on the host.
     """

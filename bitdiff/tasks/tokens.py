@@ -10,7 +10,7 @@ from bitdiff.data import Dataset
 from bitdiff.data.dataset import stack
 from bitdiff.metrics import distributions
 from bitdiff.oracle import bayes_denoiser
-from bitdiff.tasks.bit_diffusion import make_bit_task, make_codec
+from bitdiff.tasks.bit_diffusion import bit_scores, make_bit_task, make_codec
 from bitdiff.tasks.task import SampleOptions, Score, Task
 
 _MAX_STATES = 4_096  # sequences that the oracle holds; beyond that distances are per position
@@ -34,11 +34,7 @@ def evaluate(outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOp
     """
     train, test = (stack(split).get("tokens") for split in (dataset.train, dataset.test))
     samples = outputs["tokens"]
-    scores = {
-        "invalid_codes": Score(
-            float(outputs["invalid"].mean()), "share of token codes that name no value and were decoded to the nearest"
-        )
-    }
+    scores = bit_scores(outputs, codec.encoding)
     states, counts = np.unique(train, axis=0, return_counts=True)
     if len(states) > _MAX_STATES:
         scores["marginal_tv"] = Score(

@@ -1,0 +1,32 @@
+"""Curves and histograms as PNG files."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+matplotlib.use("Agg")  # no display is needed
+from matplotlib import pyplot as plt
+
+
+def histogram(path: Path, counts: Sequence[int], scale: float) -> None:
+    """Draws how analog bits are spread from -scale to scale, as shares per bin on a logarithmic axis."""
+    edges = np.linspace(-scale, scale, len(counts) + 1)
+    figure, axes = plt.subplots(figsize=(5, 3), layout="constrained")
+    axes.stairs(np.asarray(counts) / max(sum(counts), 1), edges, fill=True)
+    axes.set(xlabel="analog bit", ylabel="share", yscale="log")
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def curves(path: Path, lines: Mapping[str, Mapping[float, float]], *, x_label: str, y_label: str) -> None:
+    """Draws one curve per name, x -> y."""
+    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    for name, points in lines.items():
+        x = sorted(points)
+        axes.plot(x, [points[value] for value in x], marker="o", label=name)
+    axes.set(xlabel=x_label, ylabel=y_label)
+    axes.legend()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
