@@ -6,6 +6,7 @@ one aside as `N.damaged` instead of writing over it.
 """
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,11 +69,12 @@ class Checkpoints:
         """The steps of the finished checkpoints, in order."""
         return sorted(self._manager.all_steps())
 
-    def restore_latest(self, abstract_state: Any) -> Restored | None:
+    def restore_latest(self, abstract_state: Any, progress_fields: Sequence[str] = ()) -> Restored | None:
         """The latest checkpoint that can be read, or None if there are no checkpoints.
 
         Args:
           abstract_state: the shapes of the state, e.g. from `jax.eval_shape`.
+          progress_fields: what `progress` must hold.
 
         Raises:
           UsageError: there are checkpoints, but none can be read.
@@ -89,6 +91,8 @@ class Checkpoints:
                         config=ocp.args.JsonRestore(),
                     ),
                 )
+                if not isinstance(restored.progress, dict) or not set(progress_fields) <= set(restored.progress):
+                    raise ValueError(f"its progress lacks some of {', '.join(progress_fields)}")
             except Exception as error:  # whatever Orbax and TensorStore make of damaged files
                 reason = " ".join(str(error).split())[:200]
                 _log.warning("the checkpoint %s cannot be read (%s)", self.folder / str(step), reason)

@@ -24,11 +24,15 @@ def run(main: Callable[[], int | None]) -> None:
         if len(argv) > 1:
             raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
         _set_up_logging()
+        _quiet_late_callbacks()
         try:
             parallel.set_up()
             return main()
         except UsageError as error:
             print(f"error: {error}", file=sys.stderr)
+            return 2
+        except OSError as error:
+            print(f"error: {error.strerror or error}: {error.filename or 'no file is named'}", file=sys.stderr)
             return 2
         except DivergedError as error:
             print(f"error: {error}", file=sys.stderr)
@@ -47,7 +51,22 @@ def _set_up_logging() -> None:
     handler.setFormatter(logging.Formatter("warning: %(message)s"))
     logger = logging.getLogger("bitdiff")
     logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
     logger.propagate = False
+
+
+def _quiet_late_callbacks() -> None:
+    """Drops the tracebacks that Orbax' reads print when the first of them has failed and closed their loop.
+
+    The failure itself is reported where it happened; these come after it, by the hundred.
+    """
+    default = sys.unraisablehook
+
+    def hook(unraisable):
+        if not (isinstance(unraisable.exc_value, RuntimeError) and "Event loop is closed" in str(unraisable.exc_value)):
+            default(unraisable)
+
+    sys.unraisablehook = hook
 
 
 def _parse(argv: list[str]) -> list[str]:
@@ -58,11 +77,13 @@ def _parse(argv: list[str]) -> list[str]:
             if not os.path.exists(path):
                 raise flags.Error(f"--config: there is no file {path}")
         return rest
-    except (flags.Error, OSError, AttributeError, KeyError, TypeError, ValueError, ImportError) as error:
+    except (flags.Error, OSError, AttributeError, KeyError, TypeError, ValueError, ImportError, SyntaxError) as error:
         # From a flag, a config file, or an override of a field; some messages quote a whole traceback.
         text = str(error).strip().replace("\\n", " ").replace("\\'", "'")
         message = text.splitlines()[-1] if "Traceback" in text else " ".join(text.split())
-        if isinstance(error, AttributeError | KeyError):
+        if "get_config" in message:
+            message = f"the file of --config has no function get_config ({message})"
+        elif isinstance(error, AttributeError | KeyError):
             message = f"the config has no such field: {message}"
     print(f"error: {message}\n(--help lists the flags)", file=sys.stderr)
     sys.exit(2)

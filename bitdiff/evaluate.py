@@ -1,6 +1,7 @@
 """Measures a trained model: python -m bitdiff.evaluate --workdir DIR."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ import numpy as np
 from absl import flags
 
 from bitdiff import __version__, commands, data, inference, parallel, plots, workdir
+from bitdiff.data.dataset import deal_labels
 from bitdiff.errors import UsageError
 from bitdiff.logs import progress_bar, table
 from bitdiff.metrics import fid, weights
@@ -59,14 +61,24 @@ def inception_scores(images: np.ndarray, judge: Judge, batch_size: int) -> dict[
 def define_flags() -> None:
     """Defines the command's flags."""
     inference.define_flags()
-    define_judge_flags()
+    define_data_flags()
 
 
-def define_judge_flags() -> None:
-    """Defines the flags that `open_judge` reads."""
+def define_data_flags() -> None:
+    """Defines the flags that `open_data` and `open_judge` read."""
+    flags.DEFINE_string("data_path", None, "Where the data are now, if not where the config says.")
     flags.DEFINE_string("inception", None, "For FID: weights written by bitdiff.convert_inception.")
     flags.DEFINE_string("reference", None, "For FID: statistics of the data written by bitdiff.reference.")
     flags.DEFINE_integer("inception_batch_size", 64, "Images at a time over all devices.")
+
+
+def open_data(config: Any) -> data.Dataset:
+    """The data set a run was trained on, at --data_path if given, else where the config says."""
+    if flags.FLAGS.data_path is not None:
+        config.data.path = flags.FLAGS.data_path
+    dataset = data.load(config.data)
+    data.resolve(config, dataset)
+    return dataset
 
 
 def measure(
@@ -78,8 +90,11 @@ def measure(
     num_samples: int,
     seed: int,
 ) -> tuple[dict[str, Score], dict[str, np.ndarray]]:
-    """Draws samples and scores them: (scores by name, the samples)."""
-    outputs = inference.join(inference.draw(run, options, num_samples=num_samples, seed=seed))
+    """Draws samples, with labels as the training data have them, and scores them: (scores, the samples)."""
+    labels = None
+    if run.config.data.num_classes and dataset.label_shares:
+        labels = deal_labels(dataset.label_shares, num_samples)
+    outputs = inference.join(inference.draw(run, options, num_samples=num_samples, seed=seed, labels=labels))
     scores = run.task.evaluate(outputs, dataset, options)
     if judge:
         scores |= inception_scores(outputs["image"], judge, flags.FLAGS.inception_batch_size)
@@ -95,6 +110,8 @@ def provenance(run: inference.Trained, dataset: data.Dataset, judge: Judge | Non
         "step": run.step,
         "weights": f"moving average, decay {run.config.optimizer.ema_decay}",
         "data": dataset.about,
+        "labels": "in the training data's shares" if dataset.label_shares else "all classes alike",
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "reference": judge.reference.provenance if judge else None,
     }
 
@@ -104,9 +121,9 @@ def main() -> None:
     run = inference.open_run(Path(flags.FLAGS.workdir))
     section = run.config.evaluate
     options = inference.apply_flags(run.config, section)
+    inference.check_options(run, [options])
     judge = open_judge(run.config)
-    dataset = data.load(run.config.data)
-    data.resolve(run.config, dataset)
+    dataset = open_data(run.config)
     scores, outputs = measure(run, options, dataset, judge, num_samples=section.num_samples, seed=section.seed)
     report = {
         "scores": {name: score._asdict() for name, score in scores.items()},

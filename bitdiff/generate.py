@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bitdiff import parallel
+from bitdiff.errors import UsageError
 from bitdiff.tasks import SampleOptions, Task
 
 
@@ -40,7 +41,7 @@ def generate(
       params: its parameters, replicated over the local devices.
       options: how to sample.
       num_samples: how many in all.
-      batch_size: how many at a time over all devices, a multiple of their number.
+      batch_size: how many at a time over all devices; rounded up to a multiple of their number.
       seed: of the noise.
       labels: dealt to the samples in turn; by default all classes.
       first: the number of the first sample drawn, to go on where another call stopped.
@@ -48,7 +49,9 @@ def generate(
     Yields:
       The outputs of one batch as NumPy arrays; the last batch is cut to what is left.
     """
-    parallel.per_device(batch_size, "the sampling batch size (config.sample.batch_size)")
+    if batch_size < 1:
+        raise UsageError(f"the sampling batch size is {batch_size}; it must be 1 or more")
+    batch_size = parallel.round_up(min(batch_size, num_samples - first))
     keys = jax.jit(lambda i: jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), i))
     for start in range(first, num_samples, batch_size):
         indices = np.arange(start, start + batch_size)

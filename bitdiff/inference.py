@@ -24,8 +24,14 @@ def define_flags() -> None:
     """Defines the flags that sample and evaluate share; those not given are None."""
     flags.DEFINE_string("workdir", None, "The folder of a training run.", required=True)
     flags.DEFINE_integer("num_samples", None, "How many samples; by default the config's.", lower_bound=1)
-    flags.DEFINE_integer("batch_size", None, "Samples at a time over all devices; by default the config's.")
-    flags.DEFINE_integer("seed", None, "Of the noise: sample i depends on the seed, i and its label alone.")
+    flags.DEFINE_integer("batch_size", None, "Samples at a time over all devices.", lower_bound=1)
+    flags.DEFINE_integer(
+        "seed",
+        None,
+        "Of the noise: sample i depends on the seed, i and its label alone.",
+        lower_bound=0,
+        upper_bound=2**31 - 1,
+    )
     flags.DEFINE_string("sampler", None, "ddim, ddpm, ddpm_small or dpm++; by default the config's.")
     flags.DEFINE_integer("steps", None, "Network evaluations per sample; by default the config's.")
     flags.DEFINE_float("td", None, "Asymmetric time intervals, in steps; by default the config's.")

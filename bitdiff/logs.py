@@ -1,6 +1,7 @@
 """A run's numbers: a progress bar, `metrics.jsonl`, and TensorBoard files."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,16 @@ class TrainLog:
         self._path = workdir / "metrics.jsonl"
         if self._path.exists():
             kept = [line for line in self._path.read_text().splitlines() if _step_of(line) <= first_step]
-            self._path.write_text("".join(line + "\n" for line in kept))
+            partial = self._path.with_name("metrics.jsonl.partial")
+            partial.write_text("".join(line + "\n" for line in kept))
+            os.replace(partial, self._path)
         self._file = self._path.open("a")
         self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=first_step + 1 if first_step else None)
         self._bar = progress_bar("training", "step", total=total_steps, initial=first_step)
 
-    def step(self, loss: float | None) -> None:
+    def step(self, loss: float) -> None:
         """Moves the progress bar by one step."""
-        if loss is not None:
-            self._bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
+        self._bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
         self._bar.update()
 
     def scalars(self, step: int, values: dict[str, float]) -> None:

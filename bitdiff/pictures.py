@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+_MAX_COLUMNS = 24  # of a grid with a meaning to its columns
 _MIN_SIDE = 48  # tiny images are enlarged by a whole factor
 
 
@@ -15,9 +16,13 @@ def to_8_bits(images: np.ndarray, vocab_size: int) -> np.ndarray:
 
 
 def image_grid(images: np.ndarray, vocab_size: int, columns: int | None = None) -> Image.Image:
-    """Lays images int [N, H, W, C], values below vocab_size, out in rows; C is 1 or 3."""
+    """Lays images int [N, H, W, C], values below vocab_size, out in rows; C is 1 or 3.
+
+    `columns` puts, say, one class in each column; outside 2 to 24 the grid is made square instead.
+    """
     count, height, width, channels = images.shape
-    columns = columns or math.ceil(math.sqrt(count))
+    if columns is None or not 2 <= columns <= _MAX_COLUMNS:
+        columns = math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
     zoom = max(1, -(-_MIN_SIDE // height))
     pixels = to_8_bits(images, vocab_size)

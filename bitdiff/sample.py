@@ -31,6 +31,18 @@ def write_npz(path: Path, outputs: dict[str, np.ndarray]) -> None:
     os.replace(partial, path)
 
 
+def check_writable(path: Path) -> None:
+    """Raises UsageError if a file of that name cannot be written, before samples are drawn for it."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(21, "it is a folder")
+        partial.open("wb").close()
+        partial.unlink()
+    except OSError as error:
+        raise UsageError(f"--out: {path} cannot be written ({error.strerror})") from error
+
+
 def write_png(folder: Path, first: int, images: np.ndarray, vocab_size: int) -> None:
     """Writes images as folder/000000.png and so on, counting from `first`; each as a whole or not at all."""
     for i, pixels in enumerate(pictures.to_8_bits(images, vocab_size), start=first):
@@ -143,6 +155,9 @@ def main() -> None:
     run = inference.open_run(Path(flags.FLAGS.workdir))
     section = run.config.sample
     options = inference.apply_flags(run.config, section)
+    inference.check_options(run, [options, options._replace(frames=frames or 0)])
+    if single:
+        check_writable(out)
     drawing = {"num_samples": section.num_samples, "seed": section.seed, "labels": labels}
     if not single:
         png = flags.FLAGS.format == "png"
@@ -152,7 +167,7 @@ def main() -> None:
     outputs = inference.join(inference.draw(run, options, **drawing))
     write_npz(out, outputs)
     columns = len(labels) if labels else run.config.data.num_classes
-    preview = pictures.write_preview(out, outputs, run.config.data.vocab_size, columns or None)
+    preview = pictures.write_preview(out, outputs, run.config.data.vocab_size, columns)
     print(f"{section.num_samples} samples of step {run.step} in {out}, to look at in {preview}")
     if frames:
         rows = min(section.num_samples, _STRIP_ROWS)

@@ -68,13 +68,13 @@ SCHEDULES = {"cosine": cosine, "linear": linear, "sigmoid": sigmoid}
 
 
 def make_schedule(name: str, options: Mapping[str, float] | None = None) -> Schedule:
-    """The schedule of that name; `options` are its keyword arguments.
+    """The schedule of that name; `options` are its keyword arguments, those of None left out.
 
     Raises:
       UsageError: an unknown name, an unknown option, or an option out of range.
     """
     choose("schedule", name, SCHEDULES)
-    options = dict(options or {})
+    options = {option: value for option, value in (options or {}).items() if value is not None}
     known = {"cosine": ("start", "end", "tau"), "linear": (), "sigmoid": ("start", "end", "tau")}[name]
     for option in options:
         choose(f"option of the {name} schedule", option, known)

@@ -11,7 +11,7 @@ from typing import Any
 
 from absl import flags
 
-from bitdiff import commands, data, evaluate, inference, plots, workdir
+from bitdiff import commands, evaluate, inference, plots, workdir
 from bitdiff.errors import UsageError, choose
 from bitdiff.tasks import SampleOptions, sample_options
 
@@ -61,7 +61,7 @@ def define_flags() -> None:
     flags.DEFINE_integer("batch_size", None, "Samples at a time over all devices; by default the config's.")
     flags.DEFINE_integer("seed", None, "Of the noise, the same in every cell; by default the config's.")
     flags.DEFINE_string("score", None, "The score of the picture; by default FID or what comes nearest to it.")
-    evaluate.define_judge_flags()
+    evaluate.define_data_flags()
 
 
 def _axis(name: str, default: Any) -> list[Any]:
@@ -87,11 +87,14 @@ def main() -> None:
     todo = cells(base, {name: _axis(name, getattr(base, name)) for name in _AXES})
     inference.check_options(run, todo)
     judge = evaluate.open_judge(run.config)
-    dataset = data.load(run.config.data)
-    data.resolve(run.config, dataset)
+    dataset = evaluate.open_data(run.config)
 
     path = run.folder / "sweep.json"
-    about = evaluate.provenance(run, dataset, judge) | {"num_samples": section.num_samples, "seed": section.seed}
+    about = (
+        evaluate.provenance(run, dataset, judge)
+        | {"date": None}
+        | {"num_samples": section.num_samples, "seed": section.seed}
+    )
     report = {"provenance": about, "cells": {}}
     if path.exists():
         before = json.loads(path.read_text())

@@ -70,13 +70,14 @@ def train(config: ml_collections.ConfigDict, folder: Path) -> Progress:
     optimizer = make_optimizer(config.optimizer, config.train.steps)
     init_key, run_key = jax.random.split(jax.random.key(config.seed))
     check(config, task, dataset)
-    if workdir.holds_run(folder):
+    if workdir.has_checkpoints(folder):
         workdir.check_unchanged(folder, config)
-    folder.mkdir(parents=True, exist_ok=True)
+    workdir.make(folder)
     workdir.save_config(folder, config)
 
     checkpoints = Checkpoints(folder, keep=config.checkpoint.keep)
-    restored = checkpoints.restore_latest(jax.eval_shape(lambda: init_state(task.init(init_key), optimizer)))
+    abstract_state = jax.eval_shape(lambda: init_state(task.init(init_key), optimizer))
+    restored = checkpoints.restore_latest(abstract_state, ("data", "examples", "sums"))
     iterator = data.batches(
         dataset.train,
         batch_size=config.train.batch_size,
@@ -90,12 +91,17 @@ def train(config: ml_collections.ConfigDict, folder: Path) -> Progress:
         sums = {}
     else:
         state = restored.state
+        if restored.progress["examples"] != len(dataset.train):
+            raise UsageError(
+                f"{folder} was trained on {restored.progress['examples']} examples; the data now hold "
+                f"{len(dataset.train)} ({dataset.about}). Give the same data, or another --workdir"
+            )
         iterator.set_state(restored.progress["data"])
         sums = restored.progress["sums"]
         print(f"resuming from step {restored.step} in {checkpoints.folder}", flush=True)
     print(f"{parameter_overview.count_parameters(state.params):,} parameters", flush=True)
     with StopSignals() as stop:
-        run = _Run(config, folder, task, checkpoints, state, iterator, sums)
+        run = _Run(config, folder, task, checkpoints, state, iterator, sums, len(dataset.train))
         done = run.loop(make_train_step(task, optimizer, ema_decay=config.optimizer.ema_decay, key=run_key), stop)
     return Progress(done, stop.received)
 
@@ -106,6 +112,12 @@ def check(config: ml_collections.ConfigDict, task: Task, dataset: data.Dataset) 
     Raises:
       UsageError: a size, name or number in the config does not fit.
     """
+    if not 0 <= config.seed < 2**31:
+        raise UsageError(f"config.seed is {config.seed}; it must be from 0 to 2^31 - 1")
+    if not 0 <= config.optimizer.ema_decay < 1:
+        raise UsageError(f"config.optimizer.ema_decay is {config.optimizer.ema_decay}; it must be in [0, 1)")
+    if config.data.prefetch_batches < 0:
+        raise UsageError(f"config.data.prefetch_batches is {config.data.prefetch_batches}; it must be 0 or more")
     for field in ("train.steps", "train.log_every_steps", "checkpoint.every_steps", "checkpoint.keep"):
         section, name = field.split(".")
         if config[section][name] < 1:
@@ -118,8 +130,8 @@ def check(config: ml_collections.ConfigDict, task: Task, dataset: data.Dataset) 
         name: jax.ShapeDtypeStruct((size, *np.shape(value)), np.asarray(value).dtype) for name, value in example.items()
     }
     jax.eval_shape(task.loss, params, batch, keys)
-    size = parallel.per_device(config.sample.batch_size, "config.sample.batch_size")
-    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), size))
+    if config.sample.batch_size < 1:
+        raise UsageError(f"config.sample.batch_size is {config.sample.batch_size}; it must be 1 or more")
     condition = task.condition(np.arange(size), None)
     options = sample_options(config.sample)
     jax.eval_shape(lambda *args: task.sample(*args, options), params, condition, keys)
@@ -128,9 +140,10 @@ def check(config: ml_collections.ConfigDict, task: Task, dataset: data.Dataset) 
 class _Run:
     """The training loop and what it writes."""
 
-    def __init__(self, config, folder, task, checkpoints, state, iterator, sums):
+    def __init__(self, config, folder, task, checkpoints, state, iterator, sums, examples):
         self.config, self.folder, self.task = config, folder, task
         self.checkpoints, self.state, self.iterator = checkpoints, state, iterator
+        self.examples = examples
         self.sums = dict(sums)  # of the metrics since the last line of the log
         self.step = self.saved = int(state.step)
         self.pending = deque()
@@ -207,7 +220,7 @@ class _Run:
 
     def save(self) -> None:
         self.collect(keep=0)
-        progress = {"data": self.iterator.get_state(), "sums": self.sums}
+        progress = {"data": self.iterator.get_state(), "examples": self.examples, "sums": self.sums}
         self.checkpoints.save(self.step, self.state, progress, workdir.plain(self.config))
         self.saved = self.step
 
@@ -224,7 +237,7 @@ class _Run:
             )
         )
         path = self.folder / "samples" / f"step_{self.step:08d}"
-        path = pictures.write_preview(path, outputs, config.data.vocab_size, config.data.num_classes or None)
+        path = pictures.write_preview(path, outputs, config.data.vocab_size, config.data.num_classes)
         self.log.message(f"samples at step {self.step}: {path}")
 
 

@@ -63,9 +63,23 @@ def load_config(workdir: Path) -> ml_collections.ConfigDict:
     return ml_collections.ConfigDict(config)
 
 
-def holds_run(workdir: Path) -> bool:
-    """Whether a run was started in the folder."""
-    return (workdir / "config.json").exists() or any(workdir.glob("checkpoints/*"))
+def make(workdir: Path) -> None:
+    """Makes the folder of a run.
+
+    Raises:
+      UsageError: it cannot be made, or cannot be written to.
+    """
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        write_text(workdir / "config.json.check", "")
+        (workdir / "config.json.check").unlink()
+    except OSError as error:
+        raise UsageError(f"--workdir: {workdir} cannot be written to ({error.strerror})") from error
+
+
+def has_checkpoints(workdir: Path) -> bool:
+    """Whether something was saved in the folder; until then nothing would be lost by another config."""
+    return any(path.name.isdigit() for path in workdir.glob("checkpoints/*"))
 
 
 def check_unchanged(workdir: Path, config: ml_collections.ConfigDict) -> None:

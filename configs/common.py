@@ -41,7 +41,7 @@ def base() -> ml_collections.ConfigDict:
 
     config.diffusion = diffusion = ml_collections.ConfigDict()
     diffusion.schedule = "cosine"  # cosine | linear | sigmoid
-    diffusion.schedule_options = ml_collections.ConfigDict()  # start, end, tau
+    diffusion.schedule_options = _schedule_options()
     diffusion.prediction = "x0"  # x0 | eps | v
     diffusion.loss = "l2"  # l2 | logistic (bits) | softmax (one_hot)
     diffusion.head = "linear"  # linear | factorised_softmax: over the vocabulary, averaged into bits
@@ -81,7 +81,7 @@ def base() -> ml_collections.ConfigDict:
     sample.self_guidance = 0.0  # weight of the estimate against none, 3 to 5 if wanted; 0 is off
     sample.frames = 0  # estimates on the way that are kept for a picture strip
     sample.schedule = "cosine"
-    sample.schedule_options = ml_collections.ConfigDict()
+    sample.schedule_options = _schedule_options()
     sample.batch_size = 100  # over all devices
     sample.num_samples = 64
     sample.seed = 0
@@ -90,6 +90,13 @@ def base() -> ml_collections.ConfigDict:
     evaluate.num_samples = 10_000
     evaluate.seed = 1
     return config
+
+
+def _schedule_options() -> ml_collections.ConfigDict:
+    """start, end and tau of a schedule; None is the schedule's own value."""
+    return ml_collections.ConfigDict(
+        {name: ml_collections.config_dict.placeholder(float) for name in ("start", "end", "tau")}
+    )
 
 
 def unet(**changes) -> ml_collections.ConfigDict:

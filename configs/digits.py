@@ -13,6 +13,10 @@ def get_config(variant: str = "uint") -> ml_collections.ConfigDict:
     common.check_variant(__file__, variant, common.BIT_ENCODINGS)
     config = common.base()
     config.data.name = "digits"
+    config.data.image_size = 8
+    config.data.channels = 1
+    config.data.vocab_size = 17
+    config.data.num_classes = 10
     config.bits.encoding = variant
     config.diffusion.label_dropout = 0.1
     config.network = common.unet(dim=32, multipliers=(1, 2), blocks=1, attention_resolutions=())

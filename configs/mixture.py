@@ -19,6 +19,9 @@ def get_config(variant: str = "uint") -> ml_collections.ConfigDict:
     config = common.base()
     config.task = "tokens"
     config.data.name = "mixture"
+    config.data.length = 2
+    config.data.vocab_size = 16
+    config.data.num_classes = 0
     config.bits.encoding = variant
     config.network = common.transformer(dim=64, layers=2, head_dim=32)
     common.small_run(config, steps=3_000, batch_size=256)

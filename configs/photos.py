@@ -19,6 +19,9 @@ def get_config(variant: str = "uint") -> ml_collections.ConfigDict:
     config = common.base()
     config.data.name = "photos"
     config.data.image_size = 16
+    config.data.channels = 3
+    config.data.vocab_size = 256
+    config.data.num_classes = 2
     config.data.flip = True
     config.diffusion.label_dropout = 0.1
     config.network = common.unet(dim=32, multipliers=(1, 2), blocks=1, attention_resolutions=(8,))

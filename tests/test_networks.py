@@ -135,10 +135,12 @@ def test_bfloat16_computes_close_to_float32(name):
     assert 0 < difference < 0.05  # eight bits of mantissa, through a dozen layers
 
 
-def test_sinusoid_runs_from_one_to_the_base():
-    embedding = sinusoid(jnp.array([2.0]), 8)
-    np.testing.assert_allclose(embedding[0, 0], np.sin(2.0), rtol=1e-6)
-    np.testing.assert_allclose(embedding[0, 7], np.cos(2.0 / 1e4), rtol=1e-6)
+def test_the_sinusoid_is_the_official_networks():
+    # Its angles: x / 10000^(2 (i // 2) / dim), the sines of even i, then the cosines of odd i.
+    i = np.arange(8)
+    angles = 2.0 / 10_000 ** (2 * (i // 2) / 8)
+    expected = np.concatenate([np.sin(angles[0::2]), np.cos(angles[1::2])])
+    np.testing.assert_allclose(sinusoid(jnp.array([2.0]), 8)[0], expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

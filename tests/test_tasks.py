@@ -194,7 +194,7 @@ def test_shapes_are_known_without_weights():
         ({"task": "audio"}, "unknown task .* 'audio'; valid names are: images, tokens"),
         ({"bits.encoding": "grey"}, r"unknown encoding .*'grey'; valid names are: uint, gray"),
         ({"data.vocab_size": 1}, "vocab_size is 1"),
-        ({"data.image_size": 0}, "states no sizes for image"),
+        ({"data.image_size": 0}, "leaves sizes of image open"),
         ({"diffusion.prediction": "noise"}, "unknown prediction .* 'noise'"),
         ({"diffusion.schedule": "cosin"}, "unknown schedule 'cosin'"),
         ({"diffusion.label_dropout": 1.5}, "label_dropout is 1.5"),

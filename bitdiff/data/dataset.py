@@ -26,6 +26,7 @@ class Dataset(NamedTuple):
     num_classes: 0 if there are no labels.
     class_names: one name per class.
     about: where the data come from, in words; goes into every evaluation.
+    label_shares: the share of each class among the training examples; () where it is not known.
     """
 
     field: str
@@ -36,6 +37,7 @@ class Dataset(NamedTuple):
     num_classes: int
     class_names: tuple[str, ...]
     about: str
+    label_shares: tuple[float, ...] = ()
 
 
 class Arrays:
@@ -56,16 +58,16 @@ class Subset:
 
     def __init__(self, source: Source, indices: Sequence[int]):
         self._source = source
-        self._indices = np.asarray(indices)
+        self.indices = np.asarray(indices)
 
     def __len__(self) -> int:
-        return len(self._indices)
+        return len(self.indices)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return self._source[int(self._indices[index])]
+        return self._source[int(self.indices[index])]
 
 
-def split(source: Source, test_fraction: float) -> tuple[Source, Source]:
+def split(source: Source, test_fraction: float) -> tuple[Subset, Subset]:
     """Divides a source at random into (training, test), the same way every time.
 
     Raises:
@@ -86,3 +88,15 @@ def stack(source: Source, limit: int | None = None) -> dict[str, np.ndarray]:
     indices = np.linspace(0, len(source), count, endpoint=False).astype(int)
     examples = [source[int(i)] for i in indices]
     return {name: np.stack([example[name] for example in examples]) for name in (examples[0] if examples else ())}
+
+
+def label_shares(labels: np.ndarray, num_classes: int) -> tuple[float, ...]:
+    """The share of each class among labels int [N]."""
+    return tuple((np.bincount(labels, minlength=num_classes) / len(labels)).tolist())
+
+
+def deal_labels(shares: Sequence[float], count: int) -> tuple[int, ...]:
+    """`count` labels in these shares, up to rounding, in a fixed random order."""
+    edges = np.round(np.cumsum(np.asarray(shares) / np.sum(shares)) * count).astype(int)
+    labels = np.repeat(np.arange(len(shares)), np.diff(edges, prepend=0))
+    return tuple(np.random.RandomState(_SPLIT_SEED).permutation(labels).tolist())

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from bitdiff.data.dataset import Arrays, Dataset, split
+from bitdiff.data.dataset import Arrays, Dataset, label_shares, split
 
 _TEST_FRACTION = 0.2
 
@@ -16,7 +16,8 @@ def load(options: Any) -> Dataset:
 
     digits = load_digits()
     images = digits.images.astype(np.uint8)[..., None]
-    train, test = split(Arrays({"image": images, "label": digits.target.astype(np.int32)}), _TEST_FRACTION)
+    labels = digits.target.astype(np.int32)
+    train, test = split(Arrays({"image": images, "label": labels}), _TEST_FRACTION)
     return Dataset(
         field="image",
         train=train,
@@ -26,4 +27,5 @@ def load(options: Any) -> Dataset:
         num_classes=10,
         class_names=tuple(str(name) for name in digits.target_names),
         about="scikit-learn digits, 8 x 8, 17 grey levels, 1,438 train / 359 test",
+        label_shares=label_shares(labels[train.indices], 10),
     )

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from bitdiff.data.dataset import Dataset, split
+from bitdiff.data.dataset import Dataset, label_shares, split
 from bitdiff.data.resizing import check_method, check_size, to_pixels
 from bitdiff.errors import UsageError
 
@@ -15,6 +15,7 @@ _GREY_MODES = ("1", "L", "LA")
 _COLOUR_MODES = ("RGB", "RGBA", "P", "CMYK", "YCbCr")
 _MAX_PIXELS = 2**26  # a larger picture is a mistake or an attack
 _CHECKED_AHEAD = 20_000  # headers looked at before training starts; the rest as they are read
+_DECODED_AHEAD = 2_000  # a folder of no more images is decoded as a whole
 
 
 class ImageFolder:
@@ -61,7 +62,11 @@ def load(options: Any) -> Dataset:
     for i in np.linspace(0, len(files), min(len(files), _CHECKED_AHEAD), endpoint=False).astype(int):
         with open_image(files[i]) as image:
             check_size(str(files[i]), *image.size, size, options.resize)
-    train, test = split(ImageFolder(files, labels, size, channels, options.resize), options.test_fraction)
+    images = ImageFolder(files, labels, size, channels, options.resize)
+    if len(images) <= _DECODED_AHEAD:
+        for i in range(len(images)):
+            images[i]
+    train, test = split(images, options.test_fraction)
     return Dataset(
         field="image",
         train=train,
@@ -71,6 +76,7 @@ def load(options: Any) -> Dataset:
         num_classes=len(class_names),
         class_names=class_names,
         about=f"folder {root.resolve()}, {len(files)} images, resize {options.resize}",
+        label_shares=() if labels is None else label_shares(labels[train.indices], len(class_names)),
     )
 
 

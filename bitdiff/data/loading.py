@@ -1,5 +1,6 @@
 """From a config's data section to a data set, and back: what the data say fills the config."""
 
+from pathlib import Path
 from typing import Any
 
 from bitdiff.data import digits, folder, mixture, npz, photos, tfds
@@ -46,6 +47,8 @@ def resolve(config: Any, dataset: Dataset) -> Any:
     if config.data.flip and dataset.field != "image":
         raise UsageError(f"config.data.flip is set, but {dataset.field} cannot be mirrored")
     config = config.copy_and_resolve_references()
+    if config.data.path:
+        config.data.path = str(Path(config.data.path).expanduser().resolve())  # a run is found from anywhere
     for field, value in facts.items():
         if config.data[field] not in (0, value):
             raise UsageError(

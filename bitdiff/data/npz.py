@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bitdiff.data.dataset import Arrays, Dataset, split
+from bitdiff.data.dataset import Arrays, Dataset, label_shares, split
 from bitdiff.errors import UsageError
 
 
@@ -52,6 +52,7 @@ def load(options: Any) -> Dataset:
         num_classes=num_classes,
         class_names=tuple(str(i) for i in range(num_classes)),
         about=f"file {path.resolve()}, {len(values)} examples",
+        label_shares=label_shares(examples["label"][train.indices], num_classes) if num_classes else (),
     )
 
 

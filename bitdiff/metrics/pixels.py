@@ -16,15 +16,19 @@ class FeatureSpace(NamedTuple):
 
 
 def feature_space(shape: tuple[int, ...], vocab_size: int) -> FeatureSpace:
-    """Pixel values in [0, 1], averaged over blocks where an image has more than 1,024 values."""
+    """Pixel values in [0, 1], averaged over blocks where an image has more than 1,024 values.
+
+    Where the size is no multiple of the block, the last rows and columns are left out.
+    """
     height, width, channels = shape
     block = 1
-    while height * width * channels > _MAX_DIMS * block**2 or height % block or width % block:
+    while (height // block) * (width // block) * channels > _MAX_DIMS:
         block += 1
+    rows, columns = height // block, width // block
 
     def features(images: np.ndarray) -> np.ndarray:
-        x = np.asarray(images, np.float32).reshape(-1, height // block, block, width // block, block, channels)
+        x = np.asarray(images, np.float32)[:, : rows * block, : columns * block]
+        x = x.reshape(-1, rows, block, columns, block, channels)
         return x.mean(axis=(2, 4)).reshape(len(x), -1) / (vocab_size - 1)
 
-    size = f"{height // block} x {width // block}"
-    return FeatureSpace(features, f"Frechet pixel ({size})")
+    return FeatureSpace(features, f"Frechet pixel ({rows} x {columns})")

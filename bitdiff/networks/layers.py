@@ -34,8 +34,8 @@ def group_norm(channels: int, *, dtype, name: str) -> nn.GroupNorm:
 
 
 def sinusoid(positions: jax.Array, dim: int, base: float = 1e4) -> jax.Array:
-    """Sinusoidal embedding: float [...] -> float32 [..., dim], sines first, then cosines."""
-    frequencies = base ** (-jnp.arange(dim // 2, dtype=jnp.float32) / (dim // 2 - 1))
+    """Sinusoidal embedding: float [...] -> float32 [..., dim], sines then cosines of x / base^(2 i / dim)."""
+    frequencies = base ** (-jnp.arange(dim // 2, dtype=jnp.float32) / (dim // 2))
     angles = positions.astype(jnp.float32)[..., None] * frequencies
     return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
 
@@ -49,6 +49,8 @@ class Dropout(nn.Module):
     rate: float
 
     def __call__(self, x: jax.Array, keys: jax.Array | None) -> jax.Array:
+        if not 0 <= self.rate < 1:
+            raise UsageError(f"the dropout rate is {self.rate}; it must be at least 0 and below 1")
         if keys is None or self.rate == 0.0:
             return x
         layer = zlib.crc32("/".join(self.path).encode()) >> 1

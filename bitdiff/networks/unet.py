@@ -112,9 +112,9 @@ class UNet(nn.Module):
                 h = AttentionBlock(self.head_dim, self.dtype, name=f"{name}_attention")(h)
             return h, before_attention
 
-        h = conv(self.dim, dtype=self.dtype, name="conv_in")(x.astype(self.dtype))
+        h = conv(self.dim * self.multipliers[0], dtype=self.dtype, name="conv_in")(x.astype(self.dtype))
         skips = [h]
-        h = group_norm(self.dim, dtype=self.dtype, name="norm_in")(h)
+        h = group_norm(h.shape[-1], dtype=self.dtype, name="norm_in")(h)
         stages = range(len(self.multipliers))
         for stage in stages:
             for i in range(self.blocks):

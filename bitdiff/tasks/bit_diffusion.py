@@ -83,15 +83,18 @@ def make_bit_task(config: Any, *, field: str, grid: tuple[int, ...], channels: i
     Raises:
       UsageError: an unknown name, or a size that is missing or does not fit.
     """
-    if min(*grid, channels) < 1:
-        raise UsageError(f"the config's data section states no sizes for {field} ({grid}, {channels} channels)")
+    if min(*grid, channels) < 1 or config.data.num_classes < 0:
+        raise UsageError(
+            f"the config's data section leaves sizes of {field} open ({grid}, {channels} channels, "
+            f"{config.data.num_classes} classes); set them, or fill them by bitdiff.data.resolve"
+        )
     options = config.diffusion
     choose("time input (config.diffusion.time_input)", options.time_input, ("gamma", "t"))
     if not 0 <= options.label_dropout < 1:
         raise UsageError(f"config.diffusion.label_dropout is {options.label_dropout}; it must be in [0, 1)")
     codec = make_codec(config)
     objective = make_objective(config, codec)
-    num_classes = max(config.data.num_classes, 0)
+    num_classes = config.data.num_classes
     gamma = schedules.make_schedule(options.schedule, options.schedule_options)
     width = channels * codec.num_bits
     out_channels = width if options.head == "linear" else channels * codec.vocab_size

@@ -36,38 +36,36 @@ def evaluate(outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOp
     train, test = (stack(split, _REFERENCE_LIMIT) for split in (dataset.train, dataset.test))
     space = pixels.feature_space(dataset.shape, dataset.vocab_size)
     samples, real = (space.features(images["image"]) for images in (outputs, train))
+    held_out = space.features(test["image"]) if test else np.zeros((0, samples.shape[1]))
     scores = {}
-    reference = frechet.moments(real)
-    set_size = len(test["image"]) if len(dataset.test) >= 2 else len(samples)
-    set_size = min(set_size, len(samples))
-    if set_size >= 2:
-        sets = np.split(samples[: len(samples) // set_size * set_size], len(samples) // set_size)
+    if len(real) >= 2 and len(samples) >= 2:
+        reference = frechet.moments(real)
+        size = min(len(held_out) if len(held_out) >= 2 else len(samples), len(samples))
+        sets = np.split(samples[: len(samples) // size * size], len(samples) // size)
         value = float(np.mean([frechet.distance(frechet.moments(s), reference) for s in sets]))
-        scores["frechet_pixels"] = Score(
-            value,
-            f"{space.about} distance (not FID) to the training images; mean over {len(sets)} x {set_size} samples",
-        )
-    held_out = space.features(test["image"]) if len(dataset.test) >= 2 else None
-    if held_out is not None:
-        value = frechet.distance(frechet.moments(held_out), reference)
-        scores["frechet_pixels_real"] = Score(value, f"the same for the {len(held_out)} test images")
-    if "label" in outputs and "label" in train and dataset.num_classes > 1:
-        classify = classifier.fit(
-            real[:: -(-len(real) // _CLASSIFIER_LIMIT)], train["label"][:: -(-len(real) // _CLASSIFIER_LIMIT)]
-        )
+        about = f"{space.about} distance (not FID) to the training images; mean over {len(sets)} x {size} samples"
+        scores["frechet_pixels"] = Score(value, about)
+        if len(held_out) >= 2:
+            value = frechet.distance(frechet.moments(held_out), reference)
+            scores["frechet_pixels_real"] = Score(value, f"the same for the {len(held_out)} test images")
+    if "label" in outputs and "label" in train and len(np.unique(train["label"])) > 1:
+        rows = slice(None, None, -(-len(real) // _CLASSIFIER_LIMIT))
+        classify = classifier.fit(real[rows], train["label"][rows])
         value = float(np.mean(classify(samples) == outputs["label"]))
         scores["classifier_accuracy"] = Score(
             value, "share of samples that a support vector classifier, fitted on training images, takes for their label"
         )
-        if held_out is not None:
+        if len(held_out):
             value = float(np.mean(classify(held_out) == test["label"]))
             scores["classifier_accuracy_real"] = Score(value, "the same for the test images")
-    nearest = neighbours.distances(samples, real)
-    scores["copies"] = Score(float(np.mean(nearest == 0)), "share of samples equal to a training image")
-    if held_out is not None:
+    known = {image.tobytes() for image in train["image"]}
+    copies = [image.astype(train["image"].dtype).tobytes() in known for image in outputs["image"]]
+    scores["copies"] = Score(float(np.mean(copies)), "share of samples equal to a training image")
+    if len(held_out):
         typical = neighbours.distances(held_out, real)
-        closest = typical[typical > 0].min(initial=np.inf) if typical.any() else 0.0
+        closest = typical[typical > 0].min() if typical.any() else 0.0
         scores["near_copies"] = Score(
-            float(np.mean(nearest < closest)), "share of samples nearer to a training image than any test image is"
+            float(np.mean(neighbours.distances(samples, real) < closest)),
+            "share of samples nearer to a training image than any test image is",
         )
     return scores

@@ -14,6 +14,7 @@ from bitdiff.tasks.bit_diffusion import bit_scores, make_bit_task, make_codec
 from bitdiff.tasks.task import SampleOptions, Score, Task
 
 _MAX_STATES = 4_096  # sequences that the oracle holds; beyond that distances are per position
+_EXAMPLES_PER_STATE = 4  # fewer, and even real data would seem far from the training data
 _ORACLE_BATCH = 1_000
 
 
@@ -36,7 +37,7 @@ def evaluate(outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOp
     samples = outputs["tokens"]
     scores = bit_scores(outputs, codec.encoding)
     states, counts = np.unique(train, axis=0, return_counts=True)
-    if len(states) > _MAX_STATES:
+    if len(states) > min(_MAX_STATES, len(train) // _EXAMPLES_PER_STATE):
         scores["marginal_tv"] = Score(
             distributions.marginal_tv(samples, train, dataset.vocab_size),
             f"total variation of single tokens, mean over positions, {len(samples)} samples to the training data",
