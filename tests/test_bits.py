@@ -35,6 +35,12 @@ def test_every_codec_round_trips_its_whole_vocabulary(encoding, vocab_size, scal
     assert not codec.invalid(analog).any()
 
 
+def test_lists_are_as_good_as_arrays():
+    assert bits.int_to_bits([5, 3], 3).tolist() == [[1, 0, 1], [1, 1, 0]]
+    assert bits.bits_to_int([1, 0, 1]) == 5
+    assert bits.make_codec("uint", 4).encode([1, 2]).tolist() == [1, -1, -1, 1]
+
+
 def test_channels_are_laid_out_one_after_the_other():
     codec = bits.make_codec("uint", 256)
     image = np.array([[[1, 2, 128]]])

@@ -1,6 +1,7 @@
 """The commands as a user runs them: flags, exit codes, signals, several devices."""
 
 import json
+import shutil
 import signal
 import time
 
@@ -48,6 +49,93 @@ def test_train_sample_evaluate(command, tmp_path):
     assert report["provenance"]["num_samples"] == 30
     assert report["provenance"]["sampling"]["sampler"] == "ddpm"
     assert set(report["scores"]["frechet_pixels"]) == {"value", "about"}
+
+
+def test_a_damaged_checkpoint_is_passed_over_aloud(command, tmp_path, finished_run):
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run)
+
+    def damage(step):
+        for path in (run / "checkpoints" / str(step)).rglob("d/*"):
+            content = bytearray(path.read_bytes())
+            content[len(content) // 2] ^= 0xFF
+            path.write_bytes(bytes(content))
+
+    damage(6)
+    code, output = command("sample", "--workdir", run, "--num_samples", 2, "--out", tmp_path / "x.npz")
+    assert code == 0, output
+    assert "warning: the checkpoint" in output
+    assert "cannot be read" in output
+    assert "warning: going back to the checkpoint of step 4" in output
+    assert "samples of step 4" in output
+    assert "Traceback" not in output
+    damage(4)
+    damage(2)
+    code, output = command("sample", "--workdir", run, "--out", tmp_path / "x.npz")
+    assert code == 2
+    assert "none of the checkpoints [2, 4, 6]" in output
+    assert output.count("cannot be read (") == 3
+
+
+def test_shards_go_on_with_what_is_missing(command, tmp_path, finished_run):
+    whole, parts = tmp_path / "whole.npz", tmp_path / "parts"
+    code, output = command("sample", "--workdir", finished_run, "--num_samples", 25, "--out", whole)
+    assert code == 0, output
+    arguments = ["--workdir", finished_run, "--num_samples", 25, "--shard_size", 10, "--out", parts]
+    code, output = command("sample", *arguments)
+    assert code == 0, output
+    names = ["00000.npz", "00001.npz", "00002.npz"]
+    assert sorted(p.name for p in parts.iterdir()) == [*names, "samples.json"]
+    (parts / "00001.npz").unlink()
+    code, output = command("sample", *arguments)
+    assert "10 of them drawn now" in output
+    shards = [np.load(parts / name)["image"] for name in names]
+    np.testing.assert_array_equal(np.concatenate(shards), np.load(whole)["image"])
+    code, output = command("sample", *arguments, "--seed", 1)
+    assert code == 2
+    assert "holds other samples (seed differ)" in output
+
+    code, output = command(
+        "sample", "--workdir", finished_run, "--num_samples", 3, "--format", "png", "--out", tmp_path / "png"
+    )
+    assert code == 0, output
+    first = np.asarray(Image.open(tmp_path / "png" / "000000.png"))
+    np.testing.assert_array_equal(first, np.round(np.load(whole)["image"][0, ..., 0] * (255 / 16)))
+
+
+def test_a_strip_of_estimates(command, tmp_path, finished_run):
+    arguments = ["--workdir", finished_run, "--num_samples", 2, "--steps", 4, "--frames", 3]
+    code, output = command("sample", *arguments, "--out", tmp_path / "x.npz")
+    assert code == 0, output
+    assert Image.open(tmp_path / "x_strip.png").size == (3 * 50 + 2, 2 * 50 + 2)
+
+
+def test_a_sweep_measures_each_cell_once(command, tmp_path, finished_run):
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run)
+    code, output = command("sweep", "--workdir", run, "--sampler", "ddim,ddpm", "--steps", "2", "--num_samples", 20)
+    assert code == 0, output
+    assert "cell 2 of 2" in output
+    arguments = ["--workdir", run, "--sampler", "ddim,ddpm", "--steps", "2", "--td", "0,1", "--num_samples", 20]
+    code, output = command("sweep", *arguments)
+    assert code == 0, output
+    assert output.count("cell ") == 2  # the other two were there
+    assert len(json.loads((run / "sweep.json").read_text())["cells"]) == 4
+    table = (run / "sweep.md").read_text().splitlines()
+    assert table[0].startswith("| sampler | steps | td | guidance | ")
+    assert len(table) == 2 + 4
+    assert Image.open(run / "sweep.png").size[0] > 100
+    code, output = command("sweep", "--workdir", run, "--sampler", "ddim,euler")
+    assert code == 2
+    assert "unknown sampler 'euler'" in output
+    assert "cell" not in output
+
+
+def test_eight_devices_need_no_flag(command, tmp_path, finished_run):
+    out = tmp_path / "x.npz"
+    code, output = command("sample", "--workdir", finished_run, "--num_samples", 3, "--out", out, devices=8)
+    assert code == 0, output
+    assert np.load(out)["image"].shape[0] == 3
 
 
 def test_one_device_and_four_give_the_same_run_and_the_same_samples(command, tmp_path):
@@ -120,7 +208,11 @@ def test_signals_save_and_leave(command, tmp_path, number):
         ("train", [*TRAIN, "--workdir", "RUN", "extra"], "unexpected arguments: extra"),
         ("sample", ["--workdir", "RUN"], "there is no folder"),
         ("sample", ["--workdir", "."], "holds no run of bitdiff"),
-        ("sample", ["--workdir", "DONE", "--out", "x/y.npz"], "must be an .npz file in a folder that exists"),
+        ("sample", ["--workdir", "DONE", "--out", "x/y.npz"], "must be an .npz file or a folder, in a folder that"),
+        ("sample", ["--workdir", "DONE", "--out", "DIR.npz"], "cannot be written (it is a folder)"),
+        ("sample", ["--workdir", "DONE", "--seed", "99999999999999999999"], "seed"),
+        ("train", [*TRAIN, "--workdir", "/proc/none"], "--workdir: /proc/none cannot be written to"),
+        ("train", ["--config", "bitdiff/bits.py", "--workdir", "RUN"], "has no function get_config"),
         ("sample", ["--workdir", "DONE", "--labels", "1,a"], "must be class numbers"),
         ("sample", ["--workdir", "DONE", "--labels", "11"], "are not among the 10 classes"),
         ("sample", ["--workdir", "DONE", "--sampler", "euler"], "unknown sampler 'euler'"),
@@ -129,7 +221,8 @@ def test_signals_save_and_leave(command, tmp_path, number):
     ],
 )
 def test_bad_input_gets_one_clear_error(command, tmp_path, finished_run, name, arguments, message):
-    places = {"RUN": tmp_path / "run", "DONE": finished_run}
+    places = {"RUN": tmp_path / "run", "DONE": finished_run, "DIR.npz": tmp_path / "dir.npz"}
+    (tmp_path / "dir.npz").mkdir()
     code, output = command(name, *[places.get(argument, argument) for argument in arguments])
     assert code not in (0, None)
     assert message in output

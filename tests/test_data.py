@@ -6,7 +6,7 @@ from PIL import Image
 
 from bitdiff import data, prepare
 from bitdiff.data import mixture
-from bitdiff.data.dataset import Arrays, split, stack
+from bitdiff.data.dataset import Arrays, deal_labels, label_shares, split, stack
 from bitdiff.errors import UsageError
 from configs import common
 
@@ -31,8 +31,10 @@ def test_digits_are_split_for_good():
     assert train["image"].dtype == np.uint8
     assert train["image"].max() == digits.vocab_size - 1 == 16
     assert sorted(set(train["label"])) == list(range(10))
-    # The split is part of every published number: this sum pins it.
-    assert int(test["image"].astype(int).sum()) == int(stack(data.load(section(name="digits")).test)["image"].sum())
+    # The split is part of every published number.
+    assert int(test["image"].astype(int).sum()) == 111_747
+    assert test["label"][:10].tolist() == [4, 5, 6, 9, 4, 7, 8, 9, 9, 6]
+    np.testing.assert_allclose(digits.label_shares, np.bincount(train["label"]) / 1438)
     every = np.concatenate([train["image"], test["image"]]).reshape(1797, -1)
     from sklearn.datasets import load_digits
 
@@ -60,6 +62,16 @@ def test_splits_are_disjoint_complete_and_fixed():
         split(Arrays({"tokens": np.zeros((1, 1))}), 0.9)
     with pytest.raises(UsageError, match=r"test_fraction is 1.0"):
         split(source, 1.0)
+
+
+def test_labels_are_dealt_in_their_shares():
+    shares = label_shares(np.array([0, 0, 0, 2]), 4)
+    assert shares == (0.75, 0, 0.25, 0)
+    dealt = deal_labels(shares, 100)
+    assert np.bincount(dealt, minlength=4).tolist() == [75, 0, 25, 0]
+    assert dealt[:20] != tuple(sorted(dealt))[:20]
+    assert dealt == deal_labels(shares, 100)
+    assert len(deal_labels((1 / 3, 1 / 3, 1 / 3), 10)) == 10
 
 
 def test_a_folder_of_classes(tmp_path):
@@ -124,14 +136,13 @@ def test_bad_folders_are_named(tmp_path):
         load(tmp_path / "deep")
 
 
-def test_an_image_damaged_behind_its_header_is_named_when_read(tmp_path):
+def test_an_image_damaged_behind_its_header_is_named(tmp_path):
     rng = np.random.RandomState(0)
     Image.fromarray(rng.randint(0, 256, (64, 64, 3), np.uint8)).save(tmp_path / "cut.png")
     content = (tmp_path / "cut.png").read_bytes()
     (tmp_path / "cut.png").write_bytes(content[: len(content) // 2])
-    dataset = data.load(section(name="folder", path=str(tmp_path), test_fraction=0.0))
     with pytest.raises(UsageError, match=r"cut.png is damaged"):
-        dataset.train[0]
+        data.load(section(name="folder", path=str(tmp_path)))
 
 
 def test_huge_images_are_refused(tmp_path):
@@ -206,13 +217,32 @@ def test_npy_files_are_mapped_into_memory(tmp_path):
     assert (dataset.field, dataset.vocab_size) == ("tokens", 6)
 
 
+def mixture_config(**fields):
+    from configs import mixture
+
+    config = mixture.get_config()
+    config.data.update(fields)
+    return config
+
+
+def test_paths_in_a_config_become_absolute(tmp_path, monkeypatch):
+    from configs import npz
+
+    monkeypatch.chdir(tmp_path)
+    np.savez("x.npz", tokens=np.zeros((5, 2), int))
+    config = npz.get_config("tokens")
+    config.data.path = "x.npz"
+    filled = data.resolve(config, data.load(config.data))
+    assert filled.data.path == str(tmp_path / "x.npz")
+    assert (filled.data.length, filled.data.vocab_size, filled.data.num_classes) == (2, 2, 0)
+
+
 def test_the_config_is_filled_from_the_data(make_config):
-    config = make_config()
+    config = make_config(**{"data.image_size": 0, "data.channels": 0, "data.vocab_size": 0, "data.num_classes": -1})
     dataset = data.load(config.data)
     filled = data.resolve(config, dataset)
     assert (filled.data.image_size, filled.data.channels, filled.data.vocab_size) == (8, 1, 17)
     assert filled.data.num_classes == 10
-    assert config.data.image_size == 0
     assert data.resolve(make_config(**{"data.num_classes": 0}), dataset).data.num_classes == 0
     for field, value, message in [
         ("image_size", 16, "image_size is 16, but the data have 8"),
@@ -221,6 +251,8 @@ def test_the_config_is_filled_from_the_data(make_config):
     ]:
         with pytest.raises(UsageError, match=message):
             data.resolve(make_config(**{f"data.{field}": value}), dataset)
+    with pytest.raises(UsageError, match="flip is set, but tokens cannot be mirrored"):
+        data.resolve(mixture_config(flip=True), data.load(section(name="mixture")))
     with pytest.raises(UsageError, match=r"need 'config.task=images'"):
         data.resolve(make_config(task="tokens"), dataset)
     with pytest.raises(UsageError, match=r"unknown data set .* 'mnist'; valid names are: digits"):

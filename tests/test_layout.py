@@ -5,7 +5,10 @@ import importlib
 import sys
 from pathlib import Path
 
+import jax
 import pytest
+
+from bitdiff.tasks import make_task
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "bitdiff"
@@ -90,4 +93,6 @@ def test_every_config_has_every_field_and_says_how_to_run_it(name):
     for section in ("train", "checkpoint", "sample", "evaluate", "optimizer", "diffusion", "data", "bits"):
         assert config[section].keys() == base[section].keys()
     assert config.train.steps > 0
+    if name not in ("npz", "folder"):  # the only ones whose sizes are the user's
+        jax.eval_shape(make_task(config).init, jax.random.key(0))
     assert f"python -m bitdiff.train --config configs/{name}.py" in module.__doc__

@@ -36,6 +36,8 @@ def test_pixel_features():
     space = pixels.feature_space((8, 8, 1), 17)
     images = np.random.RandomState(0).randint(0, 17, (3, 8, 8, 1))
     np.testing.assert_allclose(space.features(images), images.reshape(3, 64) / 16, rtol=1e-6)
+    odd = pixels.feature_space((101, 101, 3), 256)
+    assert 300 < odd.features(np.zeros((1, 101, 101, 3), np.uint8)).shape[1] <= 1024
     large = pixels.feature_space((64, 64, 3), 256)
     assert large.about == "Frechet pixel (16 x 16)"
     image = np.zeros((1, 64, 64, 3), np.uint8)

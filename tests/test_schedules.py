@@ -60,6 +60,12 @@ def test_the_inverse_gives_the_time(gamma):
     np.testing.assert_allclose(result, t, atol=2e-4)
 
 
+def test_options_that_are_none_are_the_schedules_own():
+    options = {"start": None, "end": None, "tau": None}
+    assert schedules.make_schedule("cosine", options)(0.3) == schedules.cosine()(0.3)
+    assert schedules.make_schedule("sigmoid", options | {"tau": 0.7})(0.3) == schedules.sigmoid(tau=0.7)(0.3)
+
+
 def test_bad_input_is_named():
     with pytest.raises(UsageError, match="unknown schedule 'cos'; valid names are: cosine, linear, sigmoid"):
         schedules.make_schedule("cos")

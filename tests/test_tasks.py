@@ -112,6 +112,11 @@ def test_samples_are_images_of_the_vocabulary(small):
     options = sample_options(config.sample)
     keys = jax.random.split(KEY, 12)
     outputs = jax.jit(lambda *a: task.sample(*a, options))(params, condition, keys)
+    assert outputs["histogram"].sum(1).tolist() == [64 * 5] * 12
+    with_frames = jax.jit(lambda *a: task.sample(*a, options._replace(frames=2)))(params, condition, keys)
+    assert with_frames["trajectory"].shape == (12, 2, 8, 8, 1)
+    np.testing.assert_array_equal(with_frames["trajectory"][:, -1], with_frames["image"])
+    np.testing.assert_array_equal(with_frames["image"], outputs["image"])
     assert outputs["image"].dtype == jnp.uint8
     assert outputs["image"].shape == (12, 8, 8, 1)
     assert int(outputs["image"].max()) <= 16
@@ -180,6 +185,16 @@ def test_image_evaluation_tells_real_noise_and_copies_apart():
     assert result["invalid_codes"].value == 0.25
     assert result["frechet_pixels"].value > 20 * real["frechet_pixels_real"]
     assert result["classifier_accuracy"].value < 0.3
+
+
+def test_evaluation_of_next_to_nothing_leaves_scores_out(make_config):
+    config = resolved(make_config())
+    few = data.dataset.Arrays({"image": np.zeros((1, 8, 8, 1), np.uint8), "label": np.zeros(1, np.int32)})
+    dataset = data.load(config.data)._replace(train=few, test=data.dataset.Subset(few, []))
+    outputs = {"image": np.zeros((3, 8, 8, 1), np.uint8), "label": np.zeros(3), "invalid": np.zeros(3)}
+    scores = make_task(config).evaluate(outputs | {"histogram": HISTOGRAM}, dataset, sample_options(config.sample))
+    assert set(scores) == {"invalid_codes", "sharp_bits", "copies"}
+    assert scores["copies"].value == 1
 
 
 def test_shapes_are_known_without_weights():

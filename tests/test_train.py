@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bitdiff import inference, train
+from bitdiff import inference, train, workdir
 from bitdiff.errors import DivergedError, UsageError
 from bitdiff.train import Progress
+from configs import npz
 
 
 def lines(folder):
@@ -88,6 +89,28 @@ def test_a_nan_stops_the_run_and_keeps_what_was_saved(make_config, tmp_path, mon
     assert inference.open_run(tmp_path).step == 4
 
 
+def test_a_run_that_saved_nothing_takes_another_config(make_config, tmp_path):
+    workdir.save_config(tmp_path, make_config(**{"optimizer.learning_rate": 0.5}))  # as a kill would leave it
+    assert train.train(make_config(**{"train.steps": 2}), tmp_path) == Progress(2, None)
+    assert json.loads((tmp_path / "config.json").read_text())["optimizer"]["learning_rate"] == 2e-3
+
+
+def test_other_data_are_refused(tmp_path):
+    config = npz.get_config("tokens")
+    config.network.update(dim=8, layers=1, head_dim=8)
+    config.optimizer.warmup_steps = 1
+    config.train.update(steps=2, batch_size=4, sample_every_steps=0)
+    config.checkpoint.every_steps = 2
+    config.sample.update(steps=2, batch_size=4)
+    config.data.path = str(tmp_path / "x.npz")
+    np.savez(tmp_path / "x.npz", tokens=np.arange(20).reshape(10, 2) % 5)
+    train.train(config, tmp_path / "run")
+    np.savez(tmp_path / "x.npz", tokens=np.arange(40).reshape(20, 2) % 5)
+    config.train.steps = 4
+    with pytest.raises(UsageError, match="was trained on 9 examples; the data now hold 18"):
+        train.train(config, tmp_path / "run")
+
+
 def test_a_changed_config_is_refused_and_changes_nothing(finished_run, make_config):
     before = (finished_run / "config.json").read_text()
     with pytest.raises(UsageError, match=r"config.optimizer.learning_rate: 0.002 in the workdir, 0.5 now"):
@@ -110,6 +133,11 @@ def test_training_learns_the_digits(make_config, tmp_path):
         ({"train.log_every_steps": 0}, "train.log_every_steps is 0"),
         ({"checkpoint.keep": 0}, "checkpoint.keep is 0"),
         ({"train.batch_size": 15}, r"15 \* 0.5 must be a whole number"),
+        ({"seed": -1}, "config.seed is -1"),
+        ({"optimizer.ema_decay": 1.5}, "ema_decay is 1.5"),
+        ({"network.dropout": 1.0}, "dropout rate is 1.0"),
+        ({"data.prefetch_batches": -1}, "prefetch_batches is -1"),
+        ({"sample.batch_size": 0}, "sample.batch_size is 0"),
         ({"sample.sampler": "euler"}, "unknown sampler 'euler'"),
         ({"sample.schedule": "square"}, "unknown schedule 'square'"),
         ({"sample.guidance": 1.0, "diffusion.label_dropout": 0.0}, "guidance 1.0 needs"),
