@@ -23,6 +23,6 @@ def get_config(variant: str = "uint") -> ml_collections.ConfigDict:
 
     common.small_run(config, steps=2_500, batch_size=64)
     config.optimizer.learning_rate = 2e-3
-    config.sample.steps = 20
+    config.sample.steps = 40
     config.evaluate.num_samples = 2_000
     return config
