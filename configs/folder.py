@@ -19,11 +19,5 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config = common.base()
     config.data.name = "folder"
     config.network = common.unet(dim=64, multipliers=(1, 2), blocks=2, attention_resolutions=(16, 8))
-    config.optimizer.learning_rate = 2e-4
-    config.optimizer.warmup_steps = 1_000
-    config.optimizer.ema_decay = 0.999
-    config.diffusion.label_dropout = 0.1
-    config.train.steps = 50_000
-    config.checkpoint.every_steps = 1_000
-    config.train.sample_every_steps = 1_000
+    common.medium_run(config)
     return config

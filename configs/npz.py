@@ -24,11 +24,5 @@ def get_config(variant: str = "image") -> ml_collections.ConfigDict:
     else:
         config.task = "tokens"
         config.network = common.transformer(dim=256, layers=4)
-    config.optimizer.learning_rate = 2e-4
-    config.optimizer.warmup_steps = 1_000
-    config.optimizer.ema_decay = 0.999
-    config.diffusion.label_dropout = 0.1
-    config.train.steps = 50_000
-    config.checkpoint.every_steps = 1_000
-    config.train.sample_every_steps = 1_000
+    common.medium_run(config)
     return config
