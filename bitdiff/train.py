@@ -73,7 +73,6 @@ def train(config: ml_collections.ConfigDict, folder: Path) -> Progress:
     if workdir.has_checkpoints(folder):
         workdir.check_unchanged(folder, config)
     workdir.make(folder)
-    workdir.save_config(folder, config)
 
     checkpoints = Checkpoints(folder, keep=config.checkpoint.keep)
     abstract_state = jax.eval_shape(lambda: init_state(task.init(init_key), optimizer))
@@ -99,6 +98,7 @@ def train(config: ml_collections.ConfigDict, folder: Path) -> Progress:
         iterator.set_state(restored.progress["data"])
         sums = restored.progress["sums"]
         print(f"resuming from step {restored.step} in {checkpoints.folder}", flush=True)
+    workdir.save_config(folder, config)  # last, so that a refusal leaves the old one
     print(f"{parameter_overview.count_parameters(state.params):,} parameters", flush=True)
     with StopSignals() as stop:
         run = _Run(config, folder, task, checkpoints, state, iterator, sums, len(dataset.train))

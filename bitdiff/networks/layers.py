@@ -84,25 +84,24 @@ class TimeEmbedding(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head attention of float [B, L, C] to `context` float [B, M, D] (by default to itself)."""
+    """Multi-head self-attention over all positions: float [B, L, C] -> [B, L, C]."""
 
     num_heads: int
     dtype: jnp.dtype
     out_init: Callable = kernel_init
 
     @nn.compact
-    def __call__(self, x: jax.Array, context: jax.Array | None = None) -> jax.Array:
+    def __call__(self, x: jax.Array) -> jax.Array:
         channels = x.shape[-1]
         if channels % self.num_heads:
             raise UsageError(f"{channels} channels cannot be split into {self.num_heads} attention heads")
-        context = x if context is None else context
         head_dim = channels // self.num_heads
 
-        def project(inputs, name):
-            h = Dense(channels, dtype=self.dtype, name=name)(inputs)
+        def project(name):
+            h = Dense(channels, dtype=self.dtype, name=name)(x)
             return h.reshape(*h.shape[:-1], self.num_heads, head_dim)
 
-        h = jax.nn.dot_product_attention(project(x, "query"), project(context, "key"), project(context, "value"))
+        h = jax.nn.dot_product_attention(project("query"), project("key"), project("value"))
         return nn.Dense(channels, dtype=self.dtype, kernel_init=self.out_init, name="out")(
             h.reshape(*h.shape[:-2], channels)
         )
