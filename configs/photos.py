@@ -24,9 +24,9 @@ def get_config(variant: str = "uint") -> ml_collections.ConfigDict:
     config.data.num_classes = 2
     config.data.flip = True
     config.diffusion.label_dropout = 0.1
-    config.network = common.unet(dim=32, multipliers=(1, 2), blocks=1, attention_resolutions=(8,))
+    config.network = common.unet(dim=24, multipliers=(1, 2), blocks=1, attention_resolutions=(8,), head_dim=24)
     common.paper_encoding(config, variant, dropout=0.0)
-    common.small_run(config, steps=3_000, batch_size=32)
+    common.small_run(config, steps=2_000, batch_size=32)
     config.sample.steps = 50
     config.evaluate.num_samples = 2_000
     return config
