@@ -16,7 +16,7 @@ from bitdiff.errors import UsageError, choose
 from bitdiff.tasks import SampleOptions, sample_options
 
 _AXES = ("sampler", "steps", "td", "guidance")
-_PREFERRED = ("fid", "frechet_pixels", "tv", "marginal_tv")  # the score of the picture, where none is named
+_PREFERRED = ("fid", "swd", "frechet_pixels", "tv", "marginal_tv")  # the score of the picture, where none is named
 
 
 def cells(base: SampleOptions, axes: dict[str, list[Any]]) -> list[SampleOptions]:

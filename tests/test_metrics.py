@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
 import scipy.linalg
+import scipy.stats
 
 from bitdiff import data
 from bitdiff.data.dataset import stack
 from bitdiff.errors import UsageError
-from bitdiff.metrics import classifier, distributions, feature_scores, frechet, neighbours, pixels
-from configs import digits
+from bitdiff.metrics import classifier, distributions, feature_scores, frechet, neighbours, pixels, sliced
+from configs import digits, photos
 
 
 def test_frechet_distance_equals_the_matrix_square_root():
@@ -117,3 +118,26 @@ def test_feature_scores_need_enough_images():
         feature_scores.kid(few, few)
     with pytest.raises(UsageError, match="need more than 3"):
         feature_scores.precision_recall(few, few)
+
+
+def test_sliced_wasserstein_distance_of_noise_equals_scipys():
+    # White noise of one colour a pixel and no blur below 16 pixels: its coarsest level is Gaussian, and a shift
+    # and a widening of all pixels are known along every projection.
+    rng = np.random.default_rng(0)
+    real = rng.normal(size=(2000, 8, 8, 1))
+    samples = 1.5 * rng.normal(size=(2000, 8, 8, 1))
+    draws = rng.normal(size=(2, 20_000))
+    expected = scipy.stats.wasserstein_distance(draws[0], 1.5 * draws[1])
+    # 32 patches of the 4 there are in each image: 8,000 different ones, so a deviation of about 0.01.
+    assert sliced.distances(samples, real)[8] == pytest.approx(expected, abs=0.02)
+    assert sliced.distances(real, real) == {8: pytest.approx(0.02, abs=0.02)}
+
+
+def test_sliced_wasserstein_distance_sees_what_differs_at_its_own_scale():
+    images = stack(data.load(photos.get_config().data).train, 2000)["image"]
+    half = sliced.distances(images[::2], images[1::2])
+    rng = np.random.default_rng(0)
+    noisy = sliced.distances(np.clip(images[::2] + rng.normal(0, 8, images[::2].shape), 0, 255), images[1::2])
+    redder = sliced.distances(np.clip(images[::2] + np.array([30.0, 0, 0]), 0, 255), images[1::2])
+    assert noisy[16] > 5 * half[16] and noisy[8] < 3 * half[8]
+    assert redder[8] > 5 * half[8] and redder[16] < 3 * half[16]

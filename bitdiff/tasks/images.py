@@ -6,11 +6,12 @@ import numpy as np
 
 from bitdiff.data import Dataset
 from bitdiff.data.dataset import stack
-from bitdiff.metrics import classifier, frechet, neighbours, pixels
+from bitdiff.metrics import classifier, frechet, neighbours, pixels, sliced
 from bitdiff.tasks.bit_diffusion import bit_scores, make_bit_task
 from bitdiff.tasks.task import SampleOptions, Score, Task
 
 _REFERENCE_LIMIT = 20_000  # images of each split that the metrics look at
+_NEIGHBOUR_LIMIT = 2_000  # test images whose nearest training image is sought
 _CLASSIFIER_LIMIT = 5_000  # images that the classifier is fitted on
 
 
@@ -48,6 +49,14 @@ def evaluate(outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOp
         if len(held_out) >= 2:
             value = frechet.distance(frechet.moments(held_out), reference)
             scores["frechet_pixels_real"] = Score(value, f"the same for the {len(held_out)} test images")
+    if min(dataset.shape[:2]) >= sliced.MIN_SIZE:
+        for name, images, what in (("swd", outputs, "samples"), ("swd_real", test, "test images")):
+            if images:
+                levels = sliced.distances(images["image"], train["image"])
+                about = f"sliced Wasserstein distance (not FID) of patches of {what} to those of training images"
+                scores[name] = Score(float(np.mean(list(levels.values()))), f"{about}, in deviations; mean of all levels")
+                for size, value in levels.items():
+                    scores[f"{name}_{size}"] = Score(value, f"the same at {size} pixels")
     if "label" in outputs and "label" in train and len(np.unique(train["label"])) > 1:
         rows = slice(None, None, -(-len(real) // _CLASSIFIER_LIMIT))
         classify = classifier.fit(real[rows], train["label"][rows])
@@ -62,7 +71,7 @@ def evaluate(outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOp
     copies = [image.astype(train["image"].dtype).tobytes() in known for image in outputs["image"]]
     scores["copies"] = Score(float(np.mean(copies)), "share of samples equal to a training image")
     if len(held_out):
-        typical = neighbours.distances(held_out, real)
+        typical = neighbours.distances(held_out[:: -(-len(held_out) // _NEIGHBOUR_LIMIT)], real)
         closest = typical[typical > 0].min() if typical.any() else 0.0
         scores["near_copies"] = Score(
             float(np.mean(neighbours.distances(samples, real) < closest)),
