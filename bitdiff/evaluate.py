@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from absl import flags
 
-from bitdiff import __version__, commands, data, inference, parallel, plots, workdir
+from bitdiff import __version__, commands, data, files, inference, parallel, plots
 from bitdiff.data.dataset import deal_labels
 from bitdiff.errors import UsageError
 from bitdiff.logs import progress_bar, table
@@ -133,7 +133,7 @@ def main() -> None:
         "analog_bits": {"from": -run.config.bits.scale, "to": run.config.bits.scale, "counts": histogram(outputs)},
     }
     path = run.folder / "evaluation.json"
-    workdir.write_text(path, json.dumps(report, indent=2) + "\n")
+    files.write_text(path, json.dumps(report, indent=2) + "\n")
     plots.histogram(run.folder / "analog_bits.png", report["analog_bits"]["counts"], run.config.bits.scale)
     how = f"{options.sampler}, {options.steps} steps, td {options.td:g}, guidance {options.guidance:g}"
     print(f"step {run.step}, {section.num_samples} samples, {how}")

@@ -1,8 +1,11 @@
 """Takes a data set's statistics for FID.
 
 python -m bitdiff.reference --config configs/cifar10.py --inception inception.npz --out cifar10.npz
+
+Stopped and started again, it goes on where it was.
 """
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +14,24 @@ from ml_collections import config_flags
 
 from bitdiff import __version__, commands, data
 from bitdiff.errors import UsageError
+from bitdiff.interrupts import StopSignals
 from bitdiff.logs import progress_bar
 from bitdiff.metrics import fid, weights
 
+_SAVE_SECONDS = 120
 
-def make_reference(dataset: data.Dataset, inception: weights.Weights, *, batch_size: int, keep: int) -> fid.Reference:
-    """Summarises all training images, unflipped, with a progress bar.
+
+def make_reference(
+    dataset: data.Dataset, inception: weights.Weights, *, batch_size: int, keep: int, partial_path: Path
+) -> fid.Reference | None:
+    """Summarises all training images, unflipped, with a progress bar; None if a signal stopped it.
 
     Args:
       dataset: of 8-bit images.
       inception: converted weights.
       batch_size: images at a time over all devices.
       keep: how many images' features are kept for KID, precision and recall; evenly spread over the data.
+      partial_path: where the sums are kept every few minutes and on SIGINT and SIGTERM, to be gone on with.
 
     Raises:
       UsageError: the data are not 8-bit images.
@@ -30,18 +39,6 @@ def make_reference(dataset: data.Dataset, inception: weights.Weights, *, batch_s
     if dataset.field != "image" or dataset.vocab_size != 256:
         raise UsageError(f"FID is of 8-bit images; the data are {dataset.about}")
     count = len(dataset.train)
-    # Strided, so that the features kept first come from everywhere, whatever order the data are in.
-    stride = max(count // max(keep, 1), 1)
-    order = [i for start in range(stride) for i in range(start, count, stride)]
-    extract = fid.make_extractor(inception, batch_size)
-    with progress_bar("reference", "image", total=count) as bar:
-
-        def images():
-            for i in order:
-                yield dataset.train[i]["image"]
-                bar.update()
-
-        summary = fid.summarise(fid.in_batches(images(), batch_size), extract, keep=keep, keep_logits=False)
     provenance: dict[str, Any] = {
         "bitdiff": __version__,
         "data": dataset.about,
@@ -49,7 +46,24 @@ def make_reference(dataset: data.Dataset, inception: weights.Weights, *, batch_s
         "inception_sha256": inception.sha256,
         "resize": fid.RESIZE,
     }
-    return fid.Reference(summary, provenance)
+    # Strided, so that the features kept first come from everywhere, whatever order the data are in.
+    stride = max(count // max(keep, 1), 1)
+    order = [i for start in range(stride) for i in range(start, count, stride)]
+    extract = fid.make_extractor(inception, batch_size)
+    partial = fid.load_partial(partial_path, provenance | {"keep": keep})
+    first = partial.sums.count if partial.sums else 0
+    images = (dataset.train[i]["image"] for i in order[first:])
+    saved = time.monotonic()
+    with progress_bar("reference", "image", total=count, initial=first) as bar, StopSignals() as stop:
+        for batch in fid.in_batches(images, batch_size):
+            partial = fid.add(partial, extract(batch), keep=keep, keep_logits=False)
+            bar.update(len(batch))
+            if stop.received or time.monotonic() - saved > _SAVE_SECONDS:
+                fid.save_partial(partial_path, partial, provenance | {"keep": keep})
+                saved = time.monotonic()
+            if stop.received:
+                return None
+    return fid.Reference(fid.finish(partial), provenance)
 
 
 def define_flags() -> None:
@@ -62,17 +76,23 @@ def define_flags() -> None:
     flags.mark_flag_as_required("config")
 
 
-def main() -> None:
+def main() -> int:
     """The command."""
     out = Path(flags.FLAGS.out)
     if out.suffix != ".npz" or not out.parent.is_dir():
         raise UsageError(f"--out is {out}; it must be an .npz file in a folder that exists")
     inception = weights.load(Path(flags.FLAGS.inception))
     dataset = data.load(flags.FLAGS.config.data)
+    partial_path = out.with_suffix(".progress.npz")
     batch_size, keep = flags.FLAGS.inception_batch_size, flags.FLAGS.keep
-    reference = make_reference(dataset, inception, batch_size=batch_size, keep=keep)
+    reference = make_reference(dataset, inception, batch_size=batch_size, keep=keep, partial_path=partial_path)
+    if reference is None:
+        print(f"stopped; the same command goes on from {partial_path}")
+        return 130
     fid.save_reference(out, reference)
+    partial_path.unlink(missing_ok=True)
     print(f"wrote {out}: {reference.provenance['count']} images of {reference.provenance['data']}")
+    return 0
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import numpy as np
 from absl import flags
 from PIL import Image
 
-from bitdiff import commands, inference, parallel, pictures, workdir
+from bitdiff import commands, files, inference, parallel, pictures, workdir
 from bitdiff.errors import UsageError
 from bitdiff.tasks import SampleOptions
 
@@ -100,7 +100,7 @@ def write_shards(
             raise UsageError(f"{folder} holds other samples ({', '.join(changed)} differ); give another --out")
     elif any(folder.iterdir()):
         raise UsageError(f"{folder} holds other files; give another --out")
-    workdir.write_text(record, json.dumps(about, indent=2) + "\n")
+    files.write_text(record, json.dumps(about, indent=2) + "\n")
 
     def is_done(start, end):
         if png:

@@ -11,7 +11,7 @@ from typing import Any
 
 from absl import flags
 
-from bitdiff import commands, evaluate, inference, plots, workdir
+from bitdiff import commands, evaluate, files, inference, plots
 from bitdiff.errors import UsageError, choose
 from bitdiff.tasks import SampleOptions, sample_options
 
@@ -115,10 +115,10 @@ def main() -> None:
                 run, options, dataset, judge, num_samples=section.num_samples, seed=section.seed
             )
             report["cells"][name] = {score: value.value for score, value in scores.items()}
-            workdir.write_text(path, json.dumps(report, indent=2) + "\n")
+            files.write_text(path, json.dumps(report, indent=2) + "\n")
     rows = [(options, report["cells"][name_of(options)]) for options in todo]
     text = markdown(rows)
-    workdir.write_text(run.folder / "sweep.md", text)
+    files.write_text(run.folder / "sweep.md", text)
     print(text)
     score = flags.FLAGS.score or next(name for name in _PREFERRED if name in rows[0][1])
     choose("score", score, rows[0][1])

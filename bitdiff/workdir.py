@@ -1,7 +1,6 @@
 """What lies in a run's workdir beside its checkpoints: above all the config it was started with."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import ml_collections
 
 from bitdiff.checkpoints import Checkpoints
 from bitdiff.errors import UsageError
+from bitdiff.files import write_text
 
 # Fields that say how a run is carried out, not what is trained: they may change between two starts.
 _CHANGEABLE = (
@@ -26,13 +26,6 @@ _CHANGEABLE = (
 def plain(config: ml_collections.ConfigDict) -> dict[str, Any]:
     """A config as JSON would give it back: dicts, lists, numbers and strings."""
     return json.loads(json.dumps(config.to_dict()))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replaces a file as a whole, so that a kill leaves the old one or the new one."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    os.replace(partial, path)
 
 
 def save_config(workdir: Path, config: ml_collections.ConfigDict) -> None:

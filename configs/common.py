@@ -20,7 +20,7 @@ def base() -> ml_collections.ConfigDict:
     config.seed = 0  # of everything: weights, data order, noise
 
     config.data = data = ml_collections.ConfigDict()
-    data.name = ""  # digits | mixture | photos | folder | npz | tfds
+    data.name = ""  # digits | mixture | photos | folder | npz | prepared | tfds
     data.path = ""  # of a folder or a file; of TFDS, its data_dir, by default its own
     data.builder = ""  # of TFDS, e.g. cifar10
     data.train_split = ""  # of TFDS

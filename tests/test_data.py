@@ -6,7 +6,7 @@ from PIL import Image
 
 from bitdiff import data, prepare
 from bitdiff.data import mixture
-from bitdiff.data.dataset import Arrays, deal_labels, label_shares, split, stack
+from bitdiff.data.dataset import Arrays, Subset, deal_labels, label_shares, split, stack
 from bitdiff.errors import UsageError
 from configs import common
 
@@ -387,9 +387,65 @@ def test_a_dead_download_says_what_to_do(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fail)
     options = section(name="tfds", builder="cifar10", path=str(tmp_path))
     with pytest.raises(UsageError, match=r"(?s)could not be prepared in .*no route to host.*--config.data.name=folder"):
-        prepare.prepare(options)
-    with pytest.raises(UsageError, match="only the data sets of 'tfds' are prepared"):
-        prepare.prepare(section(name="digits"))
+        prepare.download(options)
+    with pytest.raises(UsageError, match="only data sets of 'tfds' are downloaded"):
+        prepare.download(section(name="digits"))
     monkeypatch.setattr(tfds.core.DatasetBuilder, "is_prepared", lambda self: True)
-    prepare.prepare(options)
+    prepare.download(options)
     assert "cifar10/3.0.2 is prepared" in capsys.readouterr().out
+
+
+def test_prepared_images_are_those_of_the_folder(tmp_path, capsys):
+    for i, name in enumerate(("ash", "oak")):
+        save_images(tmp_path / "trees" / name, 600 * (i + 1), (9, 7), start=0)
+    options = section(name="folder", path=str(tmp_path / "trees"), image_size=4, resize="box", test_fraction=0.01)
+    prepare.write_out(options, tmp_path / "out")
+    assert "--config.data.name=prepared" in capsys.readouterr().out
+    made, direct = data.load(section(name="prepared", path=str(tmp_path / "out"))), data.load(options)
+    assert made._replace(train=None, test=None) == direct._replace(train=None, test=None)
+    for a, b in ((made.train, direct.train), (made.test, direct.test)):
+        for name, values in stack(b).items():
+            np.testing.assert_array_equal(stack(a)[name], values)
+    assert isinstance(made.train[0]["image"], np.memmap)
+    prepare.write_out(options, tmp_path / "out")  # nothing to do
+    with pytest.raises(UsageError, match=r"holds other data \(it differs in: shape\); give another folder"):
+        prepare.write_out(section(**{**options, "image_size": 3}), tmp_path / "out")
+    with pytest.raises(UsageError, match="is not empty and holds no prepared images"):
+        prepare.write_out(options, tmp_path / "trees")
+    with pytest.raises(UsageError, match="only images are prepared"):
+        prepare.write_out(section(name="mixture", length=2, vocab_size=4), tmp_path / "mixture")
+    np.save(tmp_path / "out" / "train.npy", np.zeros(3))
+    with pytest.raises(UsageError, match="are damaged: train: `image` is float64"):
+        data.load(section(name="prepared", path=str(tmp_path / "out")))
+
+
+def test_a_stopped_preparation_goes_on(tmp_path, monkeypatch):
+    options = section(name="photos", image_size=60)
+    read = []
+    getitem = data.photos.Crops.__getitem__
+
+    def until(limit):
+        def get(self, index):
+            read.append(index)
+            if len(read) > limit:
+                raise KeyboardInterrupt
+            return getitem(self, index)
+
+        monkeypatch.setattr(data.photos.Crops, "__getitem__", get)
+
+    dataset = data.load(options)
+    few = dataset._replace(train=Subset(dataset.train, range(1500)), test=Subset(dataset.test, range(0)))
+    until(1100)
+    with pytest.raises(KeyboardInterrupt):
+        data.prepared.write(tmp_path / "out", few, lambda count: None)
+    with pytest.raises(UsageError, match="has not finished it: run it again"):
+        data.load(section(name="prepared", path=str(tmp_path / "out")))
+    read.clear()
+    until(10_000)
+    done = []
+    data.prepared.write(tmp_path / "out", few, done.append)
+    assert sorted(read) == list(range(1024, 1500))
+    assert done == [1024, 476, 0]
+    made = data.load(section(name="prepared", path=str(tmp_path / "out")))
+    np.testing.assert_array_equal(stack(made.train)["image"], stack(few.train)["image"])
+    assert len(made.test) == 0

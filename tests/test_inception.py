@@ -4,6 +4,7 @@
 torch-fidelity's 'inception-v3-compat' with the weights of `weight` below.
 """
 
+import signal
 import zlib
 from pathlib import Path
 
@@ -132,7 +133,8 @@ def test_summaries_stream_and_references_keep_their_provenance(tmp_path, monkeyp
 
     source = data.dataset.Arrays({"image": pictures})
     dataset = data.Dataset("image", source, source, (16, 16, 3), 256, 0, (), "thirty pictures")
-    made = reference.make_reference(dataset, w, batch_size=8, keep=10)
+    partial = tmp_path / "r.progress.npz"
+    made = reference.make_reference(dataset, w, batch_size=8, keep=10, partial_path=partial)
     fid.save_reference(tmp_path / "r.npz", made)
     loaded = fid.load_reference(tmp_path / "r.npz", w)
     assert loaded.provenance == made.provenance
@@ -150,4 +152,34 @@ def test_summaries_stream_and_references_keep_their_provenance(tmp_path, monkeyp
     assert grey.pool.shape == (0, expected.shape[1])
     assert grey.logits is None
     with pytest.raises(UsageError, match="FID is of 8-bit images"):
-        reference.make_reference(dataset._replace(vocab_size=17), w, batch_size=8, keep=1)
+        reference.make_reference(dataset._replace(vocab_size=17), w, batch_size=8, keep=1, partial_path=partial)
+
+
+def test_a_stopped_reference_goes_on_to_the_same_numbers(tmp_path, monkeypatch):
+    taken = []
+
+    def make_extractor(weights, batch_size):
+        def extract(images):
+            taken.append(len(images))
+            if len(taken) == 2:
+                signal.raise_signal(signal.SIGTERM)
+            flat = images.reshape(len(images), -1).astype(np.float32)
+            return inception.Features(flat, flat)
+
+        return extract
+
+    monkeypatch.setattr(fid, "make_extractor", make_extractor)
+    source = data.dataset.Arrays({"image": np.random.RandomState(0).randint(0, 256, (30, 2, 2, 3), np.uint8)})
+    dataset = data.Dataset("image", source, source, (2, 2, 3), 256, 0, (), "thirty")
+    w, partial = weights.Weights({}, "abc"), tmp_path / "r.progress.npz"
+    arguments = {"batch_size": 8, "keep": 10, "partial_path": partial}
+    assert reference.make_reference(dataset, w, **arguments) is None
+    assert taken == [8, 8]
+    made = reference.make_reference(dataset, w, **arguments)
+    assert taken == [8, 8, 8, 6]
+    whole = reference.make_reference(dataset, w, **arguments | {"partial_path": tmp_path / "none"})
+    np.testing.assert_array_equal(made.summary.pool, whole.summary.pool)
+    np.testing.assert_allclose(made.summary.moments.covariance, whole.summary.moments.covariance, rtol=1e-12)
+    # One of other data is not gone on with.
+    reference.make_reference(dataset._replace(about="others"), w, **arguments)
+    assert sum(taken) == 90

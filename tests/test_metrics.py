@@ -139,5 +139,7 @@ def test_sliced_wasserstein_distance_sees_what_differs_at_its_own_scale():
     rng = np.random.default_rng(0)
     noisy = sliced.distances(np.clip(images[::2] + rng.normal(0, 8, images[::2].shape), 0, 255), images[1::2])
     redder = sliced.distances(np.clip(images[::2] + np.array([30.0, 0, 0]), 0, 255), images[1::2])
-    assert noisy[16] > 5 * half[16] and noisy[8] < 3 * half[8]
-    assert redder[8] > 5 * half[8] and redder[16] < 3 * half[16]
+    assert noisy[16] > 5 * half[16]
+    assert noisy[8] < 3 * half[8]
+    assert redder[8] > 5 * half[8]
+    assert redder[16] < 3 * half[16]

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from bitdiff.data import digits, folder, mixture, npz, photos, tfds
+from bitdiff.data import digits, folder, mixture, npz, photos, prepared, tfds
 from bitdiff.data.dataset import Dataset
 from bitdiff.errors import UsageError, choose
 
@@ -13,6 +13,7 @@ LOADERS = {
     "photos": photos.load,
     "folder": folder.load,
     "npz": npz.load,
+    "prepared": prepared.load,
     "tfds": tfds.load,
 }
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bitdiff import parallel
+from bitdiff import files, parallel
 from bitdiff.errors import UsageError
 from bitdiff.metrics import feature_scores, frechet
 from bitdiff.metrics.inception import Features, Inception, preprocess
@@ -59,29 +59,51 @@ def make_extractor(weights: Weights, batch_size: int) -> Callable[[np.ndarray], 
     return extract
 
 
-def summarise(
-    batches: Iterable[np.ndarray], extract: Callable[[np.ndarray], Features], *, keep: int, keep_logits: bool
-) -> Summary:
-    """Streams batches of images through the network; sums in float64, whatever the number of images.
+class Partial(NamedTuple):
+    """A summary under way: running sums, and the features and logits kept so far, batch by batch."""
+
+    sums: frechet.Sums | None = None
+    pools: tuple[np.ndarray, ...] = ()
+    logits: tuple[np.ndarray, ...] = ()
+
+
+def add(partial: Partial, features: Features, *, keep: int, keep_logits: bool) -> Partial:
+    """Adds a batch's features; sums in float64, whatever the number of images.
 
     Args:
-      batches: uint8 [N, H, W, C], each of at most the extractor's batch size.
-      extract: from `make_extractor`.
+      partial: of the batches before.
+      features: pool [N, 2048], logits [N, 1008].
       keep: how many images' features are kept.
       keep_logits: whether the logits of all images are kept.
     """
-    sums, pool, logits = None, [], []
-    for images in batches:
-        features = extract(images)
-        sums = frechet.add(sums, features.pool)
-        if sums.count - len(images) < keep:
-            pool.append(features.pool[: keep - (sums.count - len(images))])
-        if keep_logits:
-            logits.append(features.logits)
-    if sums is None:
+    before = partial.sums.count if partial.sums else 0
+    pools, logits = partial.pools, partial.logits
+    if before < keep:
+        pools += (features.pool[: keep - before],)
+    if keep_logits:
+        logits += (features.logits,)
+    return Partial(frechet.add(partial.sums, features.pool), pools, logits)
+
+
+def finish(partial: Partial) -> Summary:
+    """The summary of everything added."""
+    if partial.sums is None:
         raise UsageError("there are no images to take features of")
-    empty = np.zeros((0, sums.total.size), np.float32)
-    return Summary(frechet.finish(sums), np.concatenate([empty, *pool]), np.concatenate(logits) if logits else None)
+    pool = np.concatenate(partial.pools) if partial.pools else np.zeros((0, partial.sums.total.size), np.float32)
+    return Summary(frechet.finish(partial.sums), pool, np.concatenate(partial.logits) if partial.logits else None)
+
+
+def summarise(
+    batches: Iterable[np.ndarray], extract: Callable[[np.ndarray], Features], *, keep: int, keep_logits: bool
+) -> Summary:
+    """Streams batches of images, uint8 [N, H, W, C] of at most the extractor's batch size, through the network.
+
+    keep and keep_logits are those of `add`.
+    """
+    partial = Partial()
+    for images in batches:
+        partial = add(partial, extract(images), keep=keep, keep_logits=keep_logits)
+    return finish(partial)
 
 
 def in_batches(images: Iterable[np.ndarray], batch_size: int) -> Iterator[np.ndarray]:
@@ -113,14 +135,35 @@ def scores(generated: Summary, reference: Reference) -> dict[str, float]:
 def save_reference(path: Path, reference: Reference) -> None:
     """Writes a reference as plain arrays."""
     moments = reference.summary.moments
-    np.savez(
-        path,
-        mean=moments.mean,
-        covariance=moments.covariance,
-        count=moments.count,
-        pool=reference.summary.pool,
-        provenance=np.array(json.dumps(reference.provenance)),
-    )
+    arrays = {
+        "mean": moments.mean,
+        "covariance": moments.covariance,
+        "count": moments.count,
+        "pool": reference.summary.pool,
+        "provenance": np.array(json.dumps(reference.provenance)),
+    }
+    files.write(path, lambda file: np.savez(file, **arrays))
+
+
+def save_partial(path: Path, partial: Partial, provenance: dict[str, Any]) -> None:
+    """Writes a summary under way (without logits) as plain arrays, to be gone on with."""
+    arrays = partial.sums._asdict() | {
+        "pool": np.concatenate(partial.pools) if partial.pools else np.zeros((0, 0), np.float32),
+        "provenance": np.array(json.dumps(provenance)),
+    }
+    files.write(path, lambda file: np.savez(file, **arrays))
+
+
+def load_partial(path: Path, provenance: dict[str, Any]) -> Partial:
+    """Reads what `save_partial` wrote; where there is none, or one of another provenance, begins anew."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if json.loads(str(file["provenance"])) != json.loads(json.dumps(provenance)):
+                return Partial()
+            pool = file["pool"]
+            return Partial(frechet.Sums(int(file["count"]), file["total"], file["outer"]), (pool,) if pool.size else ())
+    except (OSError, ValueError, KeyError):
+        return Partial()
 
 
 def load_reference(path: Path, weights: Weights) -> Reference:

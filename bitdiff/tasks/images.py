@@ -54,7 +54,9 @@ def evaluate(outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOp
             if images:
                 levels = sliced.distances(images["image"], train["image"])
                 about = f"sliced Wasserstein distance (not FID) of patches of {what} to those of training images"
-                scores[name] = Score(float(np.mean(list(levels.values()))), f"{about}, in deviations; mean of all levels")
+                scores[name] = Score(
+                    float(np.mean(list(levels.values()))), f"{about}, in deviations; mean of all levels"
+                )
                 for size, value in levels.items():
                     scores[f"{name}_{size}"] = Score(value, f"the same at {size} pixels")
     if "label" in outputs and "label" in train and len(np.unique(train["label"])) > 1:
