@@ -15,7 +15,7 @@ from bitdiff import commands, evaluate, files, inference, plots
 from bitdiff.errors import UsageError, choose
 from bitdiff.tasks import SampleOptions, sample_options
 
-_AXES = ("sampler", "steps", "td", "guidance")
+AXES = ("sampler", "steps", "td", "guidance")
 _PREFERRED = ("fid", "swd", "frechet_pixels", "tv", "marginal_tv")  # the score of the picture, where none is named
 
 
@@ -32,9 +32,9 @@ def name_of(options: SampleOptions) -> str:
 def markdown(rows: list[tuple[SampleOptions, dict[str, float]]]) -> str:
     """A table of all cells: how they were drawn, and every score."""
     names = list(dict.fromkeys(name for _, scores in rows for name in scores))
-    lines = [[*_AXES, *names], ["---"] * (len(_AXES) + len(names))]
+    lines = [[*AXES, *names], ["---"] * (len(AXES) + len(names))]
     for options, scores in rows:
-        how = [f"{getattr(options, axis)}" for axis in _AXES]
+        how = [f"{getattr(options, axis)}" for axis in AXES]
         lines.append(how + [f"{scores[name]:.4g}" if name in scores else "" for name in names])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
@@ -84,7 +84,7 @@ def main() -> None:
     if flags.FLAGS.batch_size is not None:
         run.config.sample.batch_size = flags.FLAGS.batch_size
     base = sample_options(run.config.sample)
-    todo = cells(base, {name: _axis(name, getattr(base, name)) for name in _AXES})
+    todo = cells(base, {name: _axis(name, getattr(base, name)) for name in AXES})
     inference.check_options(run, todo)
     judge = evaluate.open_judge(run.config)
     dataset = evaluate.open_data(run.config)
@@ -109,7 +109,7 @@ def main() -> None:
     for i, options in enumerate(todo, start=1):
         name = name_of(options)
         if name not in report["cells"]:
-            how = ", ".join(f"{axis} {getattr(options, axis)}" for axis in _AXES)
+            how = ", ".join(f"{axis} {getattr(options, axis)}" for axis in AXES)
             print(f"cell {i} of {len(todo)}: {how}", flush=True)
             scores, _ = evaluate.measure(
                 run, options, dataset, judge, num_samples=section.num_samples, seed=section.seed

@@ -81,7 +81,7 @@ def check_unchanged(workdir: Path, config: ml_collections.ConfigDict) -> None:
     Raises:
       UsageError: a field that says what is trained differs; the message names each with both values.
     """
-    before, now = _flatten(plain(load_config(workdir))), _flatten(plain(config))
+    before, now = flatten(plain(load_config(workdir))), flatten(plain(config))
     changes = [
         f"  config.{name}: {before.get(name, 'absent')!r} in the workdir, {now.get(name, 'absent')!r} now"
         for name in sorted(before.keys() | now.keys())
@@ -93,11 +93,12 @@ def check_unchanged(workdir: Path, config: ml_collections.ConfigDict) -> None:
         )
 
 
-def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A plain config with one level of dotted names."""
     flat = {}
     for name, value in tree.items():
         if isinstance(value, dict) and value:
-            flat |= _flatten(value, f"{prefix}{name}.")
+            flat |= flatten(value, f"{prefix}{name}.")
         else:
             flat[prefix + name] = value
     return flat

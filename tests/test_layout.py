@@ -25,6 +25,7 @@ LAYERS = [
     ["inference", "commands"],
     ["train", "sample", "evaluate", "prepare", "reference", "convert_inception"],
     ["sweep"],
+    ["compare"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
