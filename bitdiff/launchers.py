@@ -1,0 +1,153 @@
+"""What launchers say, through the environment, about the processes of a run."""
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from bitdiff.errors import UsageError
+
+_PORT = 8476  # of the coordinator, where the launcher names none
+
+
+class Cluster(NamedTuple):
+    """The processes of a run and which of them this is.
+
+    coordinator: 'host:port' of process 0; None where jax asks the cloud for it.
+    count: number of processes; None where jax asks.
+    index: of this process; None where jax asks.
+    local_index, local_count: which of the processes on this machine this is, and of how many.
+    launcher: who said so, in words.
+    """
+
+    coordinator: str | None
+    count: int | None
+    index: int | None
+    local_index: int
+    local_count: int
+    launcher: str
+
+
+def find(
+    env: Mapping[str, str], *, coordinator: str | None = None, count: int | None = None, index: int | None = None
+) -> Cluster | None:
+    """The cluster that arguments or the environment describe, in this order; None for a process on its own.
+
+    Arguments; JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID (or Kubernetes' JOB_COMPLETION_INDEX);
+    SkyPilot; a Slurm step; Open MPI; a TPU pod, whose details jax asks the cloud for.
+
+    Args:
+      env: the environment's variables.
+      coordinator: 'host:port' of process 0.
+      count: number of processes; 1 says that this process is on its own, whatever the environment.
+      index: of this process.
+
+    Raises:
+      UsageError: something is missing or makes no sense; one host is never silently taken for the whole.
+    """
+    if count == 1:
+        return None
+    if (coordinator, count, index) != (None, None, None):
+        return _complete(coordinator, count, index, "the arguments", "--coordinator, --num_processes and --process_id")
+    given = [env.get(name) for name in ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")]
+    if given[1] is not None and given[2] is None:
+        given[2] = env.get("JOB_COMPLETION_INDEX")
+    if given[1] is not None or given[2] is not None:
+        if given[1] == "1":
+            return None
+        return _complete(*given, "JAX_* variables", "JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID")
+    if _number(env, "SKYPILOT_NUM_NODES") > 1:
+        hosts = env.get("SKYPILOT_NODE_IPS", "").split()
+        return _complete(
+            f"{hosts[0]}:{_PORT}" if hosts else None,
+            env["SKYPILOT_NUM_NODES"],
+            env.get("SKYPILOT_NODE_RANK"),
+            "SkyPilot",
+            "SKYPILOT_NODE_IPS, SKYPILOT_NUM_NODES and SKYPILOT_NODE_RANK",
+        )
+    if _number(env, "SLURM_STEP_NUM_TASKS") > 1:  # a step's: the shell of an allocation is not one of its tasks
+        return _slurm(env)
+    if _number(env, "OMPI_COMM_WORLD_SIZE") > 1:
+        return _open_mpi(env)
+    if "," in env.get("TPU_WORKER_HOSTNAMES", "") or _number(env, "MEGASCALE_NUM_SLICES") > 1:
+        return Cluster(None, None, None, 0, 1, "the TPU environment")
+    return None
+
+
+def _complete(coordinator, count, index, launcher: str, names: str) -> Cluster:
+    if None in (coordinator, count, index):
+        raise UsageError(
+            f"{launcher} describe several processes incompletely: coordinator {coordinator}, {count} processes, "
+            f"this one number {index}; all of {names} are needed"
+        )
+    try:
+        count, index = int(count), int(index)
+    except ValueError as error:
+        raise UsageError(f"{names}: {count!r} and {index!r} must be numbers") from error
+    if not 0 <= index < count:
+        raise UsageError(f"{names}: process {index} of {count} cannot be; they count from 0")
+    if not re.fullmatch(r".+:\d+", coordinator):
+        raise UsageError(f"the coordinator is {coordinator!r}; it must be HOST:PORT of process 0")
+    return Cluster(coordinator, count, index, 0, 1, launcher)
+
+
+def _slurm(env: Mapping[str, str]) -> Cluster:
+    # The first of 'node[001-004,7],other': everything up to the first separator, brackets taken off.
+    nodes = env.get("SLURM_STEP_NODELIST", "")
+    first = re.match(r"([^\[,]+)(?:\[([^\],-]+))?", nodes)
+    host = "".join(part or "" for part in first.groups()) if first else None
+    port = 61_440 + _number(env, "SLURM_JOB_ID") % 4_096  # so that jobs that share a node do not meet
+    cluster = _complete(
+        f"{host}:{port}" if host else None,
+        env["SLURM_STEP_NUM_TASKS"],
+        env.get("SLURM_PROCID"),
+        "Slurm",
+        "SLURM_STEP_NODELIST, SLURM_STEP_NUM_TASKS and SLURM_PROCID",
+    )
+    tasks = re.match(r"\d+", env.get("SLURM_STEP_TASKS_PER_NODE", "1"))
+    # 'SLURM_STEP_TASKS_PER_NODE' is '4(x2),3': the nodes' shares; a node with fewer tasks than the first is rare.
+    return cluster._replace(local_index=_number(env, "SLURM_LOCALID"), local_count=int(tasks.group()) if tasks else 1)
+
+
+def _open_mpi(env: Mapping[str, str]) -> Cluster:
+    # '1531576320.0;tcp://10.96.0.1,10.148.0.1:34911': the job and the addresses of mpirun's host.
+    uri = re.match(r"(\d+)\..*?tcp6?://\[?([^,\];]+?)(?:[,\]]|:\d+)", env.get("OMPI_MCA_orte_hnp_uri", ""))
+    host = uri and (f"[{uri.group(2)}]" if ":" in uri.group(2) else uri.group(2))
+    cluster = _complete(
+        f"{host}:{61_440 + int(uri.group(1)) // 4_096 % 4_096}" if uri else None,
+        env["OMPI_COMM_WORLD_SIZE"],
+        env.get("OMPI_COMM_WORLD_RANK"),
+        "Open MPI",
+        "OMPI_MCA_orte_hnp_uri (Open MPI 4; else --coordinator HOST:PORT), OMPI_COMM_WORLD_SIZE and _RANK",
+    )
+    return cluster._replace(
+        local_index=_number(env, "OMPI_COMM_WORLD_LOCAL_RANK"),
+        local_count=max(_number(env, "OMPI_COMM_WORLD_LOCAL_SIZE"), 1),
+    )
+
+
+def _number(env: Mapping[str, str], name: str) -> int:
+    """A variable's number; 0 where it is absent."""
+    value = env.get(name, "0")
+    if not value.isdigit():
+        raise UsageError(f"{name} is {value!r}; it must be a number")
+    return int(value)
+
+
+def local_devices(cluster: Cluster, visible: int) -> list[int] | None:
+    """Which of the `visible` accelerators of this machine are this process's; None for all that it sees.
+
+    Several processes on a machine share its accelerators in equal blocks; where the launcher gave each its own
+    (fewer are visible than there are processes), it keeps them all.
+
+    Raises:
+      UsageError: the accelerators cannot be shared evenly.
+    """
+    if cluster.local_count == 1 or visible < cluster.local_count:
+        return None
+    if visible % cluster.local_count:
+        raise UsageError(
+            f"{cluster.local_count} processes on a machine cannot share its {visible} accelerators evenly; start one "
+            "process per machine or one per accelerator"
+        )
+    share = visible // cluster.local_count
+    return list(range(cluster.local_index * share, (cluster.local_index + 1) * share))
