@@ -5,18 +5,58 @@ is passed over for the one before it, aloud; a training run that goes on from th
 one aside as `N.damaged` instead of writing over it.
 """
 
+import json
 import logging
+import zlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
+import numpy as np
 import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers as managers
 
 from bitdiff import parallel
-from bitdiff.errors import UsageError
+from bitdiff.errors import UsageError, choose
 
 _log = logging.getLogger(__name__)
-_ITEMS = ("state", "progress", "config")
+_ITEMS = ("state", "progress", "config", "digest")
+
+
+class Policy(NamedTuple):
+    """Which checkpoints are kept: the latest, and beside them some for good, and the best.
+
+    keep: how many of the latest; 1 or more.
+    keep_every_steps: and those of every so many steps, for good; 0 for none.
+    keep_best: and so many with the lowest best_metric; 0 for none.
+    best_metric: 'test_loss' or 'loss'.
+    """
+
+    keep: int = 1
+    keep_every_steps: int = 0
+    keep_best: int = 0
+    best_metric: str = "loss"
+
+    @classmethod
+    def of(cls, options: Any) -> "Policy":
+        """The policy of a config's `checkpoint` section.
+
+        Raises:
+          UsageError: a number out of range or an unknown metric.
+        """
+        policy = cls(*(options[name] for name in cls._fields))
+        for name, lowest in {"keep": 1, "keep_every_steps": 0, "keep_best": 0}.items():
+            if options[name] < lowest:
+                raise UsageError(f"config.checkpoint.{name} is {options[name]}; it must be {lowest} or more")
+        choose("metric (config.checkpoint.best_metric)", policy.best_metric, ("test_loss", "loss"))
+        return policy
+
+    @property
+    def needs_test_loss(self) -> bool:
+        """Whether a loss on the test examples must be measured before saving."""
+        return self.keep_best > 0 and self.best_metric == "test_loss"
 
 
 class Restored(NamedTuple):
@@ -28,40 +68,74 @@ class Restored(NamedTuple):
     config: dict[str, Any]
 
 
+class _Best(NamedTuple):
+    """Keeps the steps with the lowest values; a preservation policy of Orbax, whose own loses them on a restart."""
+
+    values: dict[int, float]
+    count: int
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        """Which of the checkpoints stay."""
+        del context
+        steps = [checkpoint.step for checkpoint in checkpoints if checkpoint.step in self.values]
+        best = sorted(steps, key=lambda step: self.values[step])[: self.count]
+        return [checkpoint.step in best for checkpoint in checkpoints]
+
+
 class Checkpoints:
     """The checkpoints of a run, in the folder `checkpoints` of its workdir."""
 
-    def __init__(self, workdir: Path, *, keep: int = 1, read_only: bool = False):
+    def __init__(self, workdir: Path, *, policy: Policy | None = None, read_only: bool = False):
         """Opens the folder; made if it is not there, unless read_only.
 
         Args:
           workdir: of the run.
-          keep: how many of the latest checkpoints are kept.
+          policy: which checkpoints are kept; by default the latest.
           read_only: nothing is written, moved or deleted.
         """
-        if keep < 1:
-            raise UsageError(f"config.checkpoint.keep is {keep}; at least one checkpoint must be kept")
         self.folder = Path(workdir).absolute() / "checkpoints"
-        self._keep, self._read_only = keep, read_only
+        self._policy, self._read_only = policy or Policy(), read_only
         if read_only and not self.folder.is_dir():
             raise UsageError(f"{workdir} holds no checkpoints; is it the --workdir of a training run?")
+        self._values: dict[int, float] = {}  # of the best metric, by step
         self._manager = self._open()
+        if self._policy.keep_best:
+            self._values |= self._read_values(self._policy.best_metric)
 
     def _open(self) -> ocp.CheckpointManager:
         if self._read_only:
             options = ocp.CheckpointManagerOptions(read_only=True)
         else:
-            options = ocp.CheckpointManagerOptions(max_to_keep=self._keep, cleanup_tmp_directories=True)
+            policies = [managers.LatestN(self._policy.keep)]
+            if self._policy.keep_every_steps:
+                policies.append(managers.EveryNSteps(self._policy.keep_every_steps))
+            if self._policy.keep_best:
+                policies.append(_Best(self._values, self._policy.keep_best))
+            options = ocp.CheckpointManagerOptions(
+                preservation_policy=managers.AnyPreservationPolicy(policies), cleanup_tmp_directories=True
+            )
         return ocp.CheckpointManager(self.folder, options=options, item_names=_ITEMS)
 
-    def save(self, step: int, state: Any, progress: dict[str, Any], config: dict[str, Any]) -> None:
+    def save(
+        self,
+        step: int,
+        state: Any,
+        progress: dict[str, Any],
+        config: dict[str, Any],
+        metrics: dict[str, float] | None = None,
+    ) -> None:
         """Starts saving; returns once the state may be donated. Waits for the save before it."""
+        metrics = metrics or {}
+        progress = progress | {"metrics": metrics}
+        if self._policy.best_metric in metrics:
+            self._values[step] = metrics[self._policy.best_metric]
         self._manager.save(
             step,
             args=ocp.args.Composite(
-                state=ocp.args.StandardSave(state),
+                state=ocp.args.StandardSave(parallel.to_global(state)),
                 progress=ocp.args.JsonSave(progress),
                 config=ocp.args.JsonSave(config),
+                digest=ocp.args.JsonSave(_digest(state, progress, config)),
             ),
         )
 
@@ -69,17 +143,48 @@ class Checkpoints:
         """The steps of the finished checkpoints, in order."""
         return sorted(self._manager.all_steps())
 
-    def restore_latest(self, abstract_state: Any, progress_fields: Sequence[str] = ()) -> Restored | None:
+    def choose(self, name: str, metric: str) -> int:
+        """The step that 'best', by the lowest `metric`, or a number names.
+
+        Raises:
+          UsageError: there is no such checkpoint, or none with that metric.
+        """
+        steps = self.steps()
+        if name != "best":
+            if not name.isdigit() or int(name) not in steps:
+                raise UsageError(f"there is no checkpoint {name!r} in {self.folder}; there are: best, {steps}")
+            return int(name)
+        values = self._read_values(metric)
+        if not values:
+            raise UsageError(f"no checkpoint in {self.folder} has the metric {metric!r}")
+        return min(values, key=lambda step: values[step])
+
+    def _read_values(self, metric: str) -> dict[int, float]:
+        values = {}
+        for step in self.steps():
+            try:
+                progress = self._manager.restore(
+                    step, args=ocp.args.Composite(progress=ocp.args.JsonRestore())
+                ).progress
+                values[step] = float(progress["metrics"][metric])
+            except Exception as error:  # one that is damaged, or was saved without it
+                _log.info("the checkpoint of step %d has no %s (%s)", step, metric, error)
+        return values
+
+    def restore(
+        self, abstract_state: Any, progress_fields: Sequence[str] = (), *, step: int | None = None
+    ) -> Restored | None:
         """The latest checkpoint that can be read, or None if there are no checkpoints.
 
         Args:
           abstract_state: the shapes of the state, e.g. from `jax.eval_shape`.
           progress_fields: what `progress` must hold.
+          step: the one to read, instead of the latest.
 
         Raises:
           UsageError: there are checkpoints, but none can be read.
         """
-        steps = self.steps()
+        steps = self.steps() if step is None else [step]
         damaged = []
         for step in reversed(steps):
             try:
@@ -89,8 +194,12 @@ class Checkpoints:
                         state=ocp.args.StandardRestore(parallel.abstract_replicated(abstract_state)),
                         progress=ocp.args.JsonRestore(),
                         config=ocp.args.JsonRestore(),
+                        digest=ocp.args.JsonRestore(),
                     ),
                 )
+                state = parallel.to_local(restored.state)
+                if restored.digest != _digest(state, restored.progress, restored.config):
+                    raise ValueError("its content is not what was saved")
                 if not isinstance(restored.progress, dict) or not set(progress_fields) <= set(restored.progress):
                     raise ValueError(f"its progress lacks some of {', '.join(progress_fields)}")
             except Exception as error:  # whatever Orbax and TensorStore make of damaged files
@@ -101,7 +210,7 @@ class Checkpoints:
             if damaged:
                 _log.warning("going back to the checkpoint of step %d", step)
                 self._set_aside(damaged)
-            return Restored(step, restored.state, restored.progress, restored.config)
+            return Restored(step, state, restored.progress, restored.config)
         if steps:
             raise UsageError(
                 f"none of the checkpoints {steps} in {self.folder} can be read with this config; "
@@ -136,7 +245,7 @@ class Checkpoints:
         if self._read_only:
             return
         self._manager.close()
-        for step in steps:
+        for step in steps if parallel.is_main() else ():
             source = self.folder / str(step)
             place = source.with_name(f"{step}.damaged")
             number = 1
@@ -145,4 +254,17 @@ class Checkpoints:
                 place = source.with_name(f"{step}.damaged{number}")
             source.rename(place)
             _log.warning("moved the damaged checkpoint to %s", place)
+        parallel.wait_for_all("damaged checkpoints are aside")
         self._manager = self._open()
+
+
+def _digest(state: Any, progress: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+    """What a checkpoint is checked by: Orbax notices missing and short files, but not a bit that has turned."""
+    text = json.dumps([progress, config], sort_keys=True)
+    with ThreadPoolExecutor() as pool:  # summing releases the interpreter
+        sums = list(pool.map(_sum, jax.tree.leaves(jax.device_get(state))))
+    return {"state": sums, "json": zlib.crc32(text.encode())}
+
+
+def _sum(array: np.ndarray) -> int:
+    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8))

@@ -118,7 +118,7 @@ def provenance(run: inference.Trained, dataset: data.Dataset, judge: Judge | Non
 
 def main() -> None:
     """The command."""
-    run = inference.open_run(Path(flags.FLAGS.workdir))
+    run = inference.open_run(Path(flags.FLAGS.workdir), flags.FLAGS.checkpoint)
     section = run.config.evaluate
     options = inference.apply_flags(run.config, section)
     inference.check_options(run, [options])

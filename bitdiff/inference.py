@@ -22,7 +22,7 @@ _OPTION_FLAGS = ("sampler", "steps", "td", "guidance", "momentum", "self_guidanc
 
 def define_flags() -> None:
     """Defines the flags that sample and evaluate share; those not given are None."""
-    flags.DEFINE_string("workdir", None, "The folder of a training run.", required=True)
+    define_run_flags()
     flags.DEFINE_integer("num_samples", None, "How many samples; by default the config's.", lower_bound=1)
     flags.DEFINE_integer("batch_size", None, "Samples at a time over all devices.", lower_bound=1)
     flags.DEFINE_integer(
@@ -38,6 +38,12 @@ def define_flags() -> None:
     flags.DEFINE_float("guidance", None, "Classifier-free guidance, 0 for none; by default the config's.")
     flags.DEFINE_float("momentum", None, "Of the self-conditioning estimate; by default the config's.")
     flags.DEFINE_float("self_guidance", None, "Weight of guidance by self-conditioning, 0 for none.")
+
+
+def define_run_flags() -> None:
+    """Defines the flags that say which trained model is opened."""
+    flags.DEFINE_string("workdir", None, "The folder of a training run.", required=True)
+    flags.DEFINE_string("checkpoint", None, "A step, or 'best'; by default the latest.")
 
 
 def apply_flags(config: ml_collections.ConfigDict, section: ml_collections.ConfigDict) -> SampleOptions:
@@ -64,8 +70,10 @@ class Trained(NamedTuple):
     step: int
 
 
-def open_run(folder: Path) -> Trained:
-    """Opens the latest readable checkpoint in a workdir; needs that folder alone and changes nothing in it.
+def open_run(folder: Path, checkpoint: str | None = None) -> Trained:
+    """Opens a checkpoint in a workdir, the latest readable one or that of a step or the 'best'.
+
+    It needs that folder alone and changes nothing in it.
 
     Raises:
       UsageError: there is no run in the folder, or no checkpoint, or none that can be read.
@@ -75,7 +83,8 @@ def open_run(folder: Path) -> Trained:
     optimizer = make_optimizer(config.optimizer, config.train.steps)
     abstract_state = jax.eval_shape(lambda: init_state(task.init(jax.random.key(0)), optimizer))
     with Checkpoints(folder, read_only=True) as checkpoints:
-        restored = checkpoints.restore_latest(abstract_state)
+        step = checkpoints.choose(checkpoint, config.checkpoint.best_metric) if checkpoint else None
+        restored = checkpoints.restore(abstract_state, step=step)
     if restored is None:
         raise UsageError(f"{folder} holds no finished checkpoint yet; one comes every config.checkpoint.every_steps")
     return Trained(folder, config, task, restored.state.ema_params, restored.step)

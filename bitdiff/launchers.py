@@ -110,8 +110,8 @@ def _slurm(env: Mapping[str, str]) -> Cluster:
 
 def _open_mpi(env: Mapping[str, str]) -> Cluster:
     # '1531576320.0;tcp://10.96.0.1,10.148.0.1:34911': the job and the addresses of mpirun's host.
-    uri = re.match(r"(\d+)\..*?tcp6?://\[?([^,\];]+?)(?:[,\]]|:\d+)", env.get("OMPI_MCA_orte_hnp_uri", ""))
-    host = uri and (f"[{uri.group(2)}]" if ":" in uri.group(2) else uri.group(2))
+    uri = re.match(r"(\d+)\..*?(?:tcp://([^,:]+)|tcp6://\[([^,\]]+))", env.get("OMPI_MCA_orte_hnp_uri", ""))
+    host = uri and (uri.group(2) or f"[{uri.group(3)}]")
     cluster = _complete(
         f"{host}:{61_440 + int(uri.group(1)) // 4_096 % 4_096}" if uri else None,
         env["OMPI_COMM_WORLD_SIZE"],

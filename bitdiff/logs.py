@@ -49,6 +49,25 @@ class TrainLog:
         self._board.close()
 
 
+class NoLog:
+    """A TrainLog that writes nothing, for the processes beside the first."""
+
+    def __init__(self, workdir: Path, *, first_step: int, total_steps: int):
+        del workdir, first_step, total_steps
+
+    def step(self, loss: float) -> None:
+        """Does nothing."""
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        """Does nothing."""
+
+    def message(self, text: str) -> None:
+        """Does nothing."""
+
+    def close(self) -> None:
+        """Does nothing."""
+
+
 def progress_bar(description: str, unit: str, *, total: int, initial: int = 0) -> tqdm:
     """A bar with rate and remaining time: redrawn on a terminal, a line every 10 seconds in a file."""
     terminal = sys.stderr.isatty()

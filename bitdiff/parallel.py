@@ -1,18 +1,22 @@
-"""Devices, hosts and pmap: the only file that knows of them."""
+"""Devices, processes and pmap: the only file that knows of them."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from glob import glob
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from bitdiff import launchers
 from bitdiff.errors import UsageError
 
 _AXIS = "devices"
+_PLATFORMS = {"cpu": "cpu", "gpu": "cuda,rocm", "tpu": "tpu"}  # as jax_platforms names them
 
 
 def set_up() -> None:
@@ -24,9 +28,119 @@ def set_up() -> None:
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
+def connect(cluster: launchers.Cluster | None, platform: str | None, *, heartbeat_seconds: int = 100) -> None:
+    """Joins the processes of a run, and checks that what was found is what was asked for.
+
+    Args:
+      cluster: the processes, or None for one on its own.
+      platform: 'cpu', 'gpu' or 'tpu' if the run must be there; None takes what there is, but not the CPU of a
+        machine that has an accelerator which jax cannot use.
+      heartbeat_seconds: after which silence of a process the others end.
+
+    Raises:
+      UsageError: other processes or devices than those asked for were found, or none could be reached.
+    """
+    if platform is not None and platform != "gpu":  # of 'gpu' jax finds out which
+        jax.config.update("jax_platforms", _PLATFORMS[platform])
+    if cluster is not None:
+        jax.config.update("jax_enable_preemption_service", False)  # it swallows SIGTERM; see interrupts.py
+        gpus = _visible_gpus() if platform != "cpu" else 0
+        details: dict[str, Any] = {}
+        if cluster.count is not None:
+            details = {
+                "coordinator_address": cluster.coordinator,
+                "num_processes": cluster.count,
+                "process_id": cluster.index,
+                "local_device_ids": launchers.local_devices(cluster, gpus) if gpus else None,
+                "cluster_detection_method": "deactivate",  # jax's own would give each process one GPU at most
+            }
+        try:
+            jax.distributed.initialize(heartbeat_timeout_seconds=heartbeat_seconds, **details)
+        except (RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise UsageError(f"the processes that {cluster.launcher} describe could not be joined: {reason}") from error
+    try:
+        found = jax.default_backend()
+    except RuntimeError as error:
+        raise UsageError(f"jax cannot use the devices asked for: {' '.join(str(error).split())[:300]}") from error
+    if platform is not None and found != platform:
+        raise UsageError(f"--platform is {platform}, but jax finds only: {describe_devices()}")
+    if platform is None and found == "cpu" and not os.environ.get("JAX_PLATFORMS"):
+        unused = _unused_accelerator()
+        if unused:
+            raise UsageError(
+                f"this machine has {unused}, but jax finds only its CPU: install jax for it, or say --platform cpu"
+            )
+    if cluster is not None:
+        if cluster.count not in (None, jax.process_count()):
+            raise UsageError(f"{cluster.count} processes were asked for, {jax.process_count()} were joined")
+        mine = np.array([jax.local_device_count(), list(_PLATFORMS).index(found)])
+        everyones = multihost_utils.process_allgather(mine)
+        if (everyones != everyones[0]).any():
+            raise UsageError(f"the processes have different devices: (number, platform) {everyones.tolist()}")
+
+
+def _visible_gpus() -> int:
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([name for name in visible.split(",") if name])
+    return len(glob("/dev/nvidia[0-9]*")) or len(glob("/dev/dri/renderD*")) * bool(glob("/dev/kfd"))
+
+
+def _unused_accelerator() -> str:
+    """In words, an accelerator of this machine that jax could be installed for; '' where there is none."""
+    if glob("/dev/nvidia[0-9]*") and os.environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1"):
+        return "an NVIDIA GPU"
+    if glob("/dev/kfd"):
+        return "an AMD GPU"
+    if glob("/dev/accel[0-9]*") or (glob("/dev/vfio/[0-9]*") and find_spec("libtpu")):
+        return "a TPU"
+    return ""
+
+
 def describe_devices() -> str:
-    """What jax found, e.g. '4 x cpu'."""
-    return f"{jax.device_count()} x {jax.devices()[0].device_kind}"
+    """What jax found, e.g. '4 x cpu' or '8 x NVIDIA H100 in 2 processes'."""
+    processes = f" in {jax.process_count()} processes" if jax.process_count() > 1 else ""
+    return f"{jax.device_count()} x {jax.devices()[0].device_kind}{processes}"
+
+
+def is_main() -> bool:
+    """Whether this process is the one that writes logs and pictures and prints."""
+    return jax.process_index() == 0
+
+
+def processes() -> tuple[int, int]:
+    """Which process this is, and of how many."""
+    return jax.process_index(), jax.process_count()
+
+
+def wait_for_all(what: str) -> None:
+    """Returns once every process has come here; `what` is the same in all."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(what)
+
+
+def my_share(count: int) -> range:
+    """The contiguous block of 0 to count - 1 that is this process's."""
+    index, total = processes()
+    return range(count * index // total, count * (index + 1) // total)
+
+
+def gather(shares: Any, count: int) -> Any:
+    """Everyone's rows from `my_share(count)` in order: arrays [share, ...] -> NumPy arrays [count, ...] everywhere."""
+    if jax.process_count() == 1:
+        return shares
+    total = jax.process_count()
+    longest = -(-count // total)
+    sizes = [count * (i + 1) // total - count * i // total for i in range(total)]
+
+    def join_rows(rows):
+        rows = np.asarray(rows)
+        padded = np.concatenate([rows, np.zeros((longest - len(rows), *rows.shape[1:]), rows.dtype)])
+        everyones = multihost_utils.process_allgather(padded)
+        return np.concatenate([everyones[i, :size] for i, size in enumerate(sizes)])
+
+    return jax.tree.map(join_rows, shares)
 
 
 def per_device(batch_size: int, field: str) -> int:
@@ -42,18 +156,38 @@ def per_device(batch_size: int, field: str) -> int:
 
 
 def round_up(batch_size: int) -> int:
-    """The next batch size that all devices can share evenly."""
-    return -(-batch_size // jax.device_count()) * jax.device_count()
+    """The next batch size that the devices of this process can share evenly."""
+    return -(-batch_size // jax.local_device_count()) * jax.local_device_count()
+
+
+def local_batch(batch_size: int) -> int:
+    """This process's part of a batch over all devices, rounded up so that its devices can share it evenly."""
+    return round_up(-(-batch_size // jax.process_count()))
 
 
 def replicate(tree: Any) -> Any:
     """Places arrays on every local device, without a device axis."""
-    return jax.device_put(tree, _replicated())
+    return jax.device_put(tree, _replicated(jax.local_devices()))
 
 
 def abstract_replicated(tree: Any) -> Any:
-    """The shapes of `tree`, to be restored as `replicate` would place them."""
-    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=_replicated()), tree)
+    """The shapes of `tree`, to be restored on the devices of all processes; see `to_local`."""
+    sharding = _replicated(jax.devices())
+    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding), tree)
+
+
+def to_global(tree: Any) -> Any:
+    """Replicated local arrays as arrays of all processes together, which is what can be saved."""
+    if jax.process_count() == 1:
+        return tree
+    return multihost_utils.host_local_array_to_global_array(tree, _mesh(jax.devices()), PartitionSpec())
+
+
+def to_local(tree: Any) -> Any:
+    """The inverse of `to_global`."""
+    if jax.process_count() == 1:
+        return tree
+    return multihost_utils.global_array_to_host_local_array(tree, _mesh(jax.devices()), PartitionSpec())
 
 
 def split(batch: Any) -> Any:
@@ -68,24 +202,31 @@ def join(batch: Any) -> Any:
 
 
 def pmap_step(step: Callable[[Any, Any], tuple[Any, Any]]) -> Callable[[Any, Any], tuple[Any, Any]]:
-    """Maps step(state, batch) -> (state, metrics) over devices: state replicated and donated, batch split."""
+    """Maps step(state, batch) -> (state, metrics) over the devices of all processes.
+
+    The state is replicated and donated; each process gives its own rows of the batch, as `split` makes them.
+    """
     return jax.pmap(step, axis_name=_AXIS, in_axes=(None, 0), out_axes=(None, None), donate_argnums=0)
 
 
+def pmap_mean(measure: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """Maps measure(params, batch) over the devices of all processes; what it returns is the same on all."""
+    return jax.pmap(measure, axis_name=_AXIS, in_axes=(None, 0), out_axes=None)
+
+
 def pmap_sample(sample: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """Maps sample(params, batch) -> outputs over devices: params replicated, batch and outputs split."""
-    return jax.pmap(sample, axis_name=_AXIS, in_axes=(None, 0), out_axes=0)
+    """Maps sample(params, batch) -> outputs over this process's devices, without waiting for other processes."""
+    return jax.pmap(sample, axis_name=_AXIS, in_axes=(None, 0), out_axes=0, devices=jax.local_devices())
 
 
 def mean(tree: Any) -> Any:
-    """The mean over all devices; within `pmap_step` only."""
+    """The mean over all devices of all processes; within `pmap_step` and `pmap_mean` only."""
     return jax.lax.pmean(tree, _AXIS)
 
 
-def global_indices(batch_size: int) -> jax.Array:
-    """Which examples of the global batch this device holds, int32 [batch_size]; within `pmap_step` only."""
-    return jax.lax.axis_index(_AXIS) * batch_size + jnp.arange(batch_size)
+def _mesh(devices: Iterable[jax.Device]) -> Mesh:
+    return Mesh(np.array(list(devices)), (_AXIS,))
 
 
-def _replicated() -> NamedSharding:
-    return NamedSharding(Mesh(np.array(jax.local_devices()), (_AXIS,)), PartitionSpec())
+def _replicated(devices: Iterable[jax.Device]) -> NamedSharding:
+    return NamedSharding(_mesh(devices), PartitionSpec())

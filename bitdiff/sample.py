@@ -152,7 +152,7 @@ def main() -> None:
         raise UsageError(f"--out is {out}; it must be an .npz file or a folder, in a folder that exists")
     if not single and frames:
         raise UsageError("--frames goes with an .npz file as --out")
-    run = inference.open_run(Path(flags.FLAGS.workdir))
+    run = inference.open_run(Path(flags.FLAGS.workdir), flags.FLAGS.checkpoint)
     section = run.config.sample
     options = inference.apply_flags(run.config, section)
     inference.check_options(run, [options, options._replace(frames=frames or 0)])

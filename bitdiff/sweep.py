@@ -52,7 +52,7 @@ def curves(rows: list[tuple[SampleOptions, dict[str, float]]], score: str) -> di
 
 def define_flags() -> None:
     """Defines the command's flags."""
-    flags.DEFINE_string("workdir", None, "The folder of a training run.", required=True)
+    inference.define_run_flags()
     flags.DEFINE_list("sampler", None, "Samplers; by default the config's.")
     flags.DEFINE_list("steps", None, "Numbers of steps; by default the config's.")
     flags.DEFINE_list("td", None, "Values of td, in steps; by default the config's.")
@@ -76,7 +76,7 @@ def _axis(name: str, default: Any) -> list[Any]:
 
 def main() -> None:
     """The command."""
-    run = inference.open_run(Path(flags.FLAGS.workdir))
+    run = inference.open_run(Path(flags.FLAGS.workdir), flags.FLAGS.checkpoint)
     section = run.config.evaluate
     for name in ("num_samples", "seed"):
         if flags.FLAGS[name].value is not None:

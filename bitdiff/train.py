@@ -1,26 +1,26 @@
 """Trains a model, or goes on training it: python -m bitdiff.train --config FILE --workdir DIR."""
 
 import math
+import signal
 import time
 from collections import deque
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import ml_collections
 import numpy as np
-import optax
 from absl import flags
 from clu import parameter_overview
 from ml_collections import config_flags
 
 from bitdiff import commands, data, generate, parallel, pictures, workdir
-from bitdiff.checkpoints import Checkpoints
+from bitdiff.checkpoints import Checkpoints, Policy
 from bitdiff.errors import DivergedError, UsageError
 from bitdiff.interrupts import StopSignals
-from bitdiff.logs import TrainLog, table
-from bitdiff.state import TrainState, apply_gradients, init_state, make_optimizer
+from bitdiff.logs import NoLog, TrainLog, table
+from bitdiff.state import init_state, make_optimizer
+from bitdiff.steps import Rows, make_test_loss, make_train_step
 from bitdiff.tasks import Task, make_task, sample_options
 
 _METRICS_LAG = 2  # steps that may be under way before their metrics are looked at
@@ -30,28 +30,7 @@ class Progress(NamedTuple):
     """How training ended: the steps done, and the signal that stopped it, if one did."""
 
     step: int
-    signal: int | None
-
-
-def make_train_step(
-    task: Task, optimizer: optax.GradientTransformation, *, ema_decay: float, key: jax.Array
-) -> Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]:
-    """The training step over all devices: (state, batch [devices, B, ...]) -> (state, metrics).
-
-    Every example's randomness comes from fold_in(fold_in(key, step), its index in the global batch), so
-    a run does not depend on the number of devices. The state is donated.
-    """
-
-    def step(state, batch):
-        size = len(jax.tree.leaves(batch)[0])
-        step_key = jax.random.fold_in(key, state.step)
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(step_key, parallel.global_indices(size))
-        (loss, metrics), grads = jax.value_and_grad(task.loss, has_aux=True)(state.params, batch, keys)
-        grads, loss, metrics = parallel.mean((grads, loss, metrics))
-        metrics = {"loss": loss, "grad_norm": optax.tree.norm(grads)} | metrics
-        return apply_gradients(state, grads, optimizer, ema_decay), metrics
-
-    return parallel.pmap_step(step)
+    signal: signal.Signals | None
 
 
 def train(config: ml_collections.ConfigDict, folder: Path) -> Progress:
@@ -72,17 +51,20 @@ def train(config: ml_collections.ConfigDict, folder: Path) -> Progress:
     check(config, task, dataset)
     if workdir.has_checkpoints(folder):
         workdir.check_unchanged(folder, config)
-    workdir.make(folder)
+    if parallel.is_main():
+        workdir.make(folder)
+    parallel.wait_for_all("the workdir is there")
 
-    checkpoints = Checkpoints(folder, keep=config.checkpoint.keep)
+    checkpoints = Checkpoints(folder, policy=Policy.of(config.checkpoint))
     abstract_state = jax.eval_shape(lambda: init_state(task.init(init_key), optimizer))
-    restored = checkpoints.restore_latest(abstract_state, ("data", "examples", "sums"))
+    restored = checkpoints.restore(abstract_state, ("data", "examples", "sums"))
     iterator = data.batches(
         dataset.train,
         batch_size=config.train.batch_size,
         seed=config.seed,
         flip=config.data.flip,
         prefetch_batches=config.data.prefetch_batches,
+        process=parallel.processes(),
     )
     print(f"{parallel.describe_devices()}; {dataset.about}; {len(dataset.train)} training examples", flush=True)
     if restored is None:
@@ -98,12 +80,20 @@ def train(config: ml_collections.ConfigDict, folder: Path) -> Progress:
         iterator.set_state(restored.progress["data"])
         sums = restored.progress["sums"]
         print(f"resuming from step {restored.step} in {checkpoints.folder}", flush=True)
-    workdir.save_config(folder, config)  # last, so that a refusal leaves the old one
+    if parallel.is_main():
+        workdir.save_config(folder, config)  # last, so that a refusal leaves the old one
     print(f"{parameter_overview.count_parameters(state.params):,} parameters", flush=True)
     with StopSignals() as stop:
-        run = _Run(config, folder, task, checkpoints, state, iterator, sums, len(dataset.train))
-        done = run.loop(make_train_step(task, optimizer, ema_decay=config.optimizer.ema_decay, key=run_key), stop)
-    return Progress(done, stop.received)
+        run = _Run(config, folder, task, checkpoints, state, iterator, sums, dataset, run_key)
+        train_step = make_train_step(
+            task,
+            optimizer,
+            ema_decay=config.optimizer.ema_decay,
+            accumulate=config.train.accumulate,
+            key=run_key,
+        )
+        done = run.loop(train_step, stop)
+    return Progress(done, run.stopped_by)
 
 
 def check(config: ml_collections.ConfigDict, task: Task, dataset: data.Dataset) -> None:
@@ -118,11 +108,21 @@ def check(config: ml_collections.ConfigDict, task: Task, dataset: data.Dataset) 
         raise UsageError(f"config.optimizer.ema_decay is {config.optimizer.ema_decay}; it must be in [0, 1)")
     if config.data.prefetch_batches < 0:
         raise UsageError(f"config.data.prefetch_batches is {config.data.prefetch_batches}; it must be 0 or more")
-    for field in ("train.steps", "train.log_every_steps", "checkpoint.every_steps", "checkpoint.keep"):
+    for field in ("train.steps", "train.accumulate", "train.log_every_steps", "checkpoint.every_steps"):
         section, name = field.split(".")
         if config[section][name] < 1:
             raise UsageError(f"config.{field} is {config[section][name]}; it must be 1 or more")
     size = parallel.per_device(config.train.batch_size, "config.train.batch_size")
+    if size % config.train.accumulate:
+        raise UsageError(
+            f"config.train.accumulate is {config.train.accumulate}; it must divide the {size} examples of a device"
+        )
+    size //= config.train.accumulate
+    if Policy.of(config.checkpoint).needs_test_loss and not len(dataset.test):
+        raise UsageError(
+            "config.checkpoint.best_metric is test_loss, but the data have no test examples; take 'loss', or set "
+            "config.data.test_fraction"
+        )
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), size))
     params = jax.eval_shape(task.init, jax.random.key(0))
     example = dataset.train[0]
@@ -140,26 +140,36 @@ def check(config: ml_collections.ConfigDict, task: Task, dataset: data.Dataset) 
 class _Run:
     """The training loop and what it writes."""
 
-    def __init__(self, config, folder, task, checkpoints, state, iterator, sums, examples):
+    def __init__(self, config, folder, task, checkpoints, state, iterator, sums, dataset, key):
         self.config, self.folder, self.task = config, folder, task
         self.checkpoints, self.state, self.iterator = checkpoints, state, iterator
-        self.examples = examples
+        self.examples, self.test = len(dataset.train), dataset.test
+        self.policy = Policy.of(config.checkpoint)
+        self.measure = make_test_loss(task, key)
         self.sums = dict(sums)  # of the metrics since the last line of the log
         self.step = self.saved = int(state.step)
         self.pending = deque()
-        self.log = TrainLog(folder, first_step=self.step, total_steps=config.train.steps)
+        log = TrainLog if parallel.is_main() else NoLog
+        self.log = log(folder, first_step=self.step, total_steps=config.train.steps)
+        index, count = parallel.processes()
+        self.rows = config.train.batch_size // count
+        self.index = np.arange(index * self.rows, (index + 1) * self.rows, dtype=np.int32)
+        self.stopped_by = None
         self.clock = (time.monotonic(), self.step)
 
     def loop(self, train_step, stop: StopSignals) -> int:
         config, first = self.config, self.step
         started = time.monotonic()
         try:
-            while self.step < config.train.steps and not stop.received:
-                batch = parallel.split(next(self.iterator))
-                self.state, metrics = train_step(self.state, batch)
+            while self.step < config.train.steps and not self.stopped_by:
+                asked = np.full(self.rows, stop.received is not None, np.float32)
+                rows = Rows(next(self.iterator), self.index, asked)
+                self.state, metrics = train_step(self.state, parallel.split(rows))
                 self.step += 1
                 self.pending.append((self.step, metrics))
                 self.collect(keep=_METRICS_LAG)
+                if stop.received and parallel.processes()[1] == 1:
+                    self.stopped_by = stop.received  # nobody to agree with
                 if self.due(config.train.log_every_steps):
                     self.write_scalars()
                 if self.due(config.checkpoint.every_steps) or self.step == config.train.steps:
@@ -180,8 +190,8 @@ class _Run:
             ("time", f"{seconds:.1f} s, compilation included"),
             ("checkpoint", f"step {self.saved} in {self.checkpoints.folder}"),
         ]
-        if stop.received:
-            rows.insert(0, ("stopped", f"by {stop.received.name}; the same command goes on from here"))
+        if self.stopped_by:
+            rows.insert(0, ("stopped", f"by {self.stopped_by.name}; the same command goes on from here"))
         elif self.step == first:
             rows.append(("nothing to do", "raise config.train.steps to train on"))
         print(table(rows), flush=True)
@@ -202,6 +212,8 @@ class _Run:
                     f"{' and '.join(bad)} at step {step} in {self.folder}; {saved}. "
                     "A lower config.optimizer.learning_rate or a longer warmup_steps may help"
                 )
+            if metrics.pop("stop") and not self.stopped_by:
+                self.stopped_by = signal.SIGTERM
             self.sums["count"] = self.sums.get("count", 0) + 1
             for name, value in metrics.items():
                 self.sums[name] = self.sums.get(name, 0.0) + value
@@ -220,11 +232,29 @@ class _Run:
 
     def save(self) -> None:
         self.collect(keep=0)
+        metrics = self.test_loss() if self.policy.needs_test_loss else {}
         progress = {"data": self.iterator.get_state(), "examples": self.examples, "sums": self.sums}
-        self.checkpoints.save(self.step, self.state, progress, workdir.plain(self.config))
+        if self.sums:
+            metrics["loss"] = self.sums["loss"] / self.sums["count"]
+        self.checkpoints.save(self.step, self.state, progress, workdir.plain(self.config), metrics)
         self.saved = self.step
 
+    def test_loss(self) -> dict[str, float]:
+        """The moving average's loss on test examples, whole global batches of them, taken in turn."""
+        size = self.config.train.batch_size
+        losses = []
+        for start in range(0, max(self.config.checkpoint.test_examples // size, 1) * size, size):
+            index = start + self.index
+            examples = [self.test[int(i) % len(self.test)] for i in index]
+            examples = {name: np.stack([example[name] for example in examples]) for name in examples[0]}
+            rows = Rows(examples, index, np.zeros(self.rows, np.float32))
+            losses.append(float(self.measure(self.state.ema_params, parallel.split(rows))))
+        self.log.scalars(self.step, {"test_loss": float(np.mean(losses))})
+        return {"test_loss": float(np.mean(losses))}
+
     def preview(self) -> None:
+        if not parallel.is_main():
+            return
         config = self.config
         outputs = next(
             generate.generate(

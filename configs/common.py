@@ -65,12 +65,17 @@ def base() -> ml_collections.ConfigDict:
     config.train = train = ml_collections.ConfigDict()
     train.steps = 0
     train.batch_size = 128  # over all devices
+    train.accumulate = 1  # parts in which a device takes its share, one after the other, to save memory
     train.log_every_steps = 100
     train.sample_every_steps = 10_000  # 0 draws no previews
 
     config.checkpoint = checkpoint = ml_collections.ConfigDict()
     checkpoint.every_steps = 5_000
-    checkpoint.keep = 3
+    checkpoint.keep = 3  # the latest so many
+    checkpoint.keep_every_steps = 0  # and for good every so many steps; 0 none
+    checkpoint.keep_best = 0  # and the best so many by `best_metric`
+    checkpoint.best_metric = "test_loss"  # the lowest: test_loss | loss, of training since the last line of the log
+    checkpoint.test_examples = 1_024  # of the test set, for test_loss
 
     config.sample = sample = ml_collections.ConfigDict()
     sample.sampler = "ddim"  # ddim | ddpm | ddpm_small | dpm++

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from bitdiff import workdir
-from bitdiff.checkpoints import Checkpoints
+from bitdiff.checkpoints import Checkpoints, Policy
 from bitdiff.errors import UsageError
+from configs import common
 
 STATE = {"weights": jnp.arange(6.0).reshape(2, 3), "step": jnp.int32(7)}
 ABSTRACT = jax.eval_shape(lambda: STATE)
@@ -17,13 +18,13 @@ ABSTRACT = jax.eval_shape(lambda: STATE)
 
 def latest(folder, **options):
     with Checkpoints(folder, **options) as checkpoints:
-        return checkpoints.restore_latest(ABSTRACT)
+        return checkpoints.restore(ABSTRACT)
 
 
 @pytest.fixture
 def filled(tmp_path):
     """A workdir with checkpoints of steps 1, 2 and 3."""
-    checkpoints = Checkpoints(tmp_path, keep=3)
+    checkpoints = Checkpoints(tmp_path, policy=Policy(keep=3))
     for step in (1, 2, 3):
         state = {"weights": STATE["weights"] + step, "step": jnp.int32(step)}
         checkpoints.save(step, state, {"data": {"next_index": step}}, {"seed": 5})
@@ -52,12 +53,12 @@ def test_the_latest_is_restored(filled):
     restored = latest(filled, read_only=True)
     assert restored.step == 3
     np.testing.assert_array_equal(restored.state["weights"], STATE["weights"] + 3)
-    assert restored.progress == {"data": {"next_index": 3}}
+    assert restored.progress == {"data": {"next_index": 3}, "metrics": {}}
     assert restored.config == {"seed": 5}
 
 
 def test_only_the_last_are_kept(tmp_path):
-    checkpoints = Checkpoints(tmp_path, keep=2)
+    checkpoints = Checkpoints(tmp_path, policy=Policy(keep=2))
     for step in range(5):
         checkpoints.save(step, STATE, {}, {})
     checkpoints.wait()
@@ -66,26 +67,53 @@ def test_only_the_last_are_kept(tmp_path):
 
 
 def test_no_checkpoints(tmp_path):
-    assert latest(tmp_path, keep=1) is None
+    assert latest(tmp_path, policy=Policy(keep=1)) is None
     with pytest.raises(UsageError, match="holds no checkpoints"):
         Checkpoints(tmp_path / "elsewhere", read_only=True)
     assert not (tmp_path / "elsewhere").exists()
-    with pytest.raises(UsageError, match="keep is 0"):
-        Checkpoints(tmp_path, keep=0)
+    options = common.base().checkpoint
+    options.keep = 0
+    with pytest.raises(UsageError, match=r"config\.checkpoint\.keep is 0; it must be 1 or more"):
+        Policy.of(options)
+    options.update(keep=1, best_metric="fid")
+    with pytest.raises(UsageError, match=r"metric .*'fid'"):
+        Policy.of(options)
+
+
+def test_what_the_policy_keeps(tmp_path):
+    policy = Policy(keep=2, keep_every_steps=4, keep_best=1, best_metric="test_loss")
+    with Checkpoints(tmp_path, policy=policy) as checkpoints:
+        for step in range(1, 10):
+            loss = {"test_loss": abs(step - 3.0), "loss": -float(step)}
+            checkpoints.save(step, STATE, {}, {}, loss if step != 5 else {})
+            if step == 6:  # a restart does not forget which was the best
+                checkpoints.close()
+                checkpoints = Checkpoints(tmp_path, policy=policy)
+        checkpoints.wait()
+        assert checkpoints.steps() == [3, 4, 8, 9]
+    with Checkpoints(tmp_path, read_only=True) as checkpoints:
+        assert checkpoints.choose("best", "test_loss") == 3
+        assert checkpoints.choose("best", "loss") == 9
+        assert checkpoints.choose("8", "loss") == 8
+        assert checkpoints.restore(ABSTRACT, step=4).step == 4
+        with pytest.raises(UsageError, match=r"no checkpoint '5' in .*there are: best, \[3, 4, 8, 9\]"):
+            checkpoints.choose("5", "loss")
+        with pytest.raises(UsageError, match="has the metric 'fid'"):
+            checkpoints.choose("best", "fid")
 
 
 @pytest.mark.parametrize("kind", ["no data", "no manifest", "half files", "empty folder"])
 def test_a_damaged_checkpoint_is_passed_over_aloud_and_set_aside(filled, kind, caplog):
     damage(filled, 3, kind)
     with caplog.at_level(logging.WARNING):
-        restored = latest(filled, keep=3)
+        restored = latest(filled, policy=Policy(keep=3))
     assert restored.step == 2
     np.testing.assert_array_equal(restored.state["weights"], STATE["weights"] + 2)
     assert "cannot be read" in caplog.text
     assert "going back to the checkpoint of step 2" in caplog.text
     assert (filled / "checkpoints" / "3.damaged").is_dir()
     # The step can be saved again.
-    checkpoints = Checkpoints(filled, keep=3)
+    checkpoints = Checkpoints(filled, policy=Policy(keep=3))
     checkpoints.save(3, STATE, {}, {})
     checkpoints.close()
     assert latest(filled, read_only=True).step == 3
@@ -102,7 +130,7 @@ def test_when_all_are_damaged_nothing_is_touched(filled):
     for step in (1, 2, 3):
         damage(filled, step, "no manifest")
     with pytest.raises(UsageError, match=r"none of the checkpoints \[1, 2, 3\]"):
-        latest(filled, keep=3)
+        latest(filled, policy=Policy(keep=3))
     assert sorted(path.name for path in (filled / "checkpoints").iterdir()) == ["1", "2", "3"]
 
 
@@ -138,3 +166,16 @@ def test_a_saved_config_is_plain_json(tmp_path, make_config):
     loaded = json.loads((tmp_path / "config.json").read_text())
     assert loaded["network"]["multipliers"] == [1]
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_a_turned_bit_is_noticed(tmp_path, caplog):
+    state = {"weights": jax.random.normal(jax.random.key(0), (100, 100))}
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, state, {}, {})
+    path = max((path for path in tmp_path.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+    with Checkpoints(tmp_path, read_only=True) as checkpoints, pytest.raises(UsageError, match="can be read"):
+        checkpoints.restore(jax.eval_shape(lambda: state))
+    assert "its content is not what was saved" in caplog.text  # Orbax itself reads it without a word

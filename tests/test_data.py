@@ -292,7 +292,7 @@ def test_the_stream_resumes_where_it_was(prefetch):
 
 def test_processes_share_each_batch_without_overlap_or_loss():
     whole = [next(it) for it in [stream(flip=True)] for _ in range(5)]
-    parts = [stream(flip=True, process_index=i, process_count=2) for i in range(2)]
+    parts = [stream(flip=True, process=(i, 2)) for i in range(2)]
     for batch in whole:
         halves = [next(part) for part in parts]
         for name in batch:

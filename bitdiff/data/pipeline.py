@@ -21,8 +21,7 @@ def batches(
     seed: int,
     flip: bool = False,
     prefetch_batches: int = 0,
-    process_index: int = 0,
-    process_count: int = 1,
+    process: tuple[int, int] = (0, 1),
 ) -> Iterator[dict[str, np.ndarray]]:
     """This process's rows of each global batch; `get_state()` and `set_state()` save and restore the position.
 
@@ -32,14 +31,13 @@ def batches(
       seed: of the order and of the flips.
       flip: whether 'image' is mirrored left to right with probability 0.5.
       prefetch_batches: batches read ahead, each by a thread of its own; 0 reads when asked.
-      process_index: which block of batch_size / process_count rows this process reads.
-      process_count: number of processes.
+      process: (index, count): which of so many equal blocks of rows this process reads.
     """
     stream = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
     if flip:
         stream = stream.random_map(_flip)
-    stream = _ProcessRows(stream, batch_size, process_index, process_count)
-    stream = stream.batch(batch_size // process_count)
+    index, count = process
+    stream = _ProcessRows(stream, batch_size, index, count).batch(batch_size // count)
     options = grain.ReadOptions(num_threads=prefetch_batches, prefetch_buffer_size=prefetch_batches)
     return iter(stream.to_iter_dataset(options))
 
