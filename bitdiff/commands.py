@@ -2,19 +2,21 @@
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable
 
+import jax
 from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
-from bitdiff import parallel
+from bitdiff import launchers, parallel
 from bitdiff.errors import DivergedError, UsageError
 
 
 def run(main: Callable[[], int | None]) -> None:
-    """Runs a command and exits: 0 done, 1 diverged, 2 bad input, 128 + n stopped by signal n.
+    """Runs a command and exits: 0 done, 1 diverged, 2 bad input, 3 lost another process, 128 + n stopped by signal n.
 
     Args:
       main: the command; it reads absl flags and may return an exit code.
@@ -27,6 +29,7 @@ def run(main: Callable[[], int | None]) -> None:
         _quiet_late_callbacks()
         try:
             parallel.set_up()
+            _connect()
             return main()
         except UsageError as error:
             print(f"error: {error}", file=sys.stderr)
@@ -37,11 +40,51 @@ def run(main: Callable[[], int | None]) -> None:
         except DivergedError as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
+        except jax.errors.JaxRuntimeError as error:
+            if parallel.processes()[1] == 1:
+                raise
+            reason = " ".join(str(error).split())[:300]
+            print(
+                f"error: this process ends, because another one of the run ended or cannot be reached: {reason}\n"
+                "Start the run again with the same command: it goes on from its last checkpoint",
+                file=sys.stderr,
+            )
+            return 3
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             return 130
 
-    app.run(guarded, flags_parser=_parse)
+    def leave_together(argv):
+        code = guarded(argv)
+        if code and parallel.processes()[1] > 1:
+            # The others may be waiting for this process: leaving without jax's farewell ends them too.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+        return code
+
+    _define_flags()
+    app.run(leave_together, flags_parser=_parse)
+
+
+def _define_flags() -> None:
+    flags.DEFINE_enum("platform", None, ["cpu", "gpu", "tpu"], "Where the run must be; by default what there is.")
+    flags.DEFINE_string("coordinator", None, "Of several processes: HOST:PORT of the first.")
+    flags.DEFINE_integer("num_processes", None, "How many processes; by default as the launcher says.", lower_bound=1)
+    flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.", lower_bound=0)
+    flags.DEFINE_integer("heartbeat_seconds", 100, "Of several processes: after how long a silent one is given up.")
+
+
+def _connect() -> None:
+    """Joins the run's processes; all but the first print nothing but errors."""
+    values = flags.FLAGS
+    cluster = launchers.find(
+        os.environ, coordinator=values.coordinator, count=values.num_processes, index=values.process_id
+    )
+    parallel.connect(cluster, values.platform, heartbeat_seconds=values.heartbeat_seconds)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a library's handler may swallow it
+    if not parallel.is_main():
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # for as long as the process lives
 
 
 def _set_up_logging() -> None:

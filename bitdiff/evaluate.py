@@ -42,18 +42,17 @@ def open_judge(config: Any) -> Judge | None:
 
 
 def inception_scores(images: np.ndarray, judge: Judge, batch_size: int) -> dict[str, Score]:
-    """FID and its kin of uint8 [N, H, W, C], with a progress bar."""
+    """FID and its kin of uint8 [N, H, W, C], with a progress bar; each process takes features of its share."""
     extract = fid.make_extractor(judge.inception, batch_size)
     keep = len(judge.reference.summary.pool)
-    with progress_bar("features", "image", total=len(images)) as bar:
-
-        def batches():
-            for start in range(0, len(images), batch_size):
-                batch = images[start : start + batch_size]
-                yield batch
-                bar.update(len(batch))
-
-        summary = fid.summarise(batches(), extract, keep=keep, keep_logits=True)
+    share = parallel.my_share(len(images))
+    partial = fid.Partial()
+    with progress_bar("features", "image", total=len(share), shown=parallel.is_main()) as bar:
+        for start in range(share.start, share.stop, extract.batch_size):
+            batch = images[start : min(start + extract.batch_size, share.stop)]
+            partial = fid.add(partial, extract(batch), keep=fid.kept_here(keep), keep_logits=True)
+            bar.update(len(batch))
+    summary = fid.finish(fid.join(partial))
     about = f"{len(images)} samples against {judge.reference.provenance['count']} images"
     return {name: Score(value, about) for name, value in fid.scores(summary, judge.reference).items()}
 
@@ -94,7 +93,7 @@ def measure(
     labels = None
     if run.config.data.num_classes and dataset.label_shares:
         labels = deal_labels(dataset.label_shares, num_samples)
-    outputs = inference.join(inference.draw(run, options, num_samples=num_samples, seed=seed, labels=labels))
+    outputs = inference.draw(run, options, num_samples=num_samples, seed=seed, labels=labels)
     scores = run.task.evaluate(outputs, dataset, options)
     if judge:
         scores |= inception_scores(outputs["image"], judge, flags.FLAGS.inception_batch_size)
@@ -133,6 +132,8 @@ def main() -> None:
         "analog_bits": {"from": -run.config.bits.scale, "to": run.config.bits.scale, "counts": histogram(outputs)},
     }
     path = run.folder / "evaluation.json"
+    if not parallel.is_main():
+        return
     files.write_text(path, json.dumps(report, indent=2) + "\n")
     plots.histogram(run.folder / "analog_bits.png", report["analog_bits"]["counts"], run.config.bits.scale)
     how = f"{options.sampler}, {options.steps} steps, td {options.td:g}, guidance {options.guidance:g}"

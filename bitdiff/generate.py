@@ -34,14 +34,16 @@ def generate(
     labels: tuple[int, ...] | None = None,
     first: int = 0,
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Draws samples first to num_samples - 1 in batches; sample i depends on (seed, i) and its label alone.
+    """Draws samples first to num_samples - 1 on this process's devices.
+
+    Sample i depends on (seed, i) and its label alone.
 
     Args:
       task: the model.
       params: its parameters, replicated over the local devices.
       options: how to sample.
       num_samples: how many in all.
-      batch_size: how many at a time over all devices; rounded up to a multiple of their number.
+      batch_size: how many at a time over the devices of all processes; rounded up so that they share it evenly.
       seed: of the noise.
       labels: dealt to the samples in turn; by default all classes.
       first: the number of the first sample drawn, to go on where another call stopped.
@@ -51,7 +53,7 @@ def generate(
     """
     if batch_size < 1:
         raise UsageError(f"the sampling batch size is {batch_size}; it must be 1 or more")
-    batch_size = parallel.round_up(min(batch_size, num_samples - first))
+    batch_size = min(parallel.local_batch(batch_size), parallel.round_up(max(num_samples - first, 1)))
     keys = jax.jit(lambda i: jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), i))
     for start in range(first, num_samples, batch_size):
         indices = np.arange(start, start + batch_size)

@@ -1,6 +1,6 @@
 """Opening a trained model and drawing from it: what the commands sample and evaluate share, flags included."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,7 +9,7 @@ import ml_collections
 import numpy as np
 from absl import flags
 
-from bitdiff import workdir
+from bitdiff import parallel, workdir
 from bitdiff.checkpoints import Checkpoints
 from bitdiff.errors import UsageError
 from bitdiff.generate import generate
@@ -105,25 +105,33 @@ def draw(
     num_samples: int,
     seed: int,
     labels: tuple[int, ...] | None = None,
-    first: int = 0,
-) -> Iterator[dict[str, np.ndarray]]:
-    """Draws samples as `generate` does, batch by batch, with a progress bar."""
-    with progress_bar("sampling", "sample", total=num_samples, initial=first) as bar:
+) -> dict[str, np.ndarray]:
+    """Draws samples with a progress bar: arrays [num_samples, ...] by name, the same in every process.
+
+    Each process draws its share on its own devices; sample i is the same whoever draws it.
+    """
+    share = parallel.my_share(num_samples)
+    outputs = draw_range(run, options, share.start, max(share.stop, share.start + 1), seed=seed, labels=labels)
+    outputs = {name: array[: len(share)] for name, array in outputs.items()}  # a share may be empty
+    return parallel.gather(outputs)
+
+
+def draw_range(
+    run: Trained, options: SampleOptions, first: int, end: int, *, seed: int, labels: tuple[int, ...] | None = None
+) -> dict[str, np.ndarray]:
+    """Draws samples first to end - 1 on this process's devices, with a progress bar."""
+    batches = []
+    with progress_bar("sampling", "sample", total=end, initial=first, shown=parallel.is_main()) as bar:
         for batch in generate(
             run.task,
             run.params,
             options,
-            num_samples=num_samples,
+            num_samples=end,
             batch_size=run.config.sample.batch_size,
             seed=seed,
             labels=labels,
             first=first,
         ):
-            yield batch
+            batches.append(batch)
             bar.update(len(batch["invalid"]))
-
-
-def join(batches: Iterable[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """All batches as one dict of arrays."""
-    batches = list(batches)
     return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}

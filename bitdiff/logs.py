@@ -68,10 +68,11 @@ class NoLog:
         """Does nothing."""
 
 
-def progress_bar(description: str, unit: str, *, total: int, initial: int = 0) -> tqdm:
+def progress_bar(description: str, unit: str, *, total: int, initial: int = 0, shown: bool = True) -> tqdm:
     """A bar with rate and remaining time: redrawn on a terminal, a line every 10 seconds in a file."""
     terminal = sys.stderr.isatty()
     return tqdm(
+        disable=not shown,
         desc=description,
         unit=unit,
         total=total,

@@ -126,21 +126,25 @@ def my_share(count: int) -> range:
     return range(count * index // total, count * (index + 1) // total)
 
 
-def gather(shares: Any, count: int) -> Any:
-    """Everyone's rows from `my_share(count)` in order: arrays [share, ...] -> NumPy arrays [count, ...] everywhere."""
+def gather(tree: Any) -> Any:
+    """The rows of all processes, in their order: arrays [rows here, ...] -> NumPy arrays [all rows, ...] everywhere.
+
+    The arrays may have any type, and any number of rows in each process; not a bit of them is changed.
+    """
     if jax.process_count() == 1:
-        return shares
-    total = jax.process_count()
-    longest = -(-count // total)
-    sizes = [count * (i + 1) // total - count * i // total for i in range(total)]
+        return tree
 
-    def join_rows(rows):
-        rows = np.asarray(rows)
-        padded = np.concatenate([rows, np.zeros((longest - len(rows), *rows.shape[1:]), rows.dtype)])
-        everyones = multihost_utils.process_allgather(padded)
-        return np.concatenate([everyones[i, :size] for i, size in enumerate(sizes)])
+    def gather_array(rows):
+        rows = np.ascontiguousarray(rows)
+        width = rows.dtype.itemsize * int(np.prod(rows.shape[1:]))
+        counts = multihost_utils.process_allgather(np.int32(len(rows)))
+        padded = np.zeros((max(counts), width), np.uint8)  # bytes: jax would make float64 float32
+        padded[: len(rows)] = rows.view(np.uint8).reshape(len(rows), width)
+        everyones = np.asarray(multihost_utils.process_allgather(padded))
+        joined = np.concatenate([part[:count] for part, count in zip(everyones, counts, strict=True)])
+        return joined.reshape(-1).view(rows.dtype).reshape(-1, *rows.shape[1:])
 
-    return jax.tree.map(join_rows, shares)
+    return jax.tree.map(gather_array, tree)
 
 
 def per_device(batch_size: int, field: str) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
-from bitdiff import __version__, commands, data
+from bitdiff import __version__, commands, data, parallel
 from bitdiff.errors import UsageError
 from bitdiff.interrupts import StopSignals
 from bitdiff.logs import progress_bar
@@ -52,18 +52,23 @@ def make_reference(
     extract = fid.make_extractor(inception, batch_size)
     partial = fid.load_partial(partial_path, provenance | {"keep": keep})
     first = partial.sums.count if partial.sums else 0
+    index, processes = parallel.processes()
+    order = order[index::processes]
     images = (dataset.train[i]["image"] for i in order[first:])
     saved = time.monotonic()
-    with progress_bar("reference", "image", total=count, initial=first) as bar, StopSignals() as stop:
-        for batch in fid.in_batches(images, batch_size):
-            partial = fid.add(partial, extract(batch), keep=keep, keep_logits=False)
+    with (
+        progress_bar("reference", "image", total=len(order), initial=first, shown=parallel.is_main()) as bar,
+        StopSignals() as stop,
+    ):
+        for batch in fid.in_batches(images, extract.batch_size):
+            partial = fid.add(partial, extract(batch), keep=fid.kept_here(keep), keep_logits=False)
             bar.update(len(batch))
             if stop.received or time.monotonic() - saved > _SAVE_SECONDS:
                 fid.save_partial(partial_path, partial, provenance | {"keep": keep})
                 saved = time.monotonic()
             if stop.received:
                 return None
-    return fid.Reference(fid.finish(partial), provenance)
+    return fid.Reference(fid.finish(fid.join(partial)), provenance)
 
 
 def define_flags() -> None:
@@ -83,13 +88,16 @@ def main() -> int:
         raise UsageError(f"--out is {out}; it must be an .npz file in a folder that exists")
     inception = weights.load(Path(flags.FLAGS.inception))
     dataset = data.load(flags.FLAGS.config.data)
-    partial_path = out.with_suffix(".progress.npz")
+    index, processes = parallel.processes()
+    partial_path = out.with_suffix(f".progress{index}of{processes}.npz")
     batch_size, keep = flags.FLAGS.inception_batch_size, flags.FLAGS.keep
     reference = make_reference(dataset, inception, batch_size=batch_size, keep=keep, partial_path=partial_path)
     if reference is None:
         print(f"stopped; the same command goes on from {partial_path}")
         return 130
-    fid.save_reference(out, reference)
+    if parallel.is_main():
+        fid.save_reference(out, reference)
+    parallel.wait_for_all("the reference is written")
     partial_path.unlink(missing_ok=True)
     print(f"wrote {out}: {reference.provenance['count']} images of {reference.provenance['data']}")
     return 0

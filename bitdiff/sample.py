@@ -62,7 +62,7 @@ def write_shards(
     shard_size: int,
     png: bool,
 ) -> int:
-    """Draws the samples whose shards are not in the folder yet; returns how many were drawn.
+    """Draws the samples whose shards are not in the folder yet; returns how many this process drew.
 
     Args:
       run: the model.
@@ -91,16 +91,9 @@ def write_shards(
         "format": "png" if png else "npz",
     }
     about = json.loads(json.dumps(about))
-    folder.mkdir(parents=True, exist_ok=True)
-    record = folder / "samples.json"
-    if record.exists():
-        before = json.loads(record.read_text())
-        changed = sorted(name for name in about if before.get(name) != about[name])
-        if changed:
-            raise UsageError(f"{folder} holds other samples ({', '.join(changed)} differ); give another --out")
-    elif any(folder.iterdir()):
-        raise UsageError(f"{folder} holds other files; give another --out")
-    files.write_text(record, json.dumps(about, indent=2) + "\n")
+    if parallel.is_main():
+        _claim(folder, about)
+    parallel.wait_for_all("the folder is claimed")
 
     def is_done(start, end):
         if png:
@@ -112,17 +105,33 @@ def write_shards(
             return len(shard["invalid"]) >= end - start
 
     drawn = 0
-    for start in range(0, num_samples, shard_size):
+    index, count = parallel.processes()
+    for start in range(index * shard_size, num_samples, count * shard_size):  # the processes take turns
         end = min(start + shard_size, num_samples)
         if is_done(start, end):
             continue
-        outputs = inference.join(inference.draw(run, options, num_samples=end, seed=seed, labels=labels, first=start))
+        outputs = inference.draw_range(run, options, start, end, seed=seed, labels=labels)
         if png:
             write_png(folder, start, outputs["image"], run.config.data.vocab_size)
         else:
             write_npz(folder / f"{start // shard_size:05d}.npz", outputs)
         drawn += end - start
+    parallel.wait_for_all("all shards are there")
     return drawn
+
+
+def _claim(folder: Path, about: dict[str, Any]) -> None:
+    """Makes the folder of the samples that `about` says, or checks that it is theirs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    record = folder / "samples.json"
+    if record.exists():
+        before = json.loads(record.read_text())
+        changed = sorted(name for name in about if before.get(name) != about[name])
+        if changed:
+            raise UsageError(f"{folder} holds other samples ({', '.join(changed)} differ); give another --out")
+    elif any(folder.iterdir()):
+        raise UsageError(f"{folder} holds other files; give another --out")
+    files.write_text(record, json.dumps(about, indent=2) + "\n")
 
 
 def define_flags() -> None:
@@ -156,29 +165,33 @@ def main() -> None:
     section = run.config.sample
     options = inference.apply_flags(run.config, section)
     inference.check_options(run, [options, options._replace(frames=frames or 0)])
-    if single:
+    if single and parallel.is_main():
         check_writable(out)
     drawing = {"num_samples": section.num_samples, "seed": section.seed, "labels": labels}
     if not single:
         png = flags.FLAGS.format == "png"
         drawn = write_shards(run, options, out, shard_size=flags.FLAGS.shard_size, png=png, **drawing)
-        print(f"{section.num_samples} samples of step {run.step} in {out}, {drawn} of them drawn now")
+        by = "" if parallel.processes()[1] == 1 else " by the first process"
+        print(f"{section.num_samples} samples of step {run.step} in {out}, {drawn} of them drawn now{by}")
         return
-    outputs = inference.join(inference.draw(run, options, **drawing))
+    outputs = inference.draw(run, options, **drawing)
+    strip = None
+    if frames:
+        rows = min(section.num_samples, _STRIP_ROWS)
+        section.batch_size = rows
+        drawing["num_samples"] = rows
+        strip = inference.draw(run, options._replace(frames=frames), **drawing)["trajectory"]
+    if not parallel.is_main():
+        return
     write_npz(out, outputs)
     columns = len(labels) if labels else run.config.data.num_classes
     preview = pictures.write_preview(out, outputs, run.config.data.vocab_size, columns)
     print(f"{section.num_samples} samples of step {run.step} in {out}, to look at in {preview}")
-    if frames:
-        rows = min(section.num_samples, _STRIP_ROWS)
-        section.batch_size = parallel.round_up(rows)
-        drawing["num_samples"] = rows
-        strip = inference.join(inference.draw(run, options._replace(frames=frames), **drawing))["trajectory"]
+    if strip is not None:
         shown = {"image" if "image" in outputs else "tokens": strip.reshape(-1, *strip.shape[2:])}
         place = out.with_name(out.stem + "_strip")
-        print(
-            f"{rows} of them on their way in {pictures.write_preview(place, shown, run.config.data.vocab_size, frames)}"
-        )
+        place = pictures.write_preview(place, shown, run.config.data.vocab_size, frames)
+        print(f"{len(strip)} of them on their way in {place}")
 
 
 if __name__ == "__main__":

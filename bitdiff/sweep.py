@@ -11,7 +11,7 @@ from typing import Any
 
 from absl import flags
 
-from bitdiff import commands, evaluate, files, inference, plots
+from bitdiff import commands, evaluate, files, inference, parallel, plots
 from bitdiff.errors import UsageError, choose
 from bitdiff.tasks import SampleOptions, sample_options
 
@@ -96,16 +96,16 @@ def main() -> None:
         | {"num_samples": section.num_samples, "seed": section.seed}
     )
     report = {"provenance": about, "cells": {}}
-    if path.exists():
-        before = json.loads(path.read_text())
-        if before["provenance"] == json.loads(json.dumps(about)):
-            report = before
-        else:
-            place = path.with_name(
-                f"sweep_step{before['provenance']['step']}_{len(list(run.folder.glob('sweep_*')))}.json"
-            )
+    before = json.loads(path.read_text()) if path.exists() else None
+    parallel.wait_for_all("the sweep so far is read")
+    if before and before["provenance"] == json.loads(json.dumps(about)):
+        report = before
+    elif before:
+        number = len(list(run.folder.glob("sweep_*")))
+        place = path.with_name(f"sweep_step{before['provenance']['step']}_{number}.json")
+        if parallel.is_main():
             path.rename(place)
-            print(f"a sweep of something else was there; it is now {place}")
+        print(f"a sweep of something else was there; it is now {place}")
     for i, options in enumerate(todo, start=1):
         name = name_of(options)
         if name not in report["cells"]:
@@ -115,13 +115,16 @@ def main() -> None:
                 run, options, dataset, judge, num_samples=section.num_samples, seed=section.seed
             )
             report["cells"][name] = {score: value.value for score, value in scores.items()}
-            files.write_text(path, json.dumps(report, indent=2) + "\n")
+            if parallel.is_main():
+                files.write_text(path, json.dumps(report, indent=2) + "\n")
     rows = [(options, report["cells"][name_of(options)]) for options in todo]
     text = markdown(rows)
-    files.write_text(run.folder / "sweep.md", text)
     print(text)
     score = flags.FLAGS.score or next(name for name in _PREFERRED if name in rows[0][1])
     choose("score", score, rows[0][1])
+    if not parallel.is_main():
+        return
+    files.write_text(run.folder / "sweep.md", text)
     plots.curves(run.folder / "sweep.png", curves(rows, score), x_label="td, in steps", y_label=score)
     print(f"written to {path}, {run.folder / 'sweep.md'} and {run.folder / 'sweep.png'}")
 

@@ -38,8 +38,23 @@ class Reference(NamedTuple):
     provenance: dict[str, Any]
 
 
-def make_extractor(weights: Weights, batch_size: int) -> Callable[[np.ndarray], Features]:
-    """Features of up to batch_size images over all devices: uint8 [N, H, W, C], C 1 or 3, as NumPy arrays.
+class Extractor(NamedTuple):
+    """Features of up to batch_size images on this process's devices: uint8 [N, H, W, C], C 1 or 3, as NumPy arrays."""
+
+    batch_size: int
+    apply: Callable[[np.ndarray], Features]
+
+    def __call__(self, images: np.ndarray) -> Features:
+        """The features of some images."""
+        count = len(images)
+        if images.shape[-1] == 1:
+            images = np.repeat(images, 3, axis=-1)
+        padded = np.concatenate([images, np.zeros((self.batch_size - count, *images.shape[1:]), np.uint8)])
+        return Features(*(array[:count] for array in self.apply(padded)))
+
+
+def make_extractor(weights: Weights, batch_size: int) -> Extractor:
+    """An extractor for batches of batch_size over the devices of all processes.
 
     Raises:
       UsageError: the batch cannot be divided over the devices.
@@ -47,16 +62,9 @@ def make_extractor(weights: Weights, batch_size: int) -> Callable[[np.ndarray], 
     parallel.per_device(batch_size, "the batch size of the Inception network (--inception_batch_size)")
     variables = parallel.replicate(jax.tree.map(jnp.asarray, weights.variables))
     apply = parallel.pmap_sample(lambda variables, images: Inception().apply(variables, preprocess(images)))
-
-    def extract(images):
-        count = len(images)
-        if images.shape[-1] == 1:
-            images = np.repeat(images, 3, axis=-1)
-        padded = np.concatenate([images, np.zeros((batch_size - count, *images.shape[1:]), np.uint8)])
-        features = parallel.join(apply(variables, parallel.split(padded)))
-        return Features(*(array[:count] for array in features))
-
-    return extract
+    return Extractor(
+        parallel.local_batch(batch_size), lambda images: parallel.join(apply(variables, parallel.split(images)))
+    )
 
 
 class Partial(NamedTuple):
@@ -93,17 +101,20 @@ def finish(partial: Partial) -> Summary:
     return Summary(frechet.finish(partial.sums), pool, np.concatenate(partial.logits) if partial.logits else None)
 
 
-def summarise(
-    batches: Iterable[np.ndarray], extract: Callable[[np.ndarray], Features], *, keep: int, keep_logits: bool
-) -> Summary:
-    """Streams batches of images, uint8 [N, H, W, C] of at most the extractor's batch size, through the network.
+def kept_here(keep: int) -> int:
+    """How many of `keep` features a process keeps; together at least so many."""
+    return -(-keep // parallel.processes()[1])
 
-    keep and keep_logits are those of `add`.
-    """
-    partial = Partial()
-    for images in batches:
-        partial = add(partial, extract(images), keep=keep, keep_logits=keep_logits)
-    return finish(partial)
+
+def join(partial: Partial) -> Partial:
+    """The processes' partial summaries as one, the same everywhere; each must have seen an image."""
+    if partial.sums is None:
+        raise UsageError("there are no images to take features of, or fewer than there are processes")
+    sums = parallel.gather(jax.tree.map(lambda a: np.asarray(a)[None], partial.sums))
+    parts = [[np.concatenate(part)] if part else [] for part in (partial.pools, partial.logits)]
+    pools, logits = parallel.gather(parts)
+    total = frechet.Sums(*(a.sum(0) for a in sums))
+    return Partial(total._replace(count=int(total.count)), tuple(pools), tuple(logits))
 
 
 def in_batches(images: Iterable[np.ndarray], batch_size: int) -> Iterator[np.ndarray]:
