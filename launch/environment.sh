@@ -1,6 +1,7 @@
+# shellcheck shell=bash
 # Sourced by the other scripts: makes .venv at the top of the checkout from requirements.lock, or reuses it,
 # and puts it first on PATH. PYTHON names the interpreter to make it with (default: python3).
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 
 python="${PYTHON:-python3}"
 wanted="$(cat requirements.lock setup.py | cksum)"

@@ -135,6 +135,32 @@ def test_bfloat16_computes_close_to_float32(name):
     assert 0 < difference < 0.05  # eight bits of mantissa, through a dozen layers
 
 
+@pytest.mark.parametrize("name", ["unet", "transformer"])
+def test_rematerialisation_costs_a_forward_pass_and_changes_no_number(name):
+    if name == "unet":
+        section, shape = common.unet(**TINY, dropout=0.5), (2, 8, 8, 6)
+    else:
+        section, shape = common.transformer(dim=16, layers=2, head_dim=8, dropout=0.5), (2, 8, 6)
+    x, keys = jax.random.normal(jax.random.key(1), shape), jax.random.split(jax.random.key(3), 2)
+    gradients, work, params = {}, {}, None
+    for remat in (False, True):
+        section.remat = remat
+        network = make_network(section, out_channels=3, num_classes=0)
+        if params is None:
+            params = jax.jit(network.init)(jax.random.key(0), x, jnp.ones(2))
+            params = jax.tree.map(lambda p: p + 0.1 * jax.random.normal(jax.random.key(2), p.shape), params)
+
+        def loss(params, network=network):
+            return jnp.mean(network.apply(params, x, jnp.ones(2), None, keys) ** 2)
+
+        lowered = jax.jit(jax.grad(loss)).lower(params)
+        gradients[remat], work[remat] = lowered.compile()(params), lowered.cost_analysis()["flops"]
+    # Sums in another order, in float32: some 1e-6 of the largest gradient.
+    largest = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(gradients[False]))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5 * largest), *gradients.values())
+    assert 1.15 < work[True] / work[False] < 1.5  # a forward pass is a third of both, the blocks most of that
+
+
 def test_the_sinusoid_is_the_official_networks():
     # Its angles: x / 10000^(2 (i // 2) / dim), the sines of even i, then the cosines of odd i.
     i = np.arange(8)

@@ -42,6 +42,7 @@ class Transformer(nn.Module):
       head_dim: channels per attention head.
       mlp_ratio: width of the MLP over dim.
       dropout: rate after attention and MLP, applied where keys are given.
+      remat: whether the blocks' inner values are computed anew in the backward pass, to save memory.
       dtype: type of the computation; parameters and output are float32.
     """
 
@@ -52,6 +53,7 @@ class Transformer(nn.Module):
     head_dim: int = 64
     mlp_ratio: int = 4
     dropout: float = 0.0
+    remat: bool = False
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
@@ -70,8 +72,9 @@ class Transformer(nn.Module):
         positions = self.param("positions", nn.initializers.normal(0.02), (x.shape[1], self.dim))
         h = Dense(self.dim, dtype=self.dtype, name="embed")(x.astype(self.dtype)) + positions.astype(self.dtype)
         heads = max(self.dim // self.head_dim, 1)
+        block_kind = nn.remat(Block) if self.remat else Block
         for i in range(self.layers):
-            block = Block(heads, self.mlp_ratio, self.dropout, self.dtype, name=f"block{i}")
+            block = block_kind(heads, self.mlp_ratio, self.dropout, self.dtype, name=f"block{i}")
             h = block(h, embedding, dropout_keys)
         h = nn.LayerNorm(dtype=self.dtype, name="norm_out")(h)
         h = nn.Dense(self.out_channels, dtype=self.dtype, kernel_init=near_zero_init, name="out")(h)

@@ -59,6 +59,7 @@ class UNet(nn.Module):
       dropout: rate within ResBlocks, applied where keys are given.
       head_dim: channels per attention head.
       out_size: width of the last convolution's kernel; the paper's softmax head is a 1 x 1 convolution.
+      remat: whether the blocks' inner values are computed anew in the backward pass, to save memory.
       dtype: type of the computation; parameters and output are float32.
     """
 
@@ -71,6 +72,7 @@ class UNet(nn.Module):
     dropout: float = 0.0
     head_dim: int = 64
     out_size: int = 3
+    remat: bool = False
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
@@ -103,13 +105,15 @@ class UNet(nn.Module):
             )
         embedding = TimeEmbedding(self.dim, self.num_classes, dtype=self.dtype, name="embedding")(time, label)
 
+        res_block, attention_block = (nn.remat(kind) if self.remat else kind for kind in (ResBlock, AttentionBlock))
+
         def block(h, stage, name):
-            h = ResBlock(self.dim * self.multipliers[stage], self.dropout, self.dtype, name=name)(
+            h = res_block(self.dim * self.multipliers[stage], self.dropout, self.dtype, name=name)(
                 h, embedding, dropout_keys
             )
             before_attention = h
             if h.shape[1] in self.attention_resolutions:
-                h = AttentionBlock(self.head_dim, self.dtype, name=f"{name}_attention")(h)
+                h = attention_block(self.head_dim, self.dtype, name=f"{name}_attention")(h)
             return h, before_attention
 
         h = conv(self.dim * self.multipliers[0], dtype=self.dtype, name="conv_in")(x.astype(self.dtype))

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Slurm: one task per node, which uses all GPUs of the node.
+#   sbatch --nodes=4 launch/slurm.sh --config configs/imagenet64.py:uint_cond --workdir /shared/runs/imagenet64
+# The checkout and the workdir lie on a file system that all nodes see. Ten minutes before the time is up Slurm
+# sends SIGTERM: the run saves, and the job goes back into the queue and on from there.
+#SBATCH --job-name=bitdiff
+#SBATCH --ntasks-per-node=1
+#SBATCH --gpus-per-node=8
+#SBATCH --cpus-per-task=32
+#SBATCH --time=24:00:00
+#SBATCH --signal=TERM@600
+#SBATCH --requeue
+#SBATCH --open-mode=append
+set -euo pipefail
+cd "${SLURM_SUBMIT_DIR:?start this script with sbatch, in the checkout}"
+source launch/environment.sh
+
+code=0
+srun --kill-on-bad-exit=1 --wait=120 python -m bitdiff.train --platform gpu "$@" || code=$?
+if [ "$code" = 143 ]; then scontrol requeue "$SLURM_JOB_ID"; fi
+exit "$code"

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# A TPU VM pod slice on Google Cloud: make it and install, train on all its hosts, delete it.
+#   export PROJECT=p ZONE=us-central2-b
+#   bash launch/tpu_vm.sh create bits v4-32
+#   bash launch/tpu_vm.sh train bits --config configs/cifar10.py:uint_cond --workdir /mnt/shared/runs/cifar10
+#   bash launch/tpu_vm.sh delete bits
+# The workdir is a folder that all hosts see: NFS (Filestore) or a mounted bucket. DRY_RUN=1 prints the commands.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+usage() {
+  sed -n '2,7p' "$0" >&2
+  exit 2
+}
+
+# tpu VERB ARGUMENTS...
+tpu() {
+  local line=(gcloud compute tpus tpu-vm "$@" --project="${PROJECT:?set PROJECT}" --zone="${ZONE:?set ZONE}")
+  if [ "${DRY_RUN:-}" = 1 ]; then
+    printf '%q ' "${line[@]}"
+    echo
+  else
+    "${line[@]}"
+  fi
+}
+
+[ $# -ge 2 ] || usage
+action=$1 name=$2
+shift 2
+case "$action" in
+  create)
+    tpu create "$name" --accelerator-type="${1:?which type? such as v4-32}" --version="${VERSION:-tpu-ubuntu2204-base}"
+    archive="$(mktemp -d)/bitdiff.tar.gz"
+    git archive --format=tar.gz --output="$archive" HEAD
+    tpu scp "$archive" "$name": --worker=all
+    tpu ssh "$name" --worker=all --command="mkdir -p bitdiff && tar -xzf bitdiff.tar.gz -C bitdiff && cd bitdiff &&
+      PYTHON=${PYTHON:-python3.11} source launch/environment.sh && python -m pip install --quiet --editable '.[tpu]'"
+    ;;
+  train)
+    printf -v arguments '%q ' "$@"
+    tpu ssh "$name" --worker=all --command="cd bitdiff && source launch/environment.sh &&
+      python -m bitdiff.train --platform tpu $arguments"
+    ;;
+  delete) tpu delete "$name" --quiet ;;
+  *) usage ;;
+esac

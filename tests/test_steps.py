@@ -1,0 +1,53 @@
+import jax
+import numpy as np
+import optax
+import pytest
+
+from bitdiff import data, parallel, steps
+from bitdiff.data.dataset import stack
+from bitdiff.state import init_state
+from bitdiff.tasks import make_task
+
+
+@pytest.fixture
+def parts(make_config):
+    config = make_config()
+    dataset = data.load(config.data)
+    config = data.resolve(config, dataset)
+    rows = steps.Rows(stack(dataset.train, 16), np.arange(16, dtype=np.int32), np.zeros(16, np.float32))
+    return make_task(config), parallel.split(rows)
+
+
+def test_accumulated_gradients_are_those_of_the_whole_batch(parts):
+    task, rows = parts
+    optimizer = optax.sgd(1.0)
+    results = {}
+    for accumulate in (1, 4):
+        state = parallel.replicate(jax.jit(lambda: init_state(task.init(jax.random.key(0)), optimizer))())
+        step = steps.make_train_step(task, optimizer, ema_decay=0.5, accumulate=accumulate, key=jax.random.key(1))
+        results[accumulate] = step(state, rows)
+    (whole, metrics), (summed, metrics4) = results.values()
+    # The same examples with the same noise, summed in another order in float32.
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-6), whole.params, summed.params)
+    np.testing.assert_allclose(metrics["loss"], metrics4["loss"], rtol=1e-6)
+    np.testing.assert_allclose(metrics["grad_norm"], metrics4["grad_norm"], rtol=1e-5)
+
+
+def test_everyone_learns_that_one_was_asked_to_stop(parts):
+    task, rows = parts
+    optimizer = optax.sgd(0.1)
+    step = steps.make_train_step(task, optimizer, ema_decay=0.5, accumulate=1, key=jax.random.key(1))
+    for asked in (0.0, 1.0):
+        state = parallel.replicate(jax.jit(lambda: init_state(task.init(jax.random.key(0)), optimizer))())
+        _, metrics = step(state, rows._replace(stop=np.full_like(rows.stop, asked)))
+        assert float(metrics["stop"]) == asked
+
+
+def test_the_test_loss_is_the_mean_over_rows(parts):
+    task, rows = parts
+    params = jax.jit(task.init)(jax.random.key(0))
+    key = jax.random.key(2)
+    value = steps.make_test_loss(task, key)(parallel.replicate(params), rows)
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, np.arange(16))
+    expected, _ = jax.jit(task.loss)(params, parallel.join(rows.examples), keys)
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
