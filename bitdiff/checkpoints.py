@@ -8,8 +8,9 @@ one aside as `N.damaged` instead of writing over it.
 import json
 import logging
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as managers
 
 from bitdiff import parallel
-from bitdiff.errors import UsageError, choose
+from bitdiff.errors import SavingError, UsageError, choose
 
 _log = logging.getLogger(__name__)
 _ITEMS = ("state", "progress", "config", "digest")
@@ -124,20 +125,23 @@ class Checkpoints:
         config: dict[str, Any],
         metrics: dict[str, float] | None = None,
     ) -> None:
-        """Starts saving; returns once the state may be donated. Waits for the save before it."""
+        """Starts saving; returns once the state may be donated. Waits for the save before it.
+
+        Raises:
+          SavingError: this save or the one before it failed.
+        """
         metrics = metrics or {}
         progress = progress | {"metrics": metrics}
         if self._policy.best_metric in metrics:
             self._values[step] = metrics[self._policy.best_metric]
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(parallel.to_global(state)),
-                progress=ocp.args.JsonSave(progress),
-                config=ocp.args.JsonSave(config),
-                digest=ocp.args.JsonSave(_digest(state, progress, config)),
-            ),
+        content = ocp.args.Composite(
+            state=ocp.args.StandardSave(parallel.to_global(state)),
+            progress=ocp.args.JsonSave(progress),
+            config=ocp.args.JsonSave(config),
+            digest=ocp.args.JsonSave(_digest(state, progress, config)),
         )
+        with self._saving():
+            self._manager.save(step, args=content)
 
     def steps(self) -> list[int]:
         """The steps of the finished checkpoints, in order."""
@@ -229,11 +233,25 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Waits until the last save is finished."""
-        self._manager.wait_until_finished()
+        with self._saving():
+            self._manager.wait_until_finished()
 
     def close(self) -> None:
         """Finishes what is being saved."""
-        self._manager.close()
+        with self._saving():
+            self._manager.close()
+
+    @contextmanager
+    def _saving(self) -> Iterator[None]:
+        """Turns what Orbax raises, now or for the save before, into one error that says what is left."""
+        try:
+            yield
+        except Exception as error:  # a full disk and a lost mount have many names
+            whole = sorted(int(path.name) for path in self.folder.glob("*") if path.name.isdigit())
+            raise SavingError(
+                f"a checkpoint could not be written to {self.folder}: {' '.join(str(error).split())[-300:]}\n"
+                f"Whole are those of the steps {whole}; once there is room, the same command goes on from there"
+            ) from error
 
     def __enter__(self) -> "Checkpoints":
         return self

@@ -12,11 +12,13 @@ from absl import logging as absl_logging
 from ml_collections import config_flags
 
 from bitdiff import launchers, parallel
-from bitdiff.errors import DivergedError, UsageError
+from bitdiff.errors import DivergedError, SavingError, UsageError
 
 
 def run(main: Callable[[], int | None]) -> None:
-    """Runs a command and exits: 0 done, 1 diverged, 2 bad input, 3 lost another process, 128 + n stopped by signal n.
+    """Runs a command and exits.
+
+    0 done, 1 diverged, 2 bad input, 3 lost another process, 4 could not save, 128 + n stopped by signal n.
 
     Args:
       main: the command; it reads absl flags and may return an exit code.
@@ -40,6 +42,9 @@ def run(main: Callable[[], int | None]) -> None:
         except DivergedError as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
+        except SavingError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 4
         except jax.errors.JaxRuntimeError as error:
             if parallel.processes()[1] == 1:
                 raise
@@ -88,8 +93,9 @@ def _connect() -> None:
 
 
 def _set_up_logging() -> None:
-    """Our own warnings as plain lines; of the libraries that log through absl, errors only."""
-    absl_logging.set_verbosity(absl_logging.ERROR)
+    """Our own warnings as plain lines; of the libraries nothing: what fails in them is raised as well."""
+    absl_logging.set_verbosity(absl_logging.FATAL)
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("warning: %(message)s"))
     logger = logging.getLogger("bitdiff")

@@ -1,4 +1,4 @@
-"""The one exception for bad input; commands print its message instead of a traceback."""
+"""The errors that a user may meet; commands print their message instead of a traceback."""
 
 from collections.abc import Iterable
 
@@ -12,6 +12,10 @@ def choose(what: str, name: str, options: Iterable[str]) -> None:
     options = list(options)
     if name not in options:
         raise UsageError(f"unknown {what} {name!r}; valid names are: {', '.join(options)}")
+
+
+class SavingError(Exception):
+    """A checkpoint could not be written; those before it are whole."""
 
 
 class DivergedError(RuntimeError):

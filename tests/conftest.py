@@ -72,7 +72,7 @@ def command():
         output, _ = process.communicate(timeout=300)
         return process.returncode, output
 
-    def start(name, *args, devices=1, cwd=ROOT):
+    def start(name, *args, devices=1, cwd=ROOT, **options):
         environment = os.environ | {
             "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
             "PYTHONPATH": str(ROOT),
@@ -85,6 +85,7 @@ def command():
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            **options,
         )
 
     run.start = start

@@ -449,3 +449,32 @@ def test_a_stopped_preparation_goes_on(tmp_path, monkeypatch):
     made = data.load(section(name="prepared", path=str(tmp_path / "out")))
     np.testing.assert_array_equal(stack(made.train)["image"], stack(few.train)["image"])
     assert len(made.test) == 0
+
+
+def test_absurd_sizes_are_refused(tmp_path, monkeypatch):
+    with pytest.raises(UsageError, match=r"image_size is 100000; it must be from 0 to 8192"):
+        data.load(section(name="photos", image_size=100_000))
+    with pytest.raises(UsageError, match=r"length is -1"):
+        data.load(section(name="mixture", length=-1))
+    path = tmp_path / "bomb.npz"
+    np.savez_compressed(path, image=np.zeros((4096, 64, 64, 3), np.uint8))
+    assert path.stat().st_size < 2**18
+    monkeypatch.setattr("os.sysconf", lambda name: 2**12)  # a machine of 16 MiB
+    with pytest.raises(UsageError, match=r"unpacks to 0.0 GiB, and this machine has 0.0 GiB.*plain .npy file"):
+        data.load(section(name="npz", path=str(path)))
+
+
+def test_nothing_that_is_read_can_run_code(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "ran"), "w"))
+
+    for name in ("x.npz", "x.npy"):
+        path = tmp_path / name
+        if name == "x.npz":
+            np.savez(path, image=np.array([Evil()], dtype=object))
+        else:
+            np.save(path, np.array([Evil()], dtype=object), allow_pickle=True)
+        with pytest.raises(UsageError, match="cannot be read as a file of plain arrays"):
+            data.load(section(name="npz", path=str(path)))
+        assert not (tmp_path / "ran").exists()

@@ -9,9 +9,9 @@ import time
 
 import numpy as np
 import pytest
+from conftest import ROOT, TINY_FLAGS
 
 from bitdiff import workdir
-from tests.conftest import ROOT, TINY_FLAGS
 
 DIGITS = ["--config", "configs/digits.py", *TINY_FLAGS]
 

@@ -25,6 +25,9 @@ def load(options: Any) -> Dataset:
       UsageError: an unknown name, or data that cannot be used; the message says what and where.
     """
     choose("data set (config.data.name)", options.name, LOADERS)
+    for field, largest in {"image_size": 2**13, "length": 2**16}.items():
+        if not 0 <= options[field] <= largest:
+            raise UsageError(f"config.data.{field} is {options[field]}; it must be from 0 to {largest}")
     return LOADERS[options.name](options)
 
 

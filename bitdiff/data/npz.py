@@ -4,7 +4,9 @@ An `.npz` file holds them by these names. An `.npy` file holds the images or the
 read but mapped into memory, so it may be larger than that; labels lie beside it: `x.npy`, `x.label.npy`.
 """
 
+import os
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +69,23 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         if not isinstance(file, np.lib.npyio.NpzFile):
             raise UsageError(f"{path} is not an .npz file, nor is it named .npy")
         with file:
+            _check_unpacked(path, file.zip)
             return {name: file[name] for name in file.files if name in ("image", "tokens", "label")}
     except UsageError:
         raise
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise UsageError(f"{path} cannot be read as a file of plain arrays: {error}") from error
+
+
+def _check_unpacked(path: Path, archive: zipfile.ZipFile) -> None:
+    """A small file can unpack to any size; one larger than the memory is refused before it is read."""
+    unpacked = sum(member.file_size for member in archive.infolist())
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if unpacked > memory:
+        raise UsageError(
+            f"{path} unpacks to {unpacked / 2**30:.1f} GiB, and this machine has {memory / 2**30:.1f} GiB of memory; "
+            "save the images or tokens as a plain .npy file, which is mapped instead of read"
+        )
 
 
 def _images(path: Path, images: np.ndarray) -> np.ndarray:
