@@ -46,7 +46,7 @@ def run(main: Callable[[], int | None]) -> None:
             print(f"error: {error}", file=sys.stderr)
             return 4
         except jax.errors.JaxRuntimeError as error:
-            if parallel.processes()[1] == 1:
+            if not parallel.is_joined():
                 raise
             reason = " ".join(str(error).split())[:300]
             print(
@@ -61,7 +61,7 @@ def run(main: Callable[[], int | None]) -> None:
 
     def leave_together(argv):
         code = guarded(argv)
-        if code and parallel.processes()[1] > 1:
+        if code and parallel.is_joined():
             # The others may be waiting for this process: leaving without jax's farewell ends them too.
             sys.stdout.flush()
             sys.stderr.flush()

@@ -104,6 +104,11 @@ def describe_devices() -> str:
     return f"{jax.device_count()} x {jax.devices()[0].device_kind}{processes}"
 
 
+def is_joined() -> bool:
+    """Whether this is one of several processes; asks no device."""
+    return jax.distributed.is_initialized()
+
+
 def is_main() -> bool:
     """Whether this process is the one that writes logs and pictures and prints."""
     return jax.process_index() == 0

@@ -1,0 +1,93 @@
+"""What one process can show of parallel.py; two of them are in test_processes.py."""
+
+import jax
+import numpy as np
+import pytest
+
+from bitdiff import launchers, parallel
+from bitdiff.errors import UsageError
+
+
+def test_the_cpu_is_not_taken_in_silence_where_there_is_an_accelerator(monkeypatch):
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+    monkeypatch.setattr(parallel, "_unused_accelerator", lambda: "an NVIDIA GPU")
+    with pytest.raises(UsageError, match="this machine has an NVIDIA GPU, but jax finds only its CPU"):
+        parallel.connect(None, None)
+    parallel.connect(None, "cpu")  # asked for
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    parallel.connect(None, None)
+
+
+def test_a_platform_that_is_not_there_is_an_error(command):
+    code, output = command("sample", "--platform", "gpu", "--workdir", "w")
+    assert code == 2
+    assert "error: --platform is gpu, but jax finds only: 1 x cpu" in output
+    code, output = command("sample", "--platform", "tpu", "--workdir", "w")
+    assert code == 2
+    assert "error: jax cannot use the devices asked for" in output
+    assert "Traceback" not in output
+
+
+def test_accelerators_that_jax_does_not_use_are_seen(monkeypatch):
+    present = set()
+    monkeypatch.setattr(parallel, "glob", lambda pattern: [p for p in present if p.startswith(pattern.split("[")[0])])
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert parallel._unused_accelerator() == ""
+    present.add("/dev/nvidia0")
+    assert parallel._unused_accelerator() == "an NVIDIA GPU"
+    assert parallel._visible_gpus() == 1
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert parallel._unused_accelerator() == ""
+    assert parallel._visible_gpus() == 0
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,3")
+    assert parallel._visible_gpus() == 2
+    present.clear()
+    present.add("/dev/accel0")
+    assert parallel._unused_accelerator() == "a TPU"
+
+
+def test_an_incomplete_cluster_is_an_error(command):
+    code, output = command("sample", "--coordinator", "localhost:1", "--num_processes", 2, "--workdir", "w")
+    assert code == 2
+    assert "all of --coordinator, --num_processes and --process_id are needed" in output
+
+
+def test_shares_cover_everything_once(monkeypatch):
+    for total, count in ((1, 7), (3, 7), (4, 2)):
+        monkeypatch.setattr(jax, "process_count", lambda total=total: total)
+        shares = []
+        for index in range(total):
+            monkeypatch.setattr(jax, "process_index", lambda index=index: index)
+            shares += list(parallel.my_share(count))
+        assert shares == list(range(count))
+
+
+def test_batches_are_shared_evenly(monkeypatch):
+    monkeypatch.setattr(jax, "device_count", lambda: 8)
+    monkeypatch.setattr(jax, "local_device_count", lambda: 4)
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    assert parallel.per_device(16, "batch") == 2
+    assert parallel.local_batch(16) == 8
+    assert parallel.local_batch(17) == 12
+    with pytest.raises(UsageError, match="batch is 12; it must be a positive multiple of the 8 devices"):
+        parallel.per_device(12, "batch")
+    x = np.arange(24).reshape(8, 3)
+    assert parallel.split(x).shape == (4, 2, 3)
+    np.testing.assert_array_equal(parallel.join(parallel.split(x)), x)
+
+
+def test_a_cluster_is_checked_against_what_was_joined(monkeypatch):
+    calls = {}
+    monkeypatch.setattr(jax.distributed, "initialize", lambda **options: calls.update(options))
+    cluster = launchers.Cluster("h:1", 2, 1, 0, 1, "Slurm")
+    with pytest.raises(UsageError, match="2 processes were asked for, 1 were joined"):
+        parallel.connect(cluster, "cpu")
+    assert calls["cluster_detection_method"] == "deactivate"
+    assert (calls["coordinator_address"], calls["num_processes"], calls["process_id"]) == ("h:1", 2, 1)
+
+    def fail(**options):
+        raise RuntimeError("DEADLINE_EXCEEDED: nobody there")
+
+    monkeypatch.setattr(jax.distributed, "initialize", fail)
+    with pytest.raises(UsageError, match="the processes that Slurm describe could not be joined: DEADLINE_EXCEEDED"):
+        parallel.connect(cluster, "cpu")
