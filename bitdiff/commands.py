@@ -84,7 +84,11 @@ def _connect() -> None:
     """Joins the run's processes; all but the first print nothing but errors."""
     values = flags.FLAGS
     cluster = launchers.find(
-        os.environ, coordinator=values.coordinator, count=values.num_processes, index=values.process_id
+        os.environ,
+        coordinator=values.coordinator,
+        count=values.num_processes,
+        index=values.process_id,
+        tpu=parallel.has_tpu() and values.platform in (None, "tpu"),
     )
     parallel.connect(cluster, values.platform, heartbeat_seconds=values.heartbeat_seconds)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a library's handler may swallow it

@@ -79,8 +79,15 @@ def open_run(folder: Path, checkpoint: str | None = None) -> Trained:
       UsageError: there is no run in the folder, or no checkpoint, or none that can be read.
     """
     config = workdir.load_config(folder)
-    task = make_task(config)
-    optimizer = make_optimizer(config.optimizer, config.train.steps)
+    try:
+        task = make_task(config)
+        optimizer = make_optimizer(config.optimizer, config.train.steps)
+        sample_options(config.sample)
+    except (AttributeError, KeyError) as error:
+        raise UsageError(
+            f"the config of {folder} is of another version of bitdiff: {' '.join(str(error).split())}; "
+            "use the version that trained it, or train it again"
+        ) from error
     abstract_state = jax.eval_shape(lambda: init_state(task.init(jax.random.key(0)), optimizer))
     with Checkpoints(folder, read_only=True) as checkpoints:
         step = checkpoints.choose(checkpoint, config.checkpoint.best_metric) if checkpoint else None

@@ -28,7 +28,12 @@ class Cluster(NamedTuple):
 
 
 def find(
-    env: Mapping[str, str], *, coordinator: str | None = None, count: int | None = None, index: int | None = None
+    env: Mapping[str, str],
+    *,
+    coordinator: str | None = None,
+    count: int | None = None,
+    index: int | None = None,
+    tpu: bool = False,
 ) -> Cluster | None:
     """The cluster that arguments or the environment describe, in this order; None for a process on its own.
 
@@ -40,6 +45,7 @@ def find(
       coordinator: 'host:port' of process 0.
       count: number of processes; 1 says that this process is on its own, whatever the environment.
       index: of this process.
+      tpu: whether this machine has one; it may be a host of a pod, which jax finds out from the cloud.
 
     Raises:
       UsageError: something is missing or makes no sense; one host is never silently taken for the whole.
@@ -68,8 +74,8 @@ def find(
         return _slurm(env)
     if _number(env, "OMPI_COMM_WORLD_SIZE") > 1:
         return _open_mpi(env)
-    if "," in env.get("TPU_WORKER_HOSTNAMES", "") or _number(env, "MEGASCALE_NUM_SLICES") > 1:
-        return Cluster(None, None, None, 0, 1, "the TPU environment")
+    if tpu or "," in env.get("TPU_WORKER_HOSTNAMES", "") or _number(env, "MEGASCALE_NUM_SLICES") > 1:
+        return Cluster(None, None, None, 0, 1, "the TPU's metadata")
     return None
 
 

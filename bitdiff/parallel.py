@@ -57,8 +57,15 @@ def connect(cluster: launchers.Cluster | None, platform: str | None, *, heartbea
         try:
             jax.distributed.initialize(heartbeat_timeout_seconds=heartbeat_seconds, **details)
         except (RuntimeError, ValueError) as error:
+            if cluster.count is None and "coordinator_address should be defined" in str(error):
+                return _check(None, platform)  # a TPU that is no host of a pod, as far as jax can find out
             reason = " ".join(str(error).split())[:300]
             raise UsageError(f"the processes that {cluster.launcher} describe could not be joined: {reason}") from error
+    _check(cluster, platform)
+
+
+def _check(cluster: launchers.Cluster | None, platform: str | None) -> None:
+    """Checks that the devices and processes found are those asked for."""
     try:
         found = jax.default_backend()
     except RuntimeError as error:
@@ -71,6 +78,8 @@ def connect(cluster: launchers.Cluster | None, platform: str | None, *, heartbea
             raise UsageError(
                 f"this machine has {unused}, but jax finds only its CPU: install jax for it, or say --platform cpu"
             )
+    if jax.process_count() > 1 and not is_joined():
+        raise UsageError(f"this is one of {jax.process_count()} hosts, but they could not be joined; say which it is")
     if cluster is not None:
         if cluster.count not in (None, jax.process_count()):
             raise UsageError(f"{cluster.count} processes were asked for, {jax.process_count()} were joined")
@@ -93,9 +102,12 @@ def _unused_accelerator() -> str:
         return "an NVIDIA GPU"
     if glob("/dev/kfd"):
         return "an AMD GPU"
-    if glob("/dev/accel[0-9]*") or (glob("/dev/vfio/[0-9]*") and find_spec("libtpu")):
-        return "a TPU"
-    return ""
+    return "a TPU" if has_tpu() else ""
+
+
+def has_tpu() -> bool:
+    """Whether this machine has a TPU; asks no device."""
+    return bool(glob("/dev/accel[0-9]*") or (glob("/dev/vfio/[0-9]*") and find_spec("libtpu")))
 
 
 def describe_devices() -> str:

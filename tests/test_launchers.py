@@ -58,6 +58,12 @@ def test_a_process_on_its_own(env):
     assert launchers.find(env) is None
 
 
+def test_a_tpu_may_be_a_host_of_a_pod():
+    assert launchers.find({}, tpu=True)[:3] == (None, None, None)
+    assert launchers.find({}, tpu=True, count=1) is None
+    assert launchers.find(SLURM, tpu=True).count == 8
+
+
 def test_arguments_go_first():
     assert launchers.find(SLURM, count=1) is None
     cluster = launchers.find(SLURM, coordinator="localhost:1", count=2, index=0)

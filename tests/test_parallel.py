@@ -91,3 +91,17 @@ def test_a_cluster_is_checked_against_what_was_joined(monkeypatch):
     monkeypatch.setattr(jax.distributed, "initialize", fail)
     with pytest.raises(UsageError, match="the processes that Slurm describe could not be joined: DEADLINE_EXCEEDED"):
         parallel.connect(cluster, "cpu")
+
+
+def test_a_tpu_on_its_own_is_no_pod(monkeypatch):
+    def initialize(**options):
+        raise ValueError("coordinator_address should be defined.")
+
+    monkeypatch.setattr(jax.distributed, "initialize", initialize)
+    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
+    pod = launchers.find({}, tpu=True)
+    parallel.connect(pod, None)
+    # Hosts of a pod see each other's devices even when they were not joined.
+    monkeypatch.setattr(jax, "process_count", lambda: 4)
+    with pytest.raises(UsageError, match="this is one of 4 hosts, but they could not be joined"):
+        parallel.connect(pod, None)
