@@ -17,8 +17,10 @@ for seed in ${SEEDS:-0 1 2}; do
     workdir="runs/photos/${model}_$seed"
     # shellcheck disable=SC2086  # the options are words
     python -m bitdiff.train --config "configs/photos.py:$variant" $options --config.seed="$seed" --workdir "$workdir"
-    python -m bitdiff.sweep --workdir "$workdir" --num_samples 500 --steps 5,10,20 --td 0,1,2
-    python -m bitdiff.sweep --workdir "$workdir" --num_samples 500 --steps 50 --sampler ddim,ddpm
+    sweep() { python -m bitdiff.sweep --workdir "$workdir" --num_samples 500 "$@"; }
+    sweep --steps 5,10,20 --td 0,1
+    sweep --steps 50
+    sweep --steps 20 --sampler ddpm
   done
 done
 python -m bitdiff.compare --workdirs 'runs/photos/*_*' --score swd,frechet_pixels --out runs/photos/tables.md

@@ -1,0 +1,92 @@
+"""Caption metrics against pycocoevalcap 1.2, whose numbers for these corpora are kept here."""
+
+import random
+
+import pytest
+
+from bitdiff.errors import UsageError
+from bitdiff.metrics import captions
+
+# (seed, images, references at most) -> pycocoevalcap's numbers.
+COCO = {
+    (0, 500, 5): {
+        "BLEU-1": 0.7162041181734657,
+        "BLEU-2": 0.5108902000294532,
+        "BLEU-3": 0.42724090772244194,
+        "BLEU-4": 0.3873303789611768,
+        "ROUGE-L": 0.5527670242624638,
+        "CIDEr": 1.762189582283227,
+    },
+    (1, 20, 5): {
+        "BLEU-1": 0.7308302222485702,
+        "BLEU-2": 0.5853755925955405,
+        "BLEU-3": 0.5372007277511641,
+        "BLEU-4": 0.514621093511958,
+        "ROUGE-L": 0.6334815295869406,
+        "CIDEr": 2.4920266325423124,
+    },
+    (2, 3, 1): {
+        "BLEU-1": 0.6562499999794923,
+        "BLEU-2": 0.5423845816977299,
+        "BLEU-3": 0.4836677245379634,
+        "BLEU-4": 0.45871083555620856,
+        "ROUGE-L": 0.5455958294242124,
+        "CIDEr": 4.186489232516977,
+    },
+    (3, 1, 2): {
+        "BLEU-1": 0.1947001957191763,
+        "BLEU-2": 4.654224883289751e-09,
+        "BLEU-3": 1.4114211429376907e-11,
+        "BLEU-4": 8.134981279967864e-13,
+        "ROUGE-L": 0.21785714285714283,
+        "CIDEr": 0.0,
+    },
+}
+
+
+def corpus(seed, images, most):
+    """Random captions of twelve words, some of them equal to a reference."""
+    rng = random.Random(seed)
+    words = [f"w{i}" for i in range(12)]
+
+    def sentence():
+        return " ".join(rng.choice(words) for _ in range(rng.randint(1, 12)))
+
+    references = {str(i): [sentence() for _ in range(rng.randint(1, most))] for i in range(images)}
+    hypotheses = {i: (rng.choice(r) if rng.random() < 0.3 else sentence()) for i, r in references.items()}
+    return hypotheses, references
+
+
+@pytest.mark.parametrize("case", COCO)
+def test_scores_equal_cocos(case):
+    assert captions.score(*corpus(*case)) == pytest.approx(COCO[case], rel=1e-9, abs=1e-15)
+
+
+def test_a_perfect_caption():
+    references = {"a": ["a red cat", "one cat"], "b": ["two dogs in a park", "dogs"], "c": ["a big blue bird"]}
+    scores = captions.score({"a": "a red cat", "b": "two dogs in a park", "c": "a big blue bird"}, references)
+    assert scores["BLEU-1"] == pytest.approx(1.0)
+    assert scores["ROUGE-L"] == 1.0
+    # CIDEr is the mean over references: the other captions of a and b share little with these.
+    assert 5 < scores["CIDEr"] < 10
+
+
+def test_an_empty_caption_scores_nothing():
+    scores = captions.score({"a": ""}, {"a": ["a cat"]})
+    assert scores["ROUGE-L"] == scores["CIDEr"] == 0
+    assert scores["BLEU-4"] < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("hypotheses", "references", "tokenizer", "message"),
+    [
+        ({"a": "x"}, {"b": ["x"]}, "none", r"different images.*\['a', 'b'\]"),
+        ({"a": "x"}, {"a": []}, "none", r"needs a list of references; lacking: \['a'\]"),
+        ({"a": "x"}, {"a": "x"}, "none", r"needs a list of references"),
+        ({}, {}, "none", "there are no images"),
+        ({"a": "x"}, {"a": ["x"]}, "ptb", "unknown tokenizer 'ptb'; valid names are: none, treebank"),
+    ],
+)
+def test_what_cannot_be_scored(hypotheses, references, tokenizer, message):
+    with pytest.raises(UsageError, match=message):
+        captions.score(hypotheses, references, tokenizer)
