@@ -189,8 +189,10 @@ class Checkpoints:
           UsageError: there are checkpoints, but none can be read.
         """
         steps = self.steps() if step is None else [step]
+        parallel.agree("which checkpoints there are", steps)
         damaged = []
         for step in reversed(steps):
+            failure = None
             try:
                 restored = self._manager.restore(
                     step,
@@ -207,7 +209,9 @@ class Checkpoints:
                 if not isinstance(restored.progress, dict) or not set(progress_fields) <= set(restored.progress):
                     raise ValueError(f"its progress lacks some of {', '.join(progress_fields)}")
             except Exception as error:  # whatever Orbax and TensorStore make of damaged files
-                reason = " ".join(str(error).split())[:200]
+                failure = " ".join(str(error).split())[:200]
+            if parallel.any_process(failure is not None):
+                reason = failure or "another process could not"
                 _log.warning("the checkpoint %s cannot be read (%s)", self.folder / str(step), reason)
                 damaged.append(step)
                 continue

@@ -4,8 +4,8 @@ Runs whose configs differ in the seed alone are taken together: mean and standar
 named by the fields in which its config differs from that of the first run; a column is a cell of the sweeps.
 """
 
-import json
 from collections.abc import Iterable
+from glob import glob
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,16 +14,19 @@ from absl import flags
 
 from bitdiff import commands, files, sweep, workdir
 from bitdiff.errors import UsageError
+from bitdiff.tasks import SampleOptions
 
 # What the name of a row never says: it does not change what is compared.
 _SILENT = ("seed", "sample.", "evaluate.", "checkpoint.", "train.sample_every_steps", "train.log_every_steps")
 
 
 class Swept(NamedTuple):
-    """A run's config, flat, and its sweep: scores by name, by the cell's options."""
+    """A run's folder, its config, flat, what its sweep was measured on, and the scores by the cell's options."""
 
+    folder: str
     config: dict[str, Any]
-    cells: dict[str, dict[str, float]]
+    measured_on: dict[str, Any]
+    cells: dict[SampleOptions, dict[str, float]]
 
 
 def read(folder: Path) -> Swept:
@@ -33,23 +36,38 @@ def read(folder: Path) -> Swept:
       UsageError: it holds no run or no sweep.
     """
     config = workdir.flatten(workdir.plain(workdir.load_config(folder)))
-    try:
-        return Swept(config, json.loads((folder / "sweep.json").read_text())["cells"])
-    except (OSError, ValueError, KeyError) as error:
-        raise UsageError(f"{folder} holds no readable sweep.json ({error}); make one with bitdiff.sweep") from error
+    report = sweep.read(folder / "sweep.json")
+    cells = {sweep.options_of(name): scores for name, scores in report["cells"].items()}
+    return Swept(str(folder), config, sweep.identity(report["provenance"]), cells)
 
 
 def group(runs: Iterable[Swept]) -> dict[str, list[Swept]]:
-    """Runs by the name of their row; those of a row differ in the seed alone."""
+    """Runs by the name of their row; those of a row differ in the seed alone.
+
+    Raises:
+      UsageError: two runs have the same config and seed, or sweeps were measured on different things.
+    """
     rows: dict[str, list[Swept]] = {}
-    first = None
+    first: Swept | None = None
     for run in runs:
-        told = {name: value for name, value in run.config.items() if not name.startswith(_SILENT)}
-        first = told if first is None else first
-        changes = [
-            f"{name}={told.get(name)}" for name in sorted(told | first, key=str) if told.get(name) != first.get(name)
-        ]
-        rows.setdefault(", ".join(changes) or "as configured", []).append(run)
+        first = first or run
+        differing = [name for name in first.measured_on if run.measured_on.get(name) != first.measured_on[name]]
+        if differing:
+            name = differing[0]
+            raise UsageError(
+                f"the sweeps of {first.folder} and {run.folder} do not compare: their {name} is "
+                f"{first.measured_on[name]!r} and {run.measured_on.get(name)!r}"
+            )
+        told, base = (
+            {name: value for name, value in config.items() if not name.startswith(_SILENT)}
+            for config in (run.config, first.config)
+        )
+        changes = [f"{name}={told.get(name)}" for name in sorted(told | base) if told.get(name) != base.get(name)]
+        row = rows.setdefault(", ".join(changes) or "as configured", [])
+        twins = [other.folder for other in row if other.config.get("seed") == run.config.get("seed")]
+        if twins:
+            raise UsageError(f"{twins[0]} and {run.folder} are the same run, with the seed {run.config.get('seed')}")
+        row.append(run)
     return rows
 
 
@@ -60,26 +78,25 @@ def markdown(rows: dict[str, list[Swept]], score: str) -> str:
       UsageError: the runs have no cell in common, or a cell lacks the score.
     """
     runs = [run for members in rows.values() for run in members]
-    cells = [cell for cell in runs[0].cells if all(cell in run.cells for run in runs)]
+    cells = sorted(cell for cell in runs[0].cells if all(cell in run.cells for run in runs))
     if not cells:
         raise UsageError("the runs' sweeps have no cell in common; sweep them all with the same options")
-    lacking = [cell for run in runs for cell in cells if score not in run.cells[cell]]
-    if lacking:
+    if any(score not in run.cells[cell] for run in runs for cell in cells):
         raise UsageError(f"there is no score {score!r}; there are: {', '.join(runs[0].cells[cells[0]])}")
-    options = [json.loads(cell) for cell in cells]
-    axes = [axis for axis in sweep.AXES if len({option[axis] for option in options}) > 1]
-    heads = [
-        " ".join(f"{option[axis]}" if axis == "sampler" else f"{axis} {option[axis]:g}" for axis in axes)
-        for option in options
-    ]
+    fields = [name for name in SampleOptions._fields if len({getattr(cell, name) for cell in cells}) > 1]
+    heads = [_head(cell, fields or ["sampler", "steps", "td"]) for cell in cells]
     lines = [[score, "runs", *heads], ["---"] * (len(heads) + 2)]
     for name, members in rows.items():
         values = np.array([[run.cells[cell][score] for cell in cells] for run in members])
         spread = values.std(axis=0, ddof=1) if len(values) > 1 else [None] * len(cells)
-        lines.append(
-            [name, str(len(members)), *(_number(*pair) for pair in zip(values.mean(axis=0), spread, strict=True))]
-        )
+        numbers = [_number(*pair) for pair in zip(values.mean(axis=0), spread, strict=True)]
+        lines.append([name, str(len(members)), *numbers])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _head(cell: SampleOptions, fields: list[str]) -> str:
+    values = ((name, getattr(cell, name)) for name in fields)
+    return ", ".join(value if name == "sampler" else f"{name} {value}" for name, value in values)
 
 
 def _number(mean: float, deviation: float | None) -> str:
@@ -95,13 +112,17 @@ def define_flags() -> None:
 
 def main() -> None:
     """The command."""
-    folders = []
+    folders: dict[Path, Path] = {}
     for pattern in flags.FLAGS.workdirs:
-        found = sorted(Path().glob(pattern)) if not Path(pattern).is_absolute() else sorted(Path("/").glob(pattern[1:]))
+        found = [Path(path) for path in sorted(glob(pattern)) if Path(path).is_dir()]
         if not found:
-            raise UsageError(f"--workdirs: there is no folder {pattern}")
-        folders += [folder for folder in found if folder.is_dir()]
-    rows = group(map(read, folders))
+            raise UsageError(f"--workdirs: there is no folder {pattern!r}")
+        folders |= {path.resolve(): path for path in found}
+    if not folders or not flags.FLAGS.score:
+        raise UsageError("--workdirs and --score must not be empty")
+    if flags.FLAGS.out:
+        files.check_writable(Path(flags.FLAGS.out))
+    rows = group(map(read, folders.values()))
     text = "\n".join(markdown(rows, score) for score in flags.FLAGS.score)
     print(text)
     if flags.FLAGS.out:

@@ -38,7 +38,8 @@ def open_judge(config: Any) -> Judge | None:
     if config.task != "images" or config.data.vocab_size != 256:
         raise UsageError("FID is of 8-bit images, which this model does not generate")
     inception = weights.load(Path(paths[0]))
-    return Judge(inception, fid.load_reference(Path(paths[1]), inception))
+    size = config.data.image_size
+    return Judge(inception, fid.load_reference(Path(paths[1]), inception, (size, size, config.data.channels)))
 
 
 def inception_scores(images: np.ndarray, judge: Judge, batch_size: int) -> dict[str, Score]:
@@ -53,7 +54,8 @@ def inception_scores(images: np.ndarray, judge: Judge, batch_size: int) -> dict[
             partial = fid.add(partial, extract(batch), keep=fid.kept_here(keep), keep_logits=True)
             bar.update(len(batch))
     summary = fid.finish(fid.join(partial))
-    about = f"{len(images)} samples against {judge.reference.provenance['count']} images"
+    facts = judge.reference.provenance
+    about = f"{len(images)} samples against {facts['count']} images: {facts['data']}"
     return {name: Score(value, about) for name, value in fid.scores(summary, judge.reference).items()}
 
 

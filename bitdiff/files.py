@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from bitdiff.errors import UsageError
+
 
 def write(path: Path, write_to: Callable[[BinaryIO], None]) -> None:
     """Replaces `path` by what `write_to` writes into the open file that it is given."""
@@ -17,3 +19,15 @@ def write(path: Path, write_to: Callable[[BinaryIO], None]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Replaces `path` by a text."""
     write(path, lambda file: file.write(text.encode()))
+
+
+def check_writable(path: Path) -> None:
+    """Raises UsageError if a file of that name cannot be written, before hours are spent on its content."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(21, "it is a folder")
+        partial.open("wb").close()
+        partial.unlink()
+    except OSError as error:
+        raise UsageError(f"--out: {path} cannot be written ({error.strerror})") from error

@@ -83,6 +83,7 @@ def open_run(folder: Path, checkpoint: str | None = None) -> Trained:
         task = make_task(config)
         optimizer = make_optimizer(config.optimizer, config.train.steps)
         sample_options(config.sample)
+        metric = config.checkpoint.best_metric if checkpoint == "best" else ""
     except (AttributeError, KeyError) as error:
         raise UsageError(
             f"the config of {folder} is of another version of bitdiff: {' '.join(str(error).split())}; "
@@ -90,7 +91,7 @@ def open_run(folder: Path, checkpoint: str | None = None) -> Trained:
         ) from error
     abstract_state = jax.eval_shape(lambda: init_state(task.init(jax.random.key(0)), optimizer))
     with Checkpoints(folder, read_only=True) as checkpoints:
-        step = checkpoints.choose(checkpoint, config.checkpoint.best_metric) if checkpoint else None
+        step = checkpoints.choose(checkpoint, metric) if checkpoint else None
         restored = checkpoints.restore(abstract_state, step=step)
     if restored is None:
         raise UsageError(f"{folder} holds no finished checkpoint yet; one comes every config.checkpoint.every_steps")

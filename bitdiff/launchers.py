@@ -42,7 +42,7 @@ def find(
 
     Args:
       env: the environment's variables.
-      coordinator: 'host:port' of process 0.
+      coordinator: 'host:port' of process 0; alone, in the place of what the launcher says.
       count: number of processes; 1 says that this process is on its own, whatever the environment.
       index: of this process.
       tpu: whether this machine has one; it may be a host of a pod, which jax finds out from the cloud.
@@ -52,30 +52,39 @@ def find(
     """
     if count == 1:
         return None
-    if (coordinator, count, index) != (None, None, None):
+    if (count, index) != (None, None):
         return _complete(coordinator, count, index, "the arguments", "--coordinator, --num_processes and --process_id")
-    given = [env.get(name) for name in ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")]
-    if given[1] is not None and given[2] is None:
-        given[2] = env.get("JOB_COMPLETION_INDEX")
-    if given[1] is not None or given[2] is not None:
-        if given[1] == "1":
-            return None
-        return _complete(*given, "JAX_* variables", "JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID")
+    coordinator = coordinator or env.get("JAX_COORDINATOR_ADDRESS")
+    given = [env.get(name) for name in ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID")]
+    if given[0] is not None and given[1] is None:
+        given[1] = env.get("JOB_COMPLETION_INDEX")
+    if given[0] == "1":
+        return None
+    if given != [None, None]:
+        names = "JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID"
+        return _complete(coordinator, *given, "JAX_* variables", names)
     if _number(env, "SKYPILOT_NUM_NODES") > 1:
         hosts = env.get("SKYPILOT_NODE_IPS", "").split()
         return _complete(
-            f"{hosts[0]}:{_PORT}" if hosts else None,
+            coordinator or (f"{hosts[0]}:{_PORT}" if hosts else None),
             env["SKYPILOT_NUM_NODES"],
             env.get("SKYPILOT_NODE_RANK"),
             "SkyPilot",
             "SKYPILOT_NODE_IPS, SKYPILOT_NUM_NODES and SKYPILOT_NODE_RANK",
         )
-    if _number(env, "SLURM_STEP_NUM_TASKS") > 1:  # a step's: the shell of an allocation is not one of its tasks
-        return _slurm(env)
+    if _number(env, "SLURM_STEP_NUM_TASKS") > 1:
+        return _slurm(env, coordinator)
     if _number(env, "OMPI_COMM_WORLD_SIZE") > 1:
-        return _open_mpi(env)
+        return _open_mpi(env, coordinator)
     if tpu or "," in env.get("TPU_WORKER_HOSTNAMES", "") or _number(env, "MEGASCALE_NUM_SLICES") > 1:
         return Cluster(None, None, None, 0, 1, "the TPU's metadata")
+    if coordinator:
+        raise UsageError(f"the coordinator is {coordinator}, but nothing says how many processes there are")
+    if _number(env, "SLURM_JOB_NUM_NODES") > 1 and "SLURM_STEP_NUM_TASKS" not in env:
+        raise UsageError(
+            f"this is a Slurm job of {env['SLURM_JOB_NUM_NODES']} nodes, but not one of its tasks: start it with srun, "
+            "or say --num_processes 1 to use this node alone"
+        )
     return None
 
 
@@ -96,34 +105,42 @@ def _complete(coordinator, count, index, launcher: str, names: str) -> Cluster:
     return Cluster(coordinator, count, index, 0, 1, launcher)
 
 
-def _slurm(env: Mapping[str, str]) -> Cluster:
-    # The first of 'node[001-004,7],other': everything up to the first separator, brackets taken off.
-    nodes = env.get("SLURM_STEP_NODELIST", "")
-    first = re.match(r"([^\[,]+)(?:\[([^\],-]+))?", nodes)
-    host = "".join(part or "" for part in first.groups()) if first else None
+def _slurm(env: Mapping[str, str], coordinator: str | None) -> Cluster:
+    # The first of 'node[001-004,7]-ib,other': what no bracket and no comma separates, each bracket by its first.
+    first = re.match(r"(?:[^,\[]|\[[^\]]*\])+", env.get("SLURM_STEP_NODELIST", ""))
+    host = re.sub(r"\[([^\],-]+)[^\]]*\]", r"\1", first.group()) if first else None
     port = 61_440 + _number(env, "SLURM_JOB_ID") % 4_096  # so that jobs that share a node do not meet
     cluster = _complete(
-        f"{host}:{port}" if host else None,
+        coordinator or (f"{host}:{port}" if host else None),
         env["SLURM_STEP_NUM_TASKS"],
         env.get("SLURM_PROCID"),
         "Slurm",
         "SLURM_STEP_NODELIST, SLURM_STEP_NUM_TASKS and SLURM_PROCID",
     )
-    tasks = re.match(r"\d+", env.get("SLURM_STEP_TASKS_PER_NODE", "1"))
-    # 'SLURM_STEP_TASKS_PER_NODE' is '4(x2),3': the nodes' shares; a node with fewer tasks than the first is rare.
-    return cluster._replace(local_index=_number(env, "SLURM_LOCALID"), local_count=int(tasks.group()) if tasks else 1)
+    if any(name in env for name in ("SLURM_GPUS_PER_TASK", "SLURM_TRES_PER_TASK", "SLURM_NTASKS_PER_GPU")):
+        return cluster  # Slurm shows each task its own GPUs only
+    # '4(x2),3': of the nodes in turn.
+    tasks = [
+        int(count)
+        for count, times in re.findall(r"(\d+)(?:\(x(\d+)\))?", env.get("SLURM_STEP_TASKS_PER_NODE", "1"))
+        for _ in range(int(times or 1))
+    ]
+    node = _number(env, "SLURM_NODEID")
+    return cluster._replace(
+        local_index=_number(env, "SLURM_LOCALID"), local_count=tasks[node] if node < len(tasks) else tasks[-1]
+    )
 
 
-def _open_mpi(env: Mapping[str, str]) -> Cluster:
+def _open_mpi(env: Mapping[str, str], coordinator: str | None) -> Cluster:
     # '1531576320.0;tcp://10.96.0.1,10.148.0.1:34911': the job and the addresses of mpirun's host.
     uri = re.match(r"(\d+)\..*?(?:tcp://([^,:]+)|tcp6://\[([^,\]]+))", env.get("OMPI_MCA_orte_hnp_uri", ""))
     host = uri and (uri.group(2) or f"[{uri.group(3)}]")
     cluster = _complete(
-        f"{host}:{61_440 + int(uri.group(1)) // 4_096 % 4_096}" if uri else None,
+        coordinator or (f"{host}:{61_440 + int(uri.group(1)) // 4_096 % 4_096}" if uri else None),
         env["OMPI_COMM_WORLD_SIZE"],
         env.get("OMPI_COMM_WORLD_RANK"),
         "Open MPI",
-        "OMPI_MCA_orte_hnp_uri (Open MPI 4; else --coordinator HOST:PORT), OMPI_COMM_WORLD_SIZE and _RANK",
+        "--coordinator HOST:PORT (Open MPI 4 names it, 5 does not), OMPI_COMM_WORLD_SIZE and OMPI_COMM_WORLD_RANK",
     )
     return cluster._replace(
         local_index=_number(env, "OMPI_COMM_WORLD_LOCAL_RANK"),

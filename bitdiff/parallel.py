@@ -1,6 +1,9 @@
 """Devices, processes and pmap: the only file that knows of them."""
 
+import json
 import os
+import uuid
+import zlib
 from collections.abc import Callable, Iterable
 from glob import glob
 from importlib.util import find_spec
@@ -92,7 +95,7 @@ def _check(cluster: launchers.Cluster | None, platform: str | None) -> None:
 def _visible_gpus() -> int:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        return len([name for name in visible.split(",") if name])
+        return len([name for name in visible.split(",") if name not in ("", "-1")])
     return len(glob("/dev/nvidia[0-9]*")) or len(glob("/dev/dri/renderD*")) * bool(glob("/dev/kfd"))
 
 
@@ -135,6 +138,50 @@ def wait_for_all(what: str) -> None:
     """Returns once every process has come here; `what` is the same in all."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(what)
+
+
+def agree(what: str, value: Any) -> None:
+    """Checks that a value, plain as JSON, is the same in all processes, as it must be where they do one thing.
+
+    Raises:
+      UsageError: it differs, in every process.
+    """
+    if jax.process_count() > 1:
+        digest = np.uint32(zlib.crc32(json.dumps(value, sort_keys=True).encode()))
+        everyones = np.asarray(multihost_utils.process_allgather(digest))
+        others = np.flatnonzero(everyones != everyones[0]).tolist()
+        if others:
+            raise UsageError(f"the processes disagree about {what}: process 0 has another than {others}")
+
+
+def check_shared(folder: Path) -> None:
+    """Checks that all processes see the folder of process 0.
+
+    Raises:
+      UsageError: one does not, in every process.
+    """
+    if jax.process_count() == 1:
+        return
+    token = folder / ".shared"
+    written = uuid.uuid4().hex
+    if is_main():
+        token.write_text(written)
+    wait_for_all("the folder is marked")
+    seen = token.read_text() if token.exists() else "nothing"
+    wait_for_all("the mark is read")
+    if is_main():
+        token.unlink()
+    try:
+        agree("the folder", seen)
+    except UsageError as error:
+        raise UsageError(
+            f"not all processes see the same folder {folder}; it must be on a shared file system"
+        ) from error
+
+
+def any_process(value: bool) -> bool:
+    """Whether something holds in any of the processes."""
+    return bool(np.any(multihost_utils.process_allgather(np.bool_(value)))) if jax.process_count() > 1 else value
 
 
 def my_share(count: int) -> range:
@@ -243,6 +290,11 @@ def pmap_sample(sample: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
 def mean(tree: Any) -> Any:
     """The mean over all devices of all processes; within `pmap_step` and `pmap_mean` only."""
     return jax.lax.pmean(tree, _AXIS)
+
+
+def largest(tree: Any) -> Any:
+    """The maximum over all devices of all processes; within `pmap_step` only."""
+    return jax.lax.pmax(tree, _AXIS)
 
 
 def _mesh(devices: Iterable[jax.Device]) -> Mesh:

@@ -21,6 +21,14 @@ from bitdiff.data.tfds import make_builder
 from bitdiff.errors import UsageError
 from bitdiff.logs import progress_bar
 
+# What the data sets of the configs are published as.
+_ARCHIVES = {
+    "cifar10": "cifar-10-python.tar.gz",
+    "imagenet2012": "ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar",
+    "imagenet_resized/64x64": "Imagenet64_train_part1.zip, Imagenet64_train_part2.zip and Imagenet64_val.zip",
+    "downsampled_imagenet/64x64": "train_64x64.tar and valid_64x64.tar",
+}
+
 
 def download(options: Any) -> None:
     """Prepares the data set of a config's `data` section as ArrayRecord files, with TFDS' progress bars.
@@ -42,12 +50,16 @@ def download(options: Any) -> None:
     try:
         builder.download_and_prepare(file_format="array_record")
     except Exception as error:  # whatever the network, the mirror or the disk does
-        reason = " ".join(str(error).split())[:300]
+        reason = " ".join(str(error).split())[:1500]
+        if isinstance(error, ImportError):
+            raise UsageError(f"{builder.info.full_name} needs a package: {reason}; pip install it") from error
+        archives = _ARCHIVES.get(options.builder, "its archives")
         raise UsageError(
             f"{builder.info.full_name} could not be prepared in {builder.data_dir}: {reason}\n"
-            f"If its address is dead, get the data by hand from its home page ({builder.info.homepage}) and train from "
-            "a folder of images (--config.data.name=folder) or an array file (--config.data.name=npz) at "
-            "--config.data.path, with the config's image_size and resize"
+            f"If its address is dead, get {archives} by hand from its home page ({builder.info.homepage}), unpack the "
+            "pictures into a folder with one sub-folder per class and use --config.data.name=folder, or write them to "
+            "an .npz file (`image` uint8 [N, H, W, 3], `label` int [N]) and use --config.data.name=npz; both take "
+            "their place from --config.data.path, and the config's image_size and resize"
         ) from error
     print(f"{builder.info.full_name} is prepared in {builder.data_dir}")
 
@@ -56,7 +68,11 @@ def write_out(options: Any, folder: Path) -> None:
     """Writes the images of a config's `data` section into a folder for the data set 'prepared'."""
     dataset = data.load(options)
     with progress_bar("preparing", "image", total=len(dataset.train) + len(dataset.test)) as bar:
-        prepared.write(folder, dataset, bar.update)
+        try:
+            prepared.write(folder, dataset, bar.update)
+        except KeyboardInterrupt:
+            print("stopped; the same command goes on from here")
+            raise
     print(
         f"{dataset.about}: {len(dataset.train)} training and {len(dataset.test)} test images in {folder}\n"
         f"To train on them: --config.data.name=prepared --config.data.path={folder}"

@@ -6,13 +6,15 @@ Stopped and started again, it goes on where it was.
 """
 
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 from ml_collections import config_flags
 
-from bitdiff import __version__, commands, data, parallel
+from bitdiff import __version__, commands, data, files, parallel
+from bitdiff.data.dataset import fingerprint
 from bitdiff.errors import UsageError
 from bitdiff.interrupts import StopSignals
 from bitdiff.logs import progress_bar
@@ -22,7 +24,13 @@ _SAVE_SECONDS = 120
 
 
 def make_reference(
-    dataset: data.Dataset, inception: weights.Weights, *, batch_size: int, keep: int, partial_path: Path
+    dataset: data.Dataset,
+    inception: weights.Weights,
+    *,
+    batch_size: int,
+    keep: int,
+    partial_path: Path,
+    stop: StopSignals,
 ) -> fid.Reference | None:
     """Summarises all training images, unflipped, with a progress bar; None if a signal stopped it.
 
@@ -31,7 +39,8 @@ def make_reference(
       inception: converted weights.
       batch_size: images at a time over all devices.
       keep: how many images' features are kept for KID, precision and recall; evenly spread over the data.
-      partial_path: where the sums are kept every few minutes and on SIGINT and SIGTERM, to be gone on with.
+      partial_path: where the sums are kept every few minutes and when a signal comes, to be gone on with.
+      stop: notes the signals.
 
     Raises:
       UsageError: the data are not 8-bit images.
@@ -42,6 +51,9 @@ def make_reference(
     provenance: dict[str, Any] = {
         "bitdiff": __version__,
         "data": dataset.about,
+        "split": "train",
+        "shape": list(dataset.shape),
+        "fingerprint": fingerprint(dataset.train),
         "count": count,
         "inception_sha256": inception.sha256,
         "resize": fid.RESIZE,
@@ -68,6 +80,7 @@ def make_reference(
                 saved = time.monotonic()
             if stop.received:
                 return None
+    provenance["date"] = datetime.now(UTC).isoformat(timespec="seconds")
     return fid.Reference(fid.finish(fid.join(partial)), provenance)
 
 
@@ -86,15 +99,20 @@ def main() -> int:
     out = Path(flags.FLAGS.out)
     if out.suffix != ".npz" or not out.parent.is_dir():
         raise UsageError(f"--out is {out}; it must be an .npz file in a folder that exists")
+    if parallel.is_main():
+        files.check_writable(out)
     inception = weights.load(Path(flags.FLAGS.inception))
     dataset = data.load(flags.FLAGS.config.data)
     index, processes = parallel.processes()
     partial_path = out.with_suffix(f".progress{index}of{processes}.npz")
     batch_size, keep = flags.FLAGS.inception_batch_size, flags.FLAGS.keep
-    reference = make_reference(dataset, inception, batch_size=batch_size, keep=keep, partial_path=partial_path)
+    with StopSignals() as stop:
+        reference = make_reference(
+            dataset, inception, batch_size=batch_size, keep=keep, partial_path=partial_path, stop=stop
+        )
     if reference is None:
-        print(f"stopped; the same command goes on from {partial_path}")
-        return 130
+        print(f"stopped by {stop.received.name}; the same command, in as many processes, goes on from {partial_path}")
+        return 128 + stop.received
     if parallel.is_main():
         fid.save_reference(out, reference)
     parallel.wait_for_all("the reference is written")

@@ -6,6 +6,7 @@ shards that are missing: for the 50,000 images of a FID.
 
 import json
 import os
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from bitdiff import commands, files, inference, parallel, pictures, workdir
 from bitdiff.errors import UsageError
 from bitdiff.tasks import SampleOptions
 
+_FILES = (".npy", ".png", ".jpg", ".txt", ".json", ".csv", ".zip")  # names that were not meant for a folder
 _STRIP_ROWS = 16
 
 
@@ -29,18 +31,6 @@ def write_npz(path: Path, outputs: dict[str, np.ndarray]) -> None:
             file, **{name: outputs[name] for name in outputs if name not in ("histogram", "trajectory")}
         )
     os.replace(partial, path)
-
-
-def check_writable(path: Path) -> None:
-    """Raises UsageError if a file of that name cannot be written, before samples are drawn for it."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(21, "it is a folder")
-        partial.open("wb").close()
-        partial.unlink()
-    except OSError as error:
-        raise UsageError(f"--out: {path} cannot be written ({error.strerror})") from error
 
 
 def write_png(folder: Path, first: int, images: np.ndarray, vocab_size: int) -> None:
@@ -86,7 +76,7 @@ def write_shards(
         "step": run.step,
         "sampling": options._asdict(),
         "seed": seed,
-        "labels": labels,
+        "labels": labels or list(range(run.config.data.num_classes)),  # dealt in turn: sample i has the i-th
         "shard_size": shard_size,
         "format": "png" if png else "npz",
     }
@@ -101,8 +91,11 @@ def write_shards(
         path = folder / f"{start // shard_size:05d}.npz"
         if not path.exists():
             return False
-        with np.load(path, allow_pickle=False) as shard:  # a last shard grows when more samples are asked for
-            return len(shard["invalid"]) >= end - start
+        try:
+            with np.load(path, allow_pickle=False) as shard:  # a last shard grows when more samples are asked for
+                return len(shard["invalid"]) >= end - start
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+            return False  # damaged: drawn again
 
     drawn = 0
     index, count = parallel.processes()
@@ -125,13 +118,27 @@ def _claim(folder: Path, about: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     record = folder / "samples.json"
     if record.exists():
-        before = json.loads(record.read_text())
-        changed = sorted(name for name in about if before.get(name) != about[name])
+        try:
+            before = json.loads(record.read_text())
+            changed = sorted(name for name in about if before.get(name) != about[name])
+        except (ValueError, AttributeError) as error:
+            raise UsageError(f"{record} is damaged ({error}); give another --out, or delete the folder") from error
         if changed:
             raise UsageError(f"{folder} holds other samples ({', '.join(changed)} differ); give another --out")
     elif any(folder.iterdir()):
         raise UsageError(f"{folder} holds other files; give another --out")
     files.write_text(record, json.dumps(about, indent=2) + "\n")
+
+
+def _held(folder: Path, png: bool) -> int:
+    """How many samples a folder holds."""
+    if png:
+        return len(list(folder.glob("*.png")))
+    count = 0
+    for path in folder.glob("*.npz"):
+        with np.load(path, allow_pickle=False) as shard:
+            count += len(shard["invalid"])
+    return count
 
 
 def define_flags() -> None:
@@ -157,22 +164,28 @@ def main() -> None:
     """The command."""
     out, labels, frames = Path(flags.FLAGS.out), _labels(flags.FLAGS.labels), flags.FLAGS.frames
     single = out.suffix == ".npz"
-    if not out.parent.is_dir() or (not single and (out.suffix or out.is_file())):
+    if not out.parent.is_dir() or (not single and (out.suffix in _FILES or out.is_file())):
         raise UsageError(f"--out is {out}; it must be an .npz file or a folder, in a folder that exists")
     if not single and frames:
         raise UsageError("--frames goes with an .npz file as --out")
+    for name in ("format", "shard_size"):
+        if single and flags.FLAGS[name].present:
+            raise UsageError(f"--{name} goes with a folder as --out")
     run = inference.open_run(Path(flags.FLAGS.workdir), flags.FLAGS.checkpoint)
     section = run.config.sample
     options = inference.apply_flags(run.config, section)
     inference.check_options(run, [options, options._replace(frames=frames or 0)])
     if single and parallel.is_main():
-        check_writable(out)
+        files.check_writable(out)
     drawing = {"num_samples": section.num_samples, "seed": section.seed, "labels": labels}
     if not single:
         png = flags.FLAGS.format == "png"
         drawn = write_shards(run, options, out, shard_size=flags.FLAGS.shard_size, png=png, **drawing)
+        more = _held(out, png) > section.num_samples
         by = "" if parallel.processes()[1] == 1 else " by the first process"
         print(f"{section.num_samples} samples of step {run.step} in {out}, {drawn} of them drawn now{by}")
+        if more:
+            print(f"{out} holds more of them, from an earlier call that asked for more")
         return
     outputs = inference.draw(run, options, **drawing)
     strip = None

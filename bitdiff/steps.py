@@ -18,7 +18,8 @@ class Rows(NamedTuple):
 
     examples: arrays by name, [B, ...].
     index: int32 [B], the rows' numbers in the global batch.
-    stop: float32 [B], 1 if this process was asked to stop; all processes learn of it in the same step.
+    stop: float32 [B], the number of the signal that asked this process to stop, or 0; all processes learn of it in
+      the same step.
     """
 
     examples: dict[str, np.ndarray]
@@ -62,7 +63,7 @@ def make_train_step(
             sums, _ = jax.lax.scan(add, zeros, parts)
             sums = jax.tree.map(lambda a: a / accumulate, sums)
         metrics, grads = parallel.mean(sums)
-        metrics |= {"grad_norm": optax.tree.norm(grads), "stop": parallel.mean(jnp.mean(rows.stop))}
+        metrics |= {"grad_norm": optax.tree.norm(grads), "stop": parallel.largest(jnp.max(rows.stop))}
         return apply_gradients(state, grads, optimizer, ema_decay), metrics
 
     return parallel.pmap_step(step)

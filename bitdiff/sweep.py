@@ -1,7 +1,8 @@
 """Measures one checkpoint under many samplers: python -m bitdiff.sweep --workdir DIR --steps 10,20 --td 0,1.
 
 Every cell of {sampler} x {steps} x {td} x {guidance} is kept in DIR/sweep.json as soon as it is measured, so a
-stopped sweep goes on where it was. DIR/sweep.md holds the table, DIR/sweep.png the chosen score against td.
+stopped sweep goes on where it was, and a later one adds to it. DIR/sweep.md holds the table of all cells,
+DIR/sweep.png the chosen score against td.
 """
 
 import itertools
@@ -27,6 +28,12 @@ def cells(base: SampleOptions, axes: dict[str, list[Any]]) -> list[SampleOptions
 def name_of(options: SampleOptions) -> str:
     """A cell's name in sweep.json."""
     return json.dumps(options._asdict(), sort_keys=True)
+
+
+def options_of(name: str) -> SampleOptions:
+    """The inverse of `name_of`."""
+    fields = json.loads(name)
+    return SampleOptions(**fields | {"schedule_options": tuple(map(tuple, fields["schedule_options"]))})
 
 
 def markdown(rows: list[tuple[SampleOptions, dict[str, float]]]) -> str:
@@ -68,10 +75,36 @@ def _axis(name: str, default: Any) -> list[Any]:
     values = flags.FLAGS[name].value
     if values is None:
         return [default]
+    kind = type(default)
     try:
-        return [type(default)(value) for value in values]
+        if not values:
+            raise ValueError("nothing")
+        return [kind(value) for value in values]
     except ValueError as error:
-        raise UsageError(f"--{name} is {','.join(values)}; it must be numbers, as in 0,1") from error
+        wanted = {int: "whole numbers, as in 10,20", float: "numbers, as in 0,0.5"}.get(kind, "names")
+        raise UsageError(f"--{name} is {','.join(values)!r}; it must be {wanted}") from error
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A sweep's report: 'provenance', what was measured on what, and 'cells', scores by the cell's name.
+
+    Raises:
+      UsageError: it cannot be read.
+    """
+    try:
+        report = json.loads(path.read_text())
+        for name, scores in report["cells"].items():
+            options_of(name)
+            dict.fromkeys(scores)
+        dict.fromkeys(report["provenance"])
+        return report
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{path} holds no readable sweep ({error}); make one with bitdiff.sweep") from error
+
+
+def identity(provenance: dict[str, Any]) -> dict[str, Any]:
+    """What two sweeps must share for their cells to stand in one table: not when and on what they were measured."""
+    return {name: value for name, value in provenance.items() if name not in ("date", "workdir", "jax", "bitdiff")}
 
 
 def main() -> None:
@@ -90,43 +123,43 @@ def main() -> None:
     dataset = evaluate.open_data(run.config)
 
     path = run.folder / "sweep.json"
-    about = (
-        evaluate.provenance(run, dataset, judge)
-        | {"date": None}
-        | {"num_samples": section.num_samples, "seed": section.seed}
-    )
-    report = {"provenance": about, "cells": {}}
-    before = json.loads(path.read_text()) if path.exists() else None
-    parallel.wait_for_all("the sweep so far is read")
-    if before and before["provenance"] == json.loads(json.dumps(about)):
-        report = before
-    elif before:
-        number = len(list(run.folder.glob("sweep_*")))
-        place = path.with_name(f"sweep_step{before['provenance']['step']}_{number}.json")
+    about = evaluate.provenance(run, dataset, judge) | {"num_samples": section.num_samples, "seed": section.seed}
+    about = json.loads(json.dumps(about))
+    before = read(path) if path.exists() else None
+    parallel.agree("the sweep so far", before)
+    if before and identity(before["provenance"]) != identity(about):
+        number = 1
+        while (place := path.with_name(f"sweep_before{number}.json")).exists():
+            number += 1
         if parallel.is_main():
             path.rename(place)
         print(f"a sweep of something else was there; it is now {place}")
+        before = None
+    measured = before["cells"] if before else {}
     for i, options in enumerate(todo, start=1):
         name = name_of(options)
-        if name not in report["cells"]:
+        if name not in measured:
             how = ", ".join(f"{axis} {getattr(options, axis)}" for axis in AXES)
             print(f"cell {i} of {len(todo)}: {how}", flush=True)
             scores, _ = evaluate.measure(
                 run, options, dataset, judge, num_samples=section.num_samples, seed=section.seed
             )
-            report["cells"][name] = {score: value.value for score, value in scores.items()}
+            measured[name] = {score: value.value for score, value in scores.items()}
             if parallel.is_main():
+                others = read(path)["cells"] if path.exists() else {}  # of another sweep that runs beside this one
+                report = {"provenance": about, "cells": others | measured}
                 files.write_text(path, json.dumps(report, indent=2) + "\n")
-    rows = [(options, report["cells"][name_of(options)]) for options in todo]
-    text = markdown(rows)
-    print(text)
-    score = flags.FLAGS.score or next(name for name in _PREFERRED if name in rows[0][1])
-    choose("score", score, rows[0][1])
+        if i == 1 and flags.FLAGS.score:
+            choose("score", flags.FLAGS.score, measured[name])
+    rows = sorted((options_of(name), scores) for name, scores in measured.items())
+    print(markdown([(options, scores) for options, scores in rows if options in todo]))
     if not parallel.is_main():
         return
-    files.write_text(run.folder / "sweep.md", text)
-    plots.curves(run.folder / "sweep.png", curves(rows, score), x_label="td, in steps", y_label=score)
-    print(f"written to {path}, {run.folder / 'sweep.md'} and {run.folder / 'sweep.png'}")
+    score = flags.FLAGS.score or next(name for name in _PREFERRED if name in rows[0][1])
+    files.write_text(run.folder / "sweep.md", markdown(rows))
+    shown = [row for row in rows if score in row[1]]
+    plots.curves(run.folder / "sweep.png", curves(shown, score), x_label="td, in steps", y_label=score)
+    print(f"all cells are in {path}, {run.folder / 'sweep.md'} and {run.folder / 'sweep.png'}")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from ml_collections import config_flags
 
 from bitdiff import commands, data, generate, parallel, pictures, workdir
 from bitdiff.checkpoints import Checkpoints, Policy
+from bitdiff.data.dataset import fingerprint
 from bitdiff.errors import DivergedError, UsageError
 from bitdiff.interrupts import StopSignals
 from bitdiff.logs import NoLog, TrainLog, table
@@ -51,9 +52,11 @@ def train(config: ml_collections.ConfigDict, folder: Path) -> Progress:
     check(config, task, dataset)
     if workdir.has_checkpoints(folder):
         workdir.check_unchanged(folder, config)
+    parallel.agree("the config", workdir.plain(config))
+    parallel.agree("the data", [dataset.about, len(dataset.train), fingerprint(dataset.train)])
     if parallel.is_main():
         workdir.make(folder)
-    parallel.wait_for_all("the workdir is there")
+    parallel.check_shared(folder)
 
     checkpoints = Checkpoints(folder, policy=Policy.of(config.checkpoint))
     abstract_state = jax.eval_shape(lambda: init_state(task.init(init_key), optimizer))
@@ -143,7 +146,7 @@ class _Run:
     def __init__(self, config, folder, task, checkpoints, state, iterator, sums, dataset, key):
         self.config, self.folder, self.task = config, folder, task
         self.checkpoints, self.state, self.iterator = checkpoints, state, iterator
-        self.examples, self.test = len(dataset.train), dataset.test
+        self.examples, self.test, self.about = len(dataset.train), dataset.test, dataset.about
         self.policy = Policy.of(config.checkpoint)
         self.measure = make_test_loss(task, key)
         self.sums = dict(sums)  # of the metrics since the last line of the log
@@ -162,7 +165,7 @@ class _Run:
         started = time.monotonic()
         try:
             while self.step < config.train.steps and not self.stopped_by:
-                asked = np.full(self.rows, stop.received is not None, np.float32)
+                asked = np.full(self.rows, stop.received or 0, np.float32)
                 rows = Rows(next(self.iterator), self.index, asked)
                 self.state, metrics = train_step(self.state, parallel.split(rows))
                 self.step += 1
@@ -212,8 +215,9 @@ class _Run:
                     f"{' and '.join(bad)} at step {step} in {self.folder}; {saved}. "
                     "A lower config.optimizer.learning_rate or a longer warmup_steps may help"
                 )
-            if metrics.pop("stop") and not self.stopped_by:
-                self.stopped_by = signal.SIGTERM
+            asked = metrics.pop("stop")
+            if asked and not self.stopped_by:
+                self.stopped_by = signal.Signals(int(asked))
             self.sums["count"] = self.sums.get("count", 0) + 1
             for name, value in metrics.items():
                 self.sums[name] = self.sums.get(name, 0.0) + value
@@ -233,7 +237,12 @@ class _Run:
     def save(self) -> None:
         self.collect(keep=0)
         metrics = self.test_loss() if self.policy.needs_test_loss else {}
-        progress = {"data": self.iterator.get_state(), "examples": self.examples, "sums": self.sums}
+        progress = {
+            "data": self.iterator.get_state(),
+            "about": self.about,
+            "examples": self.examples,
+            "sums": self.sums,
+        }
         if self.sums:
             metrics["loss"] = self.sums["loss"] / self.sums["count"]
         self.checkpoints.save(self.step, self.state, progress, workdir.plain(self.config), metrics)

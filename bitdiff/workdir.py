@@ -13,6 +13,8 @@ from bitdiff.files import write_text
 # Fields that say how a run is carried out, not what is trained: they may change between two starts.
 _CHANGEABLE = (
     "train.steps",
+    "train.accumulate",
+    "network.remat",
     "train.log_every_steps",
     "train.sample_every_steps",
     "checkpoint.",

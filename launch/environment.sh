@@ -1,10 +1,11 @@
 # shellcheck shell=bash
 # Sourced by the other scripts: makes .venv at the top of the checkout from requirements.lock, or reuses it,
-# and puts it first on PATH. PYTHON names the interpreter to make it with (default: python3).
+# and puts it first on PATH. PYTHON names the interpreter to make it with (default: python3), EXTRA what jax is
+# installed for beside the CPU: cuda or tpu.
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 
 python="${PYTHON:-python3}"
-wanted="$(cat requirements.lock setup.py | cksum)"
+wanted="${EXTRA:-} $(cat requirements.lock setup.py | cksum)"
 if [ "$(cat .venv/bitdiff-lock 2>/dev/null)" != "$wanted" ]; then
   if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
     echo "error: '$python' is not Python 3.11 or newer; set PYTHON to one that is" >&2
@@ -14,6 +15,11 @@ if [ "$(cat .venv/bitdiff-lock 2>/dev/null)" != "$wanted" ]; then
   "$python" -m venv --clear .venv
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+  if [ -n "${EXTRA:-}" ]; then
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check "jax[${EXTRA/cuda/cuda12}]==$(
+      sed -n 's/^jax==//p' requirements.lock
+    )"
+  fi
   echo "$wanted" >.venv/bitdiff-lock
 fi
 export PATH="$PWD/.venv/bin:$PATH"

@@ -2,7 +2,7 @@
 # A TPU slice on Google Kubernetes Engine through XPK (pip install xpk), in the image of launch/Containerfile.
 #   CLUSTER=c IMAGE=registry/bitdiff bash launch/gke.sh bits v5litepod-16 --config configs/cifar10.py --workdir /data/runs/c
 # The workdir lies on storage that XPK attaches to the cluster. For GPUs, or without XPK: launch/jobset.yaml.
-# DRY_RUN=1 prints the command.
+# It starts again after a preemption, a lost host (exit code 3) or a full disk (4). DRY_RUN=1 prints the command.
 set -euo pipefail
 if [ $# -lt 3 ]; then
   sed -n '2,5p' "$0" >&2
@@ -12,7 +12,7 @@ name=$1 type=$2
 shift 2
 printf -v arguments '%q ' "$@"
 line=(xpk workload create --cluster="${CLUSTER:?set CLUSTER}" --docker-image="${IMAGE:?set IMAGE}"
-  --workload="$name" --tpu-type="$type" --max-restarts=10
+  --workload="$name" --tpu-type="$type" --max-restarts=10 --restart-on-exit-codes="3,4"
   --command="python -m bitdiff.train --platform tpu $arguments")
 if [ "${DRY_RUN:-}" = 1 ]; then
   printf '%q ' "${line[@]}"

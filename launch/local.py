@@ -4,8 +4,8 @@
     python launch/local.py --processes 2 train --config configs/digits.py --workdir runs/two
 
 Each process has `--devices` emulated CPU devices, or with `--gpus` its equal share of so many GPUs. The first
-one's output is shown, and the others' errors. Signals go to all of them; the first exit code that is not 0 is
-this script's. (One process alone uses all GPUs of a machine: this is not needed for that.)
+one's output is shown, and the others' errors. SIGTERM goes to all of them, as Ctrl-C on a terminal does; the first
+exit code that is not 0 is this script's. (One process alone uses all GPUs of a machine: this is not needed for that.)
 """
 
 import argparse
@@ -59,7 +59,7 @@ def main() -> int:
     if given.processes < 1 or given.gpus % given.processes:
         parser.error(f"{given.processes} processes cannot share {given.gpus} GPUs evenly")
     line = [given.command, *given.arguments]
-    processes = start(given.processes, line, devices=given.devices, gpus=given.gpus)
+    processes: list[subprocess.Popen] = []
 
     def forward(number: int, frame: object) -> None:
         del frame
@@ -68,6 +68,7 @@ def main() -> int:
 
     signal.signal(signal.SIGTERM, forward)
     signal.signal(signal.SIGINT, lambda number, frame: None)  # a terminal sends Ctrl-C to all by itself
+    processes += start(given.processes, line, devices=given.devices, gpus=given.gpus)
     while any(process.poll() is None for process in processes):
         time.sleep(0.2)
     return next((process.returncode for process in processes if process.returncode), 0)

@@ -13,7 +13,9 @@
 #SBATCH --open-mode=append
 set -euo pipefail
 cd "${SLURM_SUBMIT_DIR:?start this script with sbatch, in the checkout}"
+EXTRA=cuda
 source launch/environment.sh
+if [ -n "${SLURM_CPUS_PER_TASK:-}" ]; then export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"; fi # which srun does not take over by itself
 
 code=0
 srun --kill-on-bad-exit=1 --wait=120 python -m bitdiff.train --platform gpu "$@" || code=$?

@@ -33,12 +33,13 @@ case "$action" in
     archive="$(mktemp -d)/bitdiff.tar.gz"
     git archive --format=tar.gz --output="$archive" HEAD
     tpu scp "$archive" "$name": --worker=all
-    tpu ssh "$name" --worker=all --command="mkdir -p bitdiff && tar -xzf bitdiff.tar.gz -C bitdiff && cd bitdiff &&
-      PYTHON=${PYTHON:-python3.11} source launch/environment.sh && python -m pip install --quiet --editable '.[tpu]'"
+    tpu ssh "$name" --worker=all --command="sudo apt-get update -qq && sudo apt-get install -y -qq python3.11-venv &&
+      mkdir -p bitdiff && tar -xzf bitdiff.tar.gz -C bitdiff && cd bitdiff &&
+      PYTHON=python3.11 EXTRA=tpu source launch/environment.sh"
     ;;
   train)
     printf -v arguments '%q ' "$@"
-    tpu ssh "$name" --worker=all --command="cd bitdiff && source launch/environment.sh &&
+    tpu ssh "$name" --worker=all --command="cd bitdiff && EXTRA=tpu source launch/environment.sh &&
       python -m bitdiff.train --platform tpu $arguments"
     ;;
   delete) tpu delete "$name" --quiet ;;

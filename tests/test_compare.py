@@ -2,16 +2,18 @@ import json
 
 import pytest
 
-from bitdiff import compare
+from bitdiff import compare, sweep
 from bitdiff.errors import UsageError
+from bitdiff.tasks import sample_options
+from configs import common
 
-CELLS = [{"sampler": "ddim", "steps": steps, "td": 0.0, "guidance": 0.0} for steps in (5, 10)]
+CELLS = [sample_options(common.base().sample, steps=steps) for steps in (5, 10)]
 
 
-def run(seed, encoding, values, **extra):
-    config = {"seed": seed, "bits.encoding": encoding, "sample.steps": seed, **extra}
-    cells = {json.dumps(cell): {"swd": value} for cell, value in zip(CELLS, values, strict=False)}
-    return compare.Swept(config, cells)
+def run(seed, encoding, values, **measured_on):
+    config = {"seed": seed, "bits.encoding": encoding, "sample.steps": seed}
+    cells = {cell: {"swd": value} for cell, value in zip(CELLS, values, strict=False)}
+    return compare.Swept(f"{encoding}_{seed}", config, {"num_samples": 500} | measured_on, cells)
 
 
 def test_seeds_are_taken_together():
@@ -28,14 +30,31 @@ def test_seeds_are_taken_together():
 
 def test_only_common_cells_are_compared():
     rows = compare.group([run(0, "uint", (1.0, 2.0)), run(0, "gray", (5.0,))])
-    assert "10" not in compare.markdown(rows, "swd")
+    assert compare.markdown(rows, "swd").splitlines()[0] == "| swd | runs | ddim, steps 5, td 0.0 |"
     with pytest.raises(UsageError, match="no cell in common"):
         compare.markdown(compare.group([run(0, "uint", (1.0,)), run(0, "gray", ())]), "swd")
     with pytest.raises(UsageError, match="there is no score 'fid'; there are: swd"):
         compare.markdown(rows, "fid")
 
 
-def test_a_run_without_a_sweep_is_named(tmp_path):
+def test_what_does_not_compare_is_refused():
+    with pytest.raises(UsageError, match="uint_0 and gray_0 do not compare: their num_samples is 500 and 20"):
+        compare.group([run(0, "uint", (1.0,)), run(0, "gray", (1.0,), num_samples=20)])
+    with pytest.raises(UsageError, match="are the same run, with the seed 0"):
+        compare.group([run(0, "uint", (1.0,)), run(0, "uint", (1.0,))])
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"cells": {"x": {}}, "provenance": {}}', '{"cells": 3}'])
+def test_a_run_without_a_sweep_is_named(tmp_path, content):
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(UsageError, match=r"holds no readable sweep\.json"):
+    with pytest.raises(UsageError, match=r"sweep.json holds no readable sweep .*make one with bitdiff.sweep"):
         compare.read(tmp_path)
+    (tmp_path / "sweep.json").write_text(content)
+    with pytest.raises(UsageError, match=r"sweep.json holds no readable sweep"):
+        compare.read(tmp_path)
+
+
+def test_a_cells_name_says_all_of_it():
+    for options in CELLS:
+        assert sweep.options_of(sweep.name_of(options)) == options
+        assert json.loads(sweep.name_of(options))["steps"] == options.steps

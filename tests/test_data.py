@@ -1,3 +1,4 @@
+import fcntl
 import sys
 
 import numpy as np
@@ -408,15 +409,23 @@ def test_prepared_images_are_those_of_the_folder(tmp_path, capsys):
             np.testing.assert_array_equal(stack(a)[name], values)
     assert isinstance(made.train[0]["image"], np.memmap)
     prepare.write_out(options, tmp_path / "out")  # nothing to do
-    with pytest.raises(UsageError, match=r"holds other data \(it differs in: shape\); give another folder"):
+    with pytest.raises(UsageError, match=r"holds other data \(it differs in: shape, fingerprint\)"):
         prepare.write_out(section(**{**options, "image_size": 3}), tmp_path / "out")
     with pytest.raises(UsageError, match="is not empty and holds no prepared images"):
         prepare.write_out(options, tmp_path / "trees")
     with pytest.raises(UsageError, match="only images are prepared"):
         prepare.write_out(section(name="mixture", length=2, vocab_size=4), tmp_path / "mixture")
-    np.save(tmp_path / "out" / "train.npy", np.zeros(3))
-    with pytest.raises(UsageError, match="are damaged: train: `image` is float64"):
-        data.load(section(name="prepared", path=str(tmp_path / "out")))
+    content = (tmp_path / "out" / "train.npy").read_bytes()
+    for damage, message in (
+        (b"", "are damaged"),
+        (content[:-100], "are damaged"),  # NumPy would lengthen it with black pixels
+        (content.replace(b"|u1", b"|i1", 1), r"are damaged: `image` in train.npy is int8 \[1782"),
+    ):
+        (tmp_path / "out" / "train.npy").write_bytes(damage)
+        with pytest.raises(UsageError, match=message):
+            data.load(section(name="prepared", path=str(tmp_path / "out")))
+        with pytest.raises(UsageError, match=r"the preparation in .* is damaged .*delete it to begin anew"):
+            prepare.write_out(options, tmp_path / "out")
 
 
 def test_a_stopped_preparation_goes_on(tmp_path, monkeypatch):
@@ -442,9 +451,22 @@ def test_a_stopped_preparation_goes_on(tmp_path, monkeypatch):
         data.load(section(name="prepared", path=str(tmp_path / "out")))
     read.clear()
     until(10_000)
+    with (tmp_path / "out" / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(UsageError, match="another preparation is writing"):
+            data.prepared.write(tmp_path / "out", few, lambda count: None)
+    progress = tmp_path / "out" / "progress.json"
+    before = progress.read_text()
+    for damage in ("{", "[]", before.replace("1024", "99999"), before.replace("1024", '"x"')):
+        progress.write_text(damage)
+        with pytest.raises(UsageError, match="is damaged"):
+            data.prepared.write(tmp_path / "out", few, lambda count: None)
+    progress.write_text(before)
+    read.clear()
     done = []
     data.prepared.write(tmp_path / "out", few, done.append)
-    assert sorted(read) == list(range(1024, 1500))
+    assert {index for index in read if index >= 1024} == set(range(1024, 1500))
+    assert len(read) == 476 + 64  # what is left, and the fingerprint
     assert done == [1024, 476, 0]
     made = data.load(section(name="prepared", path=str(tmp_path / "out")))
     np.testing.assert_array_equal(stack(made.train)["image"], stack(few.train)["image"])

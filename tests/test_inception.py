@@ -17,6 +17,7 @@ from flax import traverse_util
 
 from bitdiff import data, reference
 from bitdiff.errors import UsageError
+from bitdiff.interrupts import StopSignals
 from bitdiff.metrics import fid, inception, weights
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "inception.npz")
@@ -141,9 +142,9 @@ def test_summaries_stream_and_references_keep_their_provenance(tmp_path, monkeyp
     source = data.dataset.Arrays({"image": pictures})
     dataset = data.Dataset("image", source, source, (16, 16, 3), 256, 0, (), "thirty pictures")
     partial = tmp_path / "r.progress.npz"
-    made = reference.make_reference(dataset, w, batch_size=8, keep=10, partial_path=partial)
+    made = reference.make_reference(dataset, w, batch_size=8, keep=10, partial_path=partial, stop=StopSignals())
     fid.save_reference(tmp_path / "r.npz", made)
-    loaded = fid.load_reference(tmp_path / "r.npz", w)
+    loaded = fid.load_reference(tmp_path / "r.npz", w, (16, 16, 3))
     assert loaded.provenance == made.provenance
     assert loaded.provenance["data"] == "thirty pictures"
     assert loaded.provenance["count"] == 30
@@ -152,14 +153,22 @@ def test_summaries_stream_and_references_keep_their_provenance(tmp_path, monkeyp
     assert result["fid"] == pytest.approx(0, abs=1e-6)
     assert set(result) == {"fid", "inception_score", "inception_score_std", "precision", "recall"}
     with pytest.raises(UsageError, match="was made with inception_sha256 'abc', not 'other'"):
-        fid.load_reference(tmp_path / "r.npz", weights.Weights({}, "other"))
+        fid.load_reference(tmp_path / "r.npz", weights.Weights({}, "other"), (16, 16, 3))
+    with pytest.raises(UsageError, match=r"was made with shape \[16, 16, 3\], not \[32, 32, 3\]"):
+        fid.load_reference(tmp_path / "r.npz", w, (32, 32, 3))
+    for damage in (b"", (tmp_path / "r.npz").read_bytes()[:1000]):
+        (tmp_path / "damaged.npz").write_bytes(damage)
+        with pytest.raises(UsageError, match="is not a reference"):
+            fid.load_reference(tmp_path / "damaged.npz", w, (16, 16, 3))
     with pytest.raises(UsageError, match="is not a reference"):
-        fid.load_reference(tmp_path / "none.npz", w)
+        fid.load_reference(tmp_path / "none.npz", w, (16, 16, 3))
     grey = summarise([pictures[..., :1]], fid.make_extractor(w, 30), keep=0, keep_logits=False)
     assert grey.pool.shape == (0, expected.shape[1])
     assert grey.logits is None
     with pytest.raises(UsageError, match="FID is of 8-bit images"):
-        reference.make_reference(dataset._replace(vocab_size=17), w, batch_size=8, keep=1, partial_path=partial)
+        reference.make_reference(
+            dataset._replace(vocab_size=17), w, batch_size=8, keep=1, partial_path=partial, stop=StopSignals()
+        )
 
 
 def test_a_stopped_reference_goes_on_to_the_same_numbers(tmp_path, monkeypatch):
@@ -180,13 +189,16 @@ def test_a_stopped_reference_goes_on_to_the_same_numbers(tmp_path, monkeypatch):
     dataset = data.Dataset("image", source, source, (2, 2, 3), 256, 0, (), "thirty")
     w, partial = weights.Weights({}, "abc"), tmp_path / "r.progress.npz"
     arguments = {"batch_size": 8, "keep": 10, "partial_path": partial}
-    assert reference.make_reference(dataset, w, **arguments) is None
+    with StopSignals() as stop:
+        assert reference.make_reference(dataset, w, **arguments, stop=stop) is None
+    assert stop.received == signal.SIGTERM
+    arguments["stop"] = StopSignals()
     assert taken == [8, 8]
     made = reference.make_reference(dataset, w, **arguments)
     assert taken == [8] * 4
     whole = reference.make_reference(dataset, w, **arguments | {"partial_path": tmp_path / "none"})
     np.testing.assert_array_equal(made.summary.pool, whole.summary.pool)
     np.testing.assert_allclose(made.summary.moments.covariance, whole.summary.moments.covariance, rtol=1e-12)
-    # One of other data is not gone on with.
+    # One of other data is not gone on with, nor one that is damaged.
     reference.make_reference(dataset._replace(about="others"), w, **arguments)
     assert taken == [8] * 12

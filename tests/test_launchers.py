@@ -30,6 +30,10 @@ JOBSET = {"JAX_COORDINATOR_ADDRESS": "job-0:8476", "JAX_NUM_PROCESSES": "4", "JO
             SLURM | {"SLURM_STEP_NODELIST": "gpu7,gpu8", "SLURM_STEP_TASKS_PER_NODE": "1(x8)"},
             ("gpu7:62344", 8, 5, 1, 1),
         ),
+        (SLURM | {"SLURM_STEP_NODELIST": "rack[0-1]n[00-15],x"}, ("rack0n00:62344", 8, 5, 1, 4)),
+        (SLURM | {"SLURM_STEP_NODELIST": "n[1-2]-ib"}, ("n1-ib:62344", 8, 5, 1, 4)),
+        (SLURM | {"SLURM_STEP_TASKS_PER_NODE": "2,4(x3)", "SLURM_NODEID": "2"}, ("node003:62344", 8, 5, 1, 4)),
+        (SLURM | {"SLURM_GPUS_PER_TASK": "2"}, ("node003:62344", 8, 5, 0, 1)),
         (OPEN_MPI, ("10.96.0.1:62624", 4, 3, 1, 2)),
         (OPEN_MPI | {"OMPI_MCA_orte_hnp_uri": "1.0;tcp6://[fe80::3000:2]:43370"}, ("[fe80::3000:2]:61440", 4, 3, 1, 2)),
         (SKYPILOT, ("10.0.0.4:8476", 2, 1, 0, 1)),
@@ -68,6 +72,9 @@ def test_arguments_go_first():
     assert launchers.find(SLURM, count=1) is None
     cluster = launchers.find(SLURM, coordinator="localhost:1", count=2, index=0)
     assert cluster[:3] == ("localhost:1", 2, 0)
+    mpi5 = {name: value for name, value in OPEN_MPI.items() if name != "OMPI_MCA_orte_hnp_uri"}
+    assert launchers.find(mpi5, coordinator="host:5")[:5] == ("host:5", 4, 3, 1, 2)
+    assert launchers.find(mpi5 | {"JAX_COORDINATOR_ADDRESS": "host:6"}).coordinator == "host:6"
 
 
 @pytest.mark.parametrize(
@@ -79,7 +86,9 @@ def test_arguments_go_first():
         ({"JAX_PROCESS_ID": "1"}, {}, "JAX_NUM_PROCESSES and JAX_PROCESS_ID are needed"),
         (JOBSET | {"JAX_NUM_PROCESSES": "four"}, {}, "must be numbers"),
         (SKYPILOT | {"SKYPILOT_NODE_IPS": ""}, {}, "SkyPilot describe several processes incompletely"),
-        (OPEN_MPI | {"OMPI_MCA_orte_hnp_uri": ""}, {}, "else --coordinator HOST:PORT"),
+        (OPEN_MPI | {"OMPI_MCA_orte_hnp_uri": ""}, {}, "all of --coordinator HOST:PORT"),
+        ({"JAX_COORDINATOR_ADDRESS": "h:1"}, {}, "nothing says how many processes"),
+        ({"SLURM_JOB_NUM_NODES": "4"}, {}, "start it with srun"),
         (SLURM | {"SLURM_LOCALID": "x"}, {}, "SLURM_LOCALID is 'x'"),
     ],
 )

@@ -15,8 +15,8 @@ PACKAGE = ROOT / "bitdiff"
 
 # From the ground up: a module imports only from layers below its own (or from its own package).
 LAYERS = [
-    ["errors", "files"],
-    ["launchers"],
+    ["errors"],
+    ["files", "launchers"],
     ["bits", "schedules", "interrupts", "parallel", "pictures", "plots", "logs", "state"],
     ["diffusion", "networks", "metrics", "data"],
     ["sampling", "checkpoints"],

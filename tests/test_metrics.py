@@ -124,8 +124,8 @@ def test_sliced_wasserstein_distance_of_noise_equals_scipys():
     # White noise of one colour a pixel and no blur below 16 pixels: its coarsest level is Gaussian, and a shift
     # and a widening of all pixels are known along every projection.
     rng = np.random.default_rng(0)
-    real = rng.normal(size=(2000, 8, 8, 1))
-    samples = 1.5 * rng.normal(size=(2000, 8, 8, 1))
+    real = 9 * rng.normal(size=(2000, 8, 8, 1))
+    samples = 13.5 * rng.normal(size=(2000, 8, 8, 1))
     draws = rng.normal(size=(2, 20_000))
     expected = scipy.stats.wasserstein_distance(draws[0], 1.5 * draws[1])
     # 32 patches of the 4 there are in each image: 8,000 different ones, so a deviation of about 0.01.
@@ -143,3 +143,9 @@ def test_sliced_wasserstein_distance_sees_what_differs_at_its_own_scale():
     assert noisy[8] < 3 * half[8]
     assert redder[8] > 5 * half[8]
     assert redder[16] < 3 * half[16]
+
+
+def test_sliced_wasserstein_distance_of_flat_images_is_in_grey_levels():
+    real = np.full((50, 20, 17, 3), 100, np.uint8)  # and no square
+    assert sliced.distances(real, real) == {17: 0.0, 9: 0.0}
+    assert max(sliced.distances(real + np.uint8(1), real).values()) < 8

@@ -39,6 +39,8 @@ def test_accelerators_that_jax_does_not_use_are_seen(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert parallel._unused_accelerator() == ""
     assert parallel._visible_gpus() == 0
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert parallel._visible_gpus() == 0
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,3")
     assert parallel._visible_gpus() == 2
     present.clear()

@@ -37,7 +37,7 @@ def test_everyone_learns_that_one_was_asked_to_stop(parts):
     task, rows = parts
     optimizer = optax.sgd(0.1)
     step = steps.make_train_step(task, optimizer, ema_decay=0.5, accumulate=1, key=jax.random.key(1))
-    for asked in (0.0, 1.0):
+    for asked in (0.0, 15.0):
         state = parallel.replicate(jax.jit(lambda: init_state(task.init(jax.random.key(0)), optimizer))())
         _, metrics = step(state, rows._replace(stop=np.full_like(rows.stop, asked)))
         assert float(metrics["stop"]) == asked

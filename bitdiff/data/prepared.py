@@ -4,6 +4,7 @@ A folder with `train.npy` and `test.npy` (uint8 [N, H, W, C]), labels in `train.
 where there are any, and `about.json`: what the images are and where they come from.
 """
 
+import fcntl
 import json
 import os
 from collections.abc import Callable
@@ -13,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from bitdiff.data.dataset import Arrays, Dataset, Source, label_shares
+from bitdiff.data.dataset import Arrays, Dataset, Source, fingerprint, label_shares
 from bitdiff.errors import UsageError
 from bitdiff.files import write_text
 
 _SPLITS = ("train", "test")
+_DAMAGE = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError)  # what damaged files raise
 _CHUNK = 512  # images after which progress is kept
 _THREADS = min(16, os.cpu_count() or 1)  # decoding releases the interpreter
 
@@ -33,36 +35,51 @@ def load(options: Any) -> Dataset:
         started = " (bitdiff.prepare has not finished it: run it again)" if (folder / "progress.json").exists() else ""
         raise UsageError(f"config.data.path: there are no prepared images in {str(options.path)!r}{started}")
     try:
-        about = json.loads((folder / "about.json").read_text())
-        shape, classes = tuple(about["shape"]), tuple(about["class_names"])
-        splits = [_open(folder, split, (about["counts"][split], *shape), bool(classes)) for split in _SPLITS]
-        shares = label_shares(np.asarray(splits[0]["label"]), len(classes)) if classes else ()
+        facts = json.loads((folder / "about.json").read_text())
+        classes = tuple(facts["class_names"])
+        train, test = (_open(folder, split, facts) for split in _SPLITS)
+        if not len(train["image"]):
+            raise ValueError("there are no training images")
         return Dataset(
             field="image",
-            train=Arrays(splits[0]),
-            test=Arrays(splits[1]),
-            shape=shape,
-            vocab_size=about["vocab_size"],
+            train=Arrays(train),
+            test=Arrays(test),
+            shape=tuple(facts["shape"]),
+            vocab_size=facts["vocab_size"],
             num_classes=len(classes),
             class_names=classes,
-            about=about["about"],
-            label_shares=shares,
+            about=facts["about"],
+            label_shares=label_shares(np.asarray(train["label"]), len(classes)) if classes else (),
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except _DAMAGE as error:
         raise UsageError(f"the prepared images in {folder} are damaged: {error}") from error
 
 
-def _open(folder: Path, split: str, shape: tuple[int, ...], labelled: bool) -> dict[str, np.ndarray]:
-    if not shape[0]:  # a file of nothing cannot be mapped
-        return {"image": np.zeros(shape, np.uint8)} | ({"label": np.zeros(0, np.int32)} if labelled else {})
-    arrays = {"image": np.load(folder / f"{split}.npy", mmap_mode="r", allow_pickle=False)}
-    if labelled:
-        arrays["label"] = np.load(folder / f"{split}.label.npy", allow_pickle=False)
-    wanted = {"image": (np.uint8, shape), "label": (np.int32, shape[:1])}
-    for name, array in arrays.items():
-        if (array.dtype, array.shape) != wanted[name]:
-            raise ValueError(f"{split}: `{name}` is {array.dtype} {list(array.shape)}, not {wanted[name]}")
-    return arrays
+def _arrays(split: str, facts: dict[str, Any]) -> dict[str, tuple[str, type, tuple[int, ...]]]:
+    """The arrays of a split by name: file name, type and shape."""
+    count = facts["counts"][split]
+    arrays = {"image": (f"{split}.npy", np.uint8, (count, *facts["shape"]))}
+    return arrays | ({"label": (f"{split}.label.npy", np.int32, (count,))} if facts["class_names"] else {})
+
+
+def _open(folder: Path, split: str, facts: dict[str, Any], mode: str = "r") -> dict[str, np.ndarray]:
+    opened = {}
+    for name, (file, dtype, shape) in _arrays(split, facts).items():
+        if not shape[0]:  # a file of nothing cannot be mapped
+            opened[name] = np.zeros(shape, dtype)
+            continue
+        if mode != "r":
+            _check_size(folder / file)  # where it is short, NumPy would lengthen it with zeros
+        opened[name] = np.load(folder / file, mmap_mode=mode, allow_pickle=False)
+        if (opened[name].dtype, opened[name].shape) != (dtype, shape):
+            found = f"{opened[name].dtype} {list(opened[name].shape)}"
+            raise ValueError(f"`{name}` in {file} is {found}, not {np.dtype(dtype)} {list(shape)}")
+    return opened
+
+
+def _check_size(path: Path) -> None:
+    array = np.load(path, mmap_mode="r", allow_pickle=False)  # raises where the file is shorter than its header says
+    del array
 
 
 def write(folder: Path, dataset: Dataset, advance: Callable[[int], None]) -> None:
@@ -87,37 +104,56 @@ def write(folder: Path, dataset: Dataset, advance: Callable[[int], None]) -> Non
         "class_names": list(dataset.class_names),
         "counts": {split: len(source) for split, source in sources.items()},
     }
-    done = _begin(folder, facts)
-    for split, source in sources.items():
-        advance(done[split])
-        for start in range(done[split], len(source), _CHUNK):
-            done[split] += _write_chunk(folder, split, source, start, facts)
-            _save(folder / "progress.json", {"facts": facts, "done": done})
-            advance(done[split] - start)
-    _save(folder / "about.json", facts)
-    (folder / "progress.json").unlink(missing_ok=True)
+    facts["fingerprint"] = fingerprint(dataset.train)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UsageError(f"another preparation is writing to {folder}") from error
+        done = _begin(folder, facts)
+        for split, source in sources.items():
+            advance(done[split])
+            for start in range(done[split], len(source), _CHUNK):
+                done[split] += _write_chunk(folder, split, source, start, facts)
+                _save(folder / "progress.json", {"facts": facts, "done": done})
+                advance(done[split] - start)
+        _save(folder / "about.json", facts)
+        (folder / "progress.json").unlink(missing_ok=True)
 
 
 def _begin(folder: Path, facts: dict[str, Any]) -> dict[str, int]:
     """How many images of each split are there already; where none, makes the files at their full size."""
-    for name, key in (("about.json", None), ("progress.json", "facts")):
-        if (folder / name).exists():
-            try:
-                state = json.loads((folder / name).read_text())
-                before = state if key is None else state[key]
-                done = facts["counts"] if key is None else state["done"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise UsageError(f"{folder / name} is damaged ({error}); delete the folder to begin anew") from error
-            if before != facts:
-                differing = ", ".join(field for field in facts if before.get(field) != facts[field])
-                raise UsageError(f"{folder} holds other data (it differs in: {differing}); give another folder")
-            return dict(done)
-    if folder.exists() and any(folder.iterdir()):
-        raise UsageError(f"{folder} is not empty and holds no prepared images; give another folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    # The progress file comes first: whatever happens from here on, the folder is known for what it is.
     done = dict.fromkeys(_SPLITS, 0)
+    for name in ("about.json", "progress.json"):
+        if not (folder / name).exists():
+            continue
+        try:
+            state = json.loads((folder / name).read_text())
+            before, done = (state, facts["counts"]) if name == "about.json" else (state["facts"], state["done"])
+            if before == facts:
+                if not all(0 <= done[split] <= facts["counts"][split] for split in _SPLITS):
+                    raise ValueError(f"{done} images are done, of {facts['counts']}")
+                if any(done.values()):
+                    for split in _SPLITS:
+                        _open(folder, split, facts, mode="r+")
+                    return dict(done)
+                break
+            differing = ", ".join(field for field in facts if before.get(field) != facts[field])
+        except _DAMAGE as error:
+            raise UsageError(f"the preparation in {folder} is damaged ({error}); delete it to begin anew") from error
+        raise UsageError(f"{folder} holds other data (it differs in: {differing}); give another folder")
+    else:
+        if any(path.name != ".lock" for path in folder.iterdir()):
+            raise UsageError(f"{folder} is not empty and holds no prepared images; give another folder")
+    # The progress file comes first: whatever happens from here on, the folder is known for what it is.
     _save(folder / "progress.json", {"facts": facts, "done": done})
+    for split in _SPLITS:
+        for file, dtype, shape in _arrays(split, facts).values():
+            if shape[0]:
+                np.lib.format.open_memmap(folder / file, "w+", dtype, shape).flush()
+                with (folder / file).open("r+b") as opened:  # a full disk is met now, not while writing to the map
+                    os.posix_fallocate(opened.fileno(), 0, os.fstat(opened.fileno()).st_size)
     return done
 
 
@@ -125,16 +161,9 @@ def _write_chunk(folder: Path, split: str, source: Source, start: int, facts: di
     indices = range(start, min(start + _CHUNK, len(source)))
     with ThreadPoolExecutor(_THREADS) as pool:
         examples = list(pool.map(source.__getitem__, indices))
-    arrays = {"": ("image", np.uint8, facts["shape"])}
-    if facts["class_names"]:
-        arrays[".label"] = ("label", np.int32, [])
-    for suffix, (name, dtype, shape) in arrays.items():
-        path = folder / f"{split}{suffix}.npy"
-        mode = "r+" if start else "w+"
-        file = np.lib.format.open_memmap(path, mode, dtype, (len(source), *shape))
-        file[indices.start : indices.stop] = np.stack([example[name] for example in examples])
-        file.flush()
-        del file
+    for name, array in _open(folder, split, facts, mode="r+").items():
+        array[indices.start : indices.stop] = np.stack([example[name] for example in examples])
+        array.flush()
     return len(indices)
 
 

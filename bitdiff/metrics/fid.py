@@ -1,6 +1,8 @@
 """FID and its kin: Inception features of many images, and the reference they are measured against."""
 
 import json
+import logging
+import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +17,8 @@ from bitdiff.metrics import feature_scores, frechet
 from bitdiff.metrics.inception import Features, Inception, preprocess
 from bitdiff.metrics.weights import Weights
 
+_log = logging.getLogger(__name__)
+_DAMAGE = (OSError, EOFError, ValueError, KeyError, AttributeError, TypeError, zipfile.BadZipFile)
 RESIZE = "299 x 299, bilinear as TensorFlow 1 (no half-pixel centres, no antialiasing)"
 
 
@@ -170,27 +174,32 @@ def load_partial(path: Path, provenance: dict[str, Any]) -> Partial:
     try:
         with np.load(path, allow_pickle=False) as file:
             if json.loads(str(file["provenance"])) != json.loads(json.dumps(provenance)):
+                _log.warning("%s is of other data or options: beginning anew", path)
                 return Partial()
             pool = file["pool"]
             return Partial(frechet.Sums(int(file["count"]), file["total"], file["outer"]), (pool,) if pool.size else ())
-    except (OSError, ValueError, KeyError):
+    except FileNotFoundError:
+        return Partial()
+    except _DAMAGE as error:
+        _log.warning("%s cannot be read (%s): beginning anew", path, error)
         return Partial()
 
 
-def load_reference(path: Path, weights: Weights) -> Reference:
-    """Reads a reference, which must come from the same weights and the same resize.
+def load_reference(path: Path, weights: Weights, shape: tuple[int, ...]) -> Reference:
+    """Reads a reference, which must come from the same weights, the same resize and images of the same shape.
 
     Raises:
-      UsageError: no such file, not a reference, or one of other weights or another resize.
+      UsageError: no such file, not a reference, or one of other weights, another resize or other images.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
             moments = frechet.Moments(file["mean"], file["covariance"], int(file["count"]))
             summary = Summary(moments, file["pool"], None)
             provenance = json.loads(str(file["provenance"]))
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except _DAMAGE as error:
         raise UsageError(f"{path} is not a reference written by bitdiff.reference: {error}") from error
-    for name, wanted in {"inception_sha256": weights.sha256, "resize": RESIZE}.items():
+    wanted_facts = {"inception_sha256": weights.sha256, "resize": RESIZE, "shape": list(shape)}
+    for name, wanted in wanted_facts.items():
         if provenance.get(name) != wanted:
             raise UsageError(f"{path} was made with {name} {provenance.get(name)!r}, not {wanted!r}; make it anew")
     return Reference(summary, provenance)

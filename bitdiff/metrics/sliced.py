@@ -22,7 +22,8 @@ def distances(samples: np.ndarray, real: np.ndarray, seed: int = 0) -> dict[int,
     Args:
       samples: images [N, H, W, C], at least 16 pixels wide; equally many of each set are compared, at most 4,096.
       real: images [M, H, W, C]. Their patches' mean and deviation per channel set the unit: 0.1 is a tenth of a
-        standard deviation. (Karras et al. scale each set by its own, and so do not see a shift of colour.)
+        standard deviation, or of a grey level where that is more. (Karras et al. scale each set by its own, and
+        so do not see a shift of colour.)
       seed: of the patches' places and the projections.
     """
     count = min(len(samples), len(real), _MAX_IMAGES)
@@ -35,7 +36,7 @@ def distances(samples: np.ndarray, real: np.ndarray, seed: int = 0) -> dict[int,
         columns = rng.integers(0, width - _PATCH + 1, (count, _PATCHES))
         a, b = (_patches(level, rows, columns) for level in (level_samples, level_real))
         mean, deviation = b.mean(axis=(0, 1), dtype=np.float64), b.std(axis=(0, 1), dtype=np.float64)
-        scale = (1.0 / np.maximum(deviation, 1e-12)).astype(np.float32)
+        scale = (1.0 / np.maximum(deviation, 1.0)).astype(np.float32)
         a, b = ((x - mean.astype(np.float32)) * scale for x in (a, b))
         directions = rng.standard_normal((_PATCH * _PATCH * channels, _PROJECTIONS), np.float32)
         directions /= np.linalg.norm(directions, axis=0)

@@ -1,6 +1,7 @@
 """Inception's weights: converted once from the file that FID tools share, and kept as plain arrays."""
 
 import hashlib
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -80,7 +81,7 @@ def load(path: Path) -> Weights:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         digest = str(arrays.pop("sha256"))
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except (OSError, EOFError, ValueError, KeyError, AttributeError, zipfile.BadZipFile) as error:
         raise UsageError(
             f"{path} holds no converted Inception weights ({error}); see bitdiff.convert_inception"
         ) from error

@@ -50,9 +50,11 @@ def evaluate(outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOp
             value = frechet.distance(frechet.moments(held_out), reference)
             scores["frechet_pixels_real"] = Score(value, f"the same for the {len(held_out)} test images")
     if min(dataset.shape[:2]) >= sliced.MIN_SIZE:
+        count = min(len(outputs["image"]), len(test["image"]) if test else len(outputs["image"]))
         for name, images, what in (("swd", outputs, "samples"), ("swd_real", test, "test images")):
             if images:
-                levels = sliced.distances(images["image"], train["image"])
+                chosen = images["image"][np.arange(count) * len(images["image"]) // count]
+                levels = sliced.distances(chosen, train["image"])
                 about = f"sliced Wasserstein distance (not FID) of patches of {what} to those of training images"
                 scores[name] = Score(
                     float(np.mean(list(levels.values()))), f"{about}, in deviations; mean of all levels"
