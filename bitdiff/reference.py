@@ -68,10 +68,7 @@ def make_reference(
     order = order[index::processes]
     images = (dataset.train[i]["image"] for i in order[first:])
     saved = time.monotonic()
-    with (
-        progress_bar("reference", "image", total=len(order), initial=first, shown=parallel.is_main()) as bar,
-        StopSignals() as stop,
-    ):
+    with progress_bar("reference", "image", total=len(order), initial=first, shown=index == 0) as bar:
         for batch in fid.in_batches(images, extract.batch_size):
             partial = fid.add(partial, extract(batch), keep=fid.kept_here(keep), keep_logits=False)
             bar.update(len(batch))
