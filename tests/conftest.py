@@ -72,20 +72,19 @@ def command():
         output, _ = process.communicate(timeout=300)
         return process.returncode, output
 
-    def start(name, *args, devices=1, cwd=ROOT, **options):
+    def start(name, *args, devices=1, cwd=ROOT, prefix=()):
         environment = os.environ | {
             "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
             "PYTHONPATH": str(ROOT),
             "PYTHONUNBUFFERED": "1",
         }
         return subprocess.Popen(
-            [sys.executable, "-m", f"bitdiff.{name}", *map(str, args)],
+            [*prefix, sys.executable, "-m", f"bitdiff.{name}", *map(str, args)],
             cwd=cwd,
             env=environment,
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            **options,
         )
 
     run.start = start
