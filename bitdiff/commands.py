@@ -14,6 +14,8 @@ from ml_collections import config_flags
 from bitdiff import launchers, parallel
 from bitdiff.errors import DivergedError, SavingError, UsageError
 
+_EXIT_CODES: dict[type[Exception], int] = {DivergedError: 1, UsageError: 2, SavingError: 4}
+
 
 def run(main: Callable[[], int | None]) -> None:
     """Runs a command and exits.
@@ -33,18 +35,12 @@ def run(main: Callable[[], int | None]) -> None:
             parallel.set_up()
             _connect()
             return main()
-        except UsageError as error:
+        except tuple(_EXIT_CODES) as error:
             print(f"error: {error}", file=sys.stderr)
-            return 2
+            return _EXIT_CODES[type(error)]
         except OSError as error:
             print(f"error: {error.strerror or error}: {error.filename or 'no file is named'}", file=sys.stderr)
             return 2
-        except DivergedError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 1
-        except SavingError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 4
         except jax.errors.JaxRuntimeError as error:
             if not parallel.is_joined():
                 raise
