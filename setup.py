@@ -34,6 +34,7 @@ setup(
         "cuda": ["jax[cuda12]"],
         "tpu": ["jax[tpu]"],
         "tfds": ["tensorflow-datasets>=4.9.7", "importlib_resources"],
+        "captions": ["nltk>=3.8"],
         "test": [
             "tensorflow-datasets>=4.9.7",
             "importlib_resources",

@@ -25,12 +25,8 @@ _STRIP_ROWS = 16
 
 def write_npz(path: Path, outputs: dict[str, np.ndarray]) -> None:
     """Writes samples as a whole or not at all: 'image' or 'tokens', 'label' if there is one, 'invalid'."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        np.savez_compressed(
-            file, **{name: outputs[name] for name in outputs if name not in ("histogram", "trajectory")}
-        )
-    os.replace(partial, path)
+    arrays = {name: outputs[name] for name in outputs if name not in ("histogram", "trajectory")}
+    files.write(path, lambda file: np.savez_compressed(file, **arrays))
 
 
 def write_png(folder: Path, first: int, images: np.ndarray, vocab_size: int) -> None:

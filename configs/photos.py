@@ -5,7 +5,7 @@
 Harder than digits, and small enough for a CPU: where encodings, losses and samplers can be told apart.
 Variants: uint (without a variant), gray, uint_rand (with the factorised softmax), continuous. Crops are
 16 x 16 pixels; `--config.data.image_size=32` gives larger ones.
-Hardware: one or two CPU cores, four to eight minutes. The paper has no such data. `bash launch/photos.sh` trains
+Hardware: a CPU core, eight minutes. The paper has no such data. `bash launch/photos.sh` trains
 the variants with three seeds and compares samplers; sliced Wasserstein distance of 500 samples, 10 DDIM steps with
 td 1 (500 training crops: 0.04):
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The README's tables of photograph crops: trains five models with three seeds each, sweeps samplers, compares.
-# On two cores it takes some four hours; stopped and started again, it goes on. SEEDS="0" runs one seed.
+# It takes hours; stopped and started again, it goes on. SEEDS="0" runs one seed.
 set -euo pipefail
 source "$(dirname "$0")/environment.sh"
 
