@@ -251,6 +251,9 @@ class Checkpoints:
         try:
             yield
         except Exception as error:  # a full disk and a lost mount have many names
+            lost = _of_jax(error)
+            if parallel.is_joined() and lost:
+                raise lost from None  # another process is gone, and saving is merely where this one noticed
             whole = sorted(int(path.name) for path in self.folder.glob("*") if path.name.isdigit())
             raise SavingError(
                 f"a checkpoint could not be written to {self.folder}: {' '.join(str(error).split())[-300:]}\n"
@@ -286,6 +289,13 @@ def _digest(state: Any, progress: dict[str, Any], config: dict[str, Any]) -> dic
     with ThreadPoolExecutor() as pool:  # summing releases the interpreter
         sums = list(pool.map(_sum, jax.tree.leaves(jax.device_get(state))))
     return {"state": sums, "json": zlib.crc32(text.encode())}
+
+
+def _of_jax(error: BaseException | None) -> jax.errors.JaxRuntimeError | None:
+    """What jax's runtime raised, if that is the error or led to it."""
+    while error is not None and not isinstance(error, jax.errors.JaxRuntimeError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _sum(array: np.ndarray) -> int:

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bitdiff import workdir
+from bitdiff import parallel, workdir
 from bitdiff.checkpoints import Checkpoints, Policy
-from bitdiff.errors import UsageError
+from bitdiff.errors import SavingError, UsageError
 from configs import common
 
 STATE = {"weights": jnp.arange(6.0).reshape(2, 3), "step": jnp.int32(7)}
@@ -179,3 +179,18 @@ def test_a_turned_bit_is_noticed(tmp_path, caplog):
     with Checkpoints(tmp_path, read_only=True) as checkpoints, pytest.raises(UsageError, match="can be read"):
         checkpoints.restore(jax.eval_shape(lambda: state))
     assert "its content is not what was saved" in caplog.text  # Orbax itself reads it without a word
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_a_lost_process_is_not_taken_for_a_full_disk(filled, monkeypatch, joined):
+    def fails(*_, **__):
+        try:
+            raise jax.errors.JaxRuntimeError("UNKNOWN: Gloo AllGather failed: Connection reset by peer")
+        except jax.errors.JaxRuntimeError as error:
+            raise ValueError("the barrier was not reached") from error
+
+    with Checkpoints(filled) as checkpoints:
+        monkeypatch.setattr(checkpoints._manager, "save", fails)
+        monkeypatch.setattr(parallel, "is_joined", lambda: joined)
+        with pytest.raises(jax.errors.JaxRuntimeError if joined else SavingError, match=r"Gloo|\[1, 2, 3\]"):
+            checkpoints.save(4, STATE, {}, {})
