@@ -15,7 +15,7 @@ from bitdiff.schedules import Schedule
 
 PREDICTIONS = ("x0", "eps", "v")
 
-LOSSES = ("l2", "logistic", "softmax")
+LOSSES = ("l2", "logistic", "softmax", "cross_entropy")
 
 # (x_t [B, ...], x0_prev [B, ...], gamma_t [B], condition: any pytree of [B, ...]) -> output [B, ...]
 Network = Callable[[jax.Array, jax.Array, jax.Array, Any], jax.Array]
@@ -84,6 +84,21 @@ def factorised_softmax(codes: jax.Array) -> Callable[[jax.Array], jax.Array]:
         return (weights @ codes).reshape(*output.shape[:-1], -1)
 
     return readout
+
+
+def cross_entropy(codes: jax.Array, decode: Callable[[jax.Array], jax.Array]) -> Objective:
+    """Cross-entropy of the value, with the readout of `factorised_softmax` (as in SCD-Net, Luo et al. 2023).
+
+    Args:
+      codes: float [K, num_bits], the analog bits of each value.
+      decode: float [..., C * num_bits] -> int [..., C], the values of x0.
+    """
+
+    def error(output, wanted):
+        log_p = jax.nn.log_softmax(output.reshape(*output.shape[:-1], -1, len(codes)).astype(jnp.float32))
+        return _mean(-jnp.take_along_axis(log_p, decode(wanted)[..., None], axis=-1)[..., 0])
+
+    return Objective("x0", factorised_softmax(codes), error)
 
 
 def corrupt(x0: jax.Array, eps: jax.Array, gamma_t: jax.Array) -> jax.Array:

@@ -13,7 +13,7 @@ from bitdiff import __version__, commands, data, files, inference, parallel, plo
 from bitdiff.data.dataset import deal_labels
 from bitdiff.errors import UsageError
 from bitdiff.logs import progress_bar, table
-from bitdiff.metrics import fid, weights
+from bitdiff.metrics import captions, fid, weights
 from bitdiff.tasks import SampleOptions, Score
 
 
@@ -95,7 +95,13 @@ def measure(
     labels = None
     if run.config.data.num_classes and dataset.label_shares:
         labels = deal_labels(dataset.label_shares, num_samples)
-    outputs = inference.draw(run, options, num_samples=num_samples, seed=seed, labels=labels)
+    images = dataset.test if dataset.field == "captions" else None
+    if images is not None and num_samples > len(images):
+        raise UsageError(
+            f"{num_samples} captions were asked for, one of each test picture, of which there are {len(images)}; "
+            "lower --num_samples (config.evaluate.num_samples)"
+        )
+    outputs = inference.draw(run, options, num_samples=num_samples, seed=seed, labels=labels, images=images)
     scores = run.task.evaluate(outputs, dataset, options)
     if judge:
         scores |= inception_scores(outputs["image"], judge, flags.FLAGS.inception_batch_size)
@@ -131,22 +137,29 @@ def main() -> None:
         "provenance": provenance(run, dataset, judge)
         | {"num_samples": section.num_samples, "seed": section.seed}
         | {"sampling": options._asdict() | {"schedule_options": dict(options.schedule_options)}},
-        "analog_bits": {"from": -run.config.bits.scale, "to": run.config.bits.scale, "counts": histogram(outputs)},
     }
+    if "histogram" in outputs:
+        scale = run.config.bits.scale
+        report["analog_bits"] = {"from": -scale, "to": scale, "counts": outputs["histogram"].sum(0).tolist()}
     path = run.folder / "evaluation.json"
     if not parallel.is_main():
         return
     files.write_text(path, json.dumps(report, indent=2) + "\n")
-    plots.histogram(run.folder / "analog_bits.png", report["analog_bits"]["counts"], run.config.bits.scale)
+    written = [path]
+    if "analog_bits" in report:
+        written.append(run.folder / "analog_bits.png")
+        plots.histogram(written[-1], report["analog_bits"]["counts"], run.config.bits.scale)
+    if dataset.field == "captions":
+        written.append(run.folder / "captions.json")
+        numbers = [int(i) for i in outputs["source"]]
+        ids = [dataset.test.id(i) for i in numbers] if hasattr(dataset.test, "id") else numbers
+        texts = [run.tokenizer.decode(row) for row in outputs["tokens"]]
+        files.write_text(written[-1], captions.results(ids, texts))
     how = f"{options.sampler}, {options.steps} steps, td {options.td:g}, guidance {options.guidance:g}"
+    how = f"{options.sampler}, {options.beams} beams" if run.config.task == "autoregressive" else how
     print(f"step {run.step}, {section.num_samples} samples, {how}")
     print(table([(name, f"{score.value:<10.4g}  {score.about}") for name, score in scores.items()]))
-    print(f"written to {path}; the histogram of the analog bits to {run.folder / 'analog_bits.png'}")
-
-
-def histogram(outputs: dict[str, np.ndarray]) -> list[int]:
-    """How often analog bits fell into each bin, over all samples."""
-    return outputs["histogram"].sum(0).tolist()
+    print(f"written to {', '.join(map(str, written))}")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bitdiff import parallel
+from bitdiff.data import Source
 from bitdiff.errors import UsageError
 from bitdiff.tasks import SampleOptions, Task
 
@@ -32,6 +33,7 @@ def generate(
     batch_size: int,
     seed: int,
     labels: tuple[int, ...] | None = None,
+    images: Source | None = None,
     first: int = 0,
 ) -> Iterator[dict[str, np.ndarray]]:
     """Draws samples first to num_samples - 1 on this process's devices.
@@ -46,6 +48,7 @@ def generate(
       batch_size: how many at a time over the devices of all processes; rounded up so that they share it evenly.
       seed: of the noise.
       labels: dealt to the samples in turn; by default all classes.
+      images: the pictures to describe, in turn, by a model that does.
       first: the number of the first sample drawn, to go on where another call stopped.
 
     Yields:
@@ -57,7 +60,7 @@ def generate(
     keys = jax.jit(lambda i: jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), i))
     for start in range(first, num_samples, batch_size):
         indices = np.arange(start, start + batch_size)
-        batch = {"condition": task.condition(indices, labels), "key": keys(jnp.asarray(indices, jnp.uint32))}
+        batch = {"condition": task.condition(indices, labels, images), "key": keys(jnp.asarray(indices, jnp.uint32))}
         sample = compile_sampler(task, options)
         outputs = parallel.join(sample(params, parallel.split(batch)))
         yield {name: array[: num_samples - start] for name, array in outputs.items()}

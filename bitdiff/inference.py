@@ -11,13 +11,15 @@ from absl import flags
 
 from bitdiff import parallel, workdir
 from bitdiff.checkpoints import Checkpoints
+from bitdiff.data import Source
+from bitdiff.data.tokenizer import Tokenizer
 from bitdiff.errors import UsageError
 from bitdiff.generate import generate
 from bitdiff.logs import progress_bar
 from bitdiff.state import init_state, make_optimizer
 from bitdiff.tasks import SampleOptions, Task, make_task, sample_options
 
-_OPTION_FLAGS = ("sampler", "steps", "td", "guidance", "momentum", "self_guidance")
+_OPTION_FLAGS = ("sampler", "steps", "td", "guidance", "momentum", "self_guidance", "beams")
 
 
 def define_flags() -> None:
@@ -32,12 +34,13 @@ def define_flags() -> None:
         lower_bound=0,
         upper_bound=2**31 - 1,
     )
-    flags.DEFINE_string("sampler", None, "ddim, ddpm, ddpm_small or dpm++; by default the config's.")
+    flags.DEFINE_string("sampler", None, "ddim, ddpm, ddpm_small or dpm++; autoregressive: beam, random.")
     flags.DEFINE_integer("steps", None, "Network evaluations per sample; by default the config's.")
     flags.DEFINE_float("td", None, "Asymmetric time intervals, in steps; by default the config's.")
     flags.DEFINE_float("guidance", None, "Classifier-free guidance, 0 for none; by default the config's.")
     flags.DEFINE_float("momentum", None, "Of the self-conditioning estimate; by default the config's.")
     flags.DEFINE_float("self_guidance", None, "Weight of guidance by self-conditioning, 0 for none.")
+    flags.DEFINE_integer("beams", None, "Of an autoregressive model; by default the config's.")
 
 
 def define_run_flags() -> None:
@@ -61,13 +64,17 @@ def apply_flags(config: ml_collections.ConfigDict, section: ml_collections.Confi
 
 
 class Trained(NamedTuple):
-    """A model from a workdir: the moving average of its weights, replicated over the local devices."""
+    """A model from a workdir: the moving average of its weights, replicated over the local devices.
+
+    tokenizer: what its tokens stand for, where they stand for text.
+    """
 
     folder: Path
     config: ml_collections.ConfigDict
     task: Task
     params: Any
     step: int
+    tokenizer: Tokenizer | None
 
 
 def open_run(folder: Path, checkpoint: str | None = None) -> Trained:
@@ -83,6 +90,7 @@ def open_run(folder: Path, checkpoint: str | None = None) -> Trained:
         task = make_task(config)
         optimizer = make_optimizer(config.optimizer, config.train.steps)
         sample_options(config.sample)
+        pieces = workdir.load_tokenizer(folder, config)
         metric = config.checkpoint.best_metric if checkpoint == "best" else ""
     except (AttributeError, KeyError) as error:
         raise UsageError(
@@ -95,7 +103,7 @@ def open_run(folder: Path, checkpoint: str | None = None) -> Trained:
         restored = checkpoints.restore(abstract_state, step=step)
     if restored is None:
         raise UsageError(f"{folder} holds no finished checkpoint yet; one comes every config.checkpoint.every_steps")
-    return Trained(folder, config, task, restored.state.ema_params, restored.step)
+    return Trained(folder, config, task, restored.state.ema_params, restored.step, pieces)
 
 
 def check_options(run: Trained, many: Iterable[SampleOptions]) -> None:
@@ -113,19 +121,30 @@ def draw(
     num_samples: int,
     seed: int,
     labels: tuple[int, ...] | None = None,
+    images: Source | None = None,
 ) -> dict[str, np.ndarray]:
     """Draws samples with a progress bar: arrays [num_samples, ...] by name, the same in every process.
 
-    Each process draws its share on its own devices; sample i is the same whoever draws it.
+    Each process draws its share on its own devices; sample i is the same whoever draws it. A model that describes
+    pictures takes them from `images`.
     """
     share = parallel.my_share(num_samples)
-    outputs = draw_range(run, options, share.start, max(share.stop, share.start + 1), seed=seed, labels=labels)
+    outputs = draw_range(
+        run, options, share.start, max(share.stop, share.start + 1), seed=seed, labels=labels, images=images
+    )
     outputs = {name: array[: len(share)] for name, array in outputs.items()}  # a share may be empty
     return parallel.gather(outputs)
 
 
 def draw_range(
-    run: Trained, options: SampleOptions, first: int, end: int, *, seed: int, labels: tuple[int, ...] | None = None
+    run: Trained,
+    options: SampleOptions,
+    first: int,
+    end: int,
+    *,
+    seed: int,
+    labels: tuple[int, ...] | None = None,
+    images: Source | None = None,
 ) -> dict[str, np.ndarray]:
     """Draws samples first to end - 1 on this process's devices, with a progress bar."""
     batches = []
@@ -138,6 +157,7 @@ def draw_range(
             batch_size=run.config.sample.batch_size,
             seed=seed,
             labels=labels,
+            images=images,
             first=first,
         ):
             batches.append(batch)

@@ -1,12 +1,15 @@
-"""Samples as something to look at: a grid of images, or lines of tokens."""
+"""Samples as something to look at: a grid of images, pictures with their captions, or lines of text."""
 
 import math
+import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 _MAX_COLUMNS = 24  # of a grid with a meaning to its columns
+_MAX_CAPTIONED, _CAPTIONED_SIDE = 24, 192  # pictures on a sheet with captions, and their least width
 _MIN_SIDE = 48  # tiny images are enlarged by a whole factor
 
 
@@ -34,6 +37,37 @@ def image_grid(images: np.ndarray, vocab_size: int, columns: int | None = None) 
         top, left = i // columns * height + gap, i % columns * width + gap
         sheet[top : top + height - gap, left : left + width - gap] = picture
     return Image.fromarray(sheet[..., 0] if channels == 1 else sheet)
+
+
+def caption_sheet(images: np.ndarray, texts: Sequence[str]) -> Image.Image:
+    """Lays pictures uint8 [N, S, S, C] out in rows, each with its text below it; at most 24 of them."""
+    images, texts = images[:_MAX_CAPTIONED], texts[:_MAX_CAPTIONED]
+    side = max(_CAPTIONED_SIDE // images.shape[1], 1) * images.shape[1]
+    cell = max(side, _CAPTIONED_SIDE)
+    columns = min(4, len(images))
+    font = ImageFont.load_default(11)
+    wrapped = [textwrap.fill(text or "(nothing)", cell // 6) for text in texts]
+    height = side + 16 + 14 * max(text.count("\n") + 1 for text in wrapped)
+    sheet = Image.new("RGB", (columns * (cell + 8) + 8, -(-len(images) // columns) * height + 8), "white")
+    pen = ImageDraw.Draw(sheet)
+    for i, (pixels, text) in enumerate(zip(images, wrapped, strict=True)):
+        left, top = 8 + i % columns * (cell + 8), 8 + i // columns * height
+        picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+        sheet.paste(picture.resize((side, side), Image.Resampling.NEAREST), (left, top))
+        pen.text((left, top + side + 3), text, fill="black", font=font)
+    return sheet
+
+
+def write_texts(path: Path, texts: Sequence[str], images: np.ndarray | None = None) -> Path:
+    """Writes texts beside `path`: below their pictures as a `.png`, or as lines of `.txt`; returns the file's path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if images is not None:
+        path = path.with_suffix(".png")
+        caption_sheet(images, texts).save(path)
+    else:
+        path = path.with_suffix(".txt")
+        path.write_text("".join(f"{text}\n" for text in texts))
+    return path
 
 
 def write_preview(path: Path, outputs: dict[str, np.ndarray], vocab_size: int, columns: int | None = None) -> Path:

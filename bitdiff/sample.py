@@ -1,5 +1,8 @@
 """Draws samples from a trained model: python -m bitdiff.sample --workdir DIR --num_samples 64 --out samples.npz.
 
+A model that describes pictures takes them from `--images FOLDER` and writes captions.json, in the form of COCO's
+results, and a sheet of the pictures with their captions.
+
 With `--out FOLDER/` the samples are written in shards as they come, and a stopped command goes on with the
 shards that are missing: for the 50,000 images of a FID.
 """
@@ -16,15 +19,18 @@ from absl import flags
 from PIL import Image
 
 from bitdiff import commands, files, inference, parallel, pictures, workdir
+from bitdiff.data.folder import open_pictures
 from bitdiff.errors import UsageError
+from bitdiff.metrics import captions
 from bitdiff.tasks import SampleOptions
 
 _FILES = (".npy", ".png", ".jpg", ".txt", ".json", ".csv", ".zip")  # names that were not meant for a folder
 _STRIP_ROWS = 16
+_SHEET = 24  # captioned pictures to look at
 
 
 def write_npz(path: Path, outputs: dict[str, np.ndarray]) -> None:
-    """Writes samples as a whole or not at all: 'image' or 'tokens', 'label' if there is one, 'invalid'."""
+    """Writes samples as a whole or not at all: 'image' or 'tokens', 'text', 'label' if there is one, 'invalid'."""
     arrays = {name: outputs[name] for name in outputs if name not in ("histogram", "trajectory")}
     files.write(path, lambda file: np.savez_compressed(file, **arrays))
 
@@ -143,6 +149,7 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "out", "samples.npz", "The .npz file to write, with a picture or text beside it; or a folder, for shards."
     )
+    flags.DEFINE_string("images", None, "A folder of images to describe; --out is then a .json or .npz file.")
     flags.DEFINE_list("labels", None, "Classes by number, dealt to the samples in turn; by default all of them.")
     flags.DEFINE_enum("format", "npz", ["npz", "png"], "In a folder: shards of arrays, or a PNG file per image.")
     flags.DEFINE_integer("shard_size", 5000, "Samples in a shard.")
@@ -156,10 +163,47 @@ def _labels(names: Iterable[str] | None) -> tuple[int, ...] | None:
         raise UsageError(f"--labels is {','.join(names)}; it must be class numbers, as in 0,1,2") from error
 
 
+def describe(run: inference.Trained, options: SampleOptions, section: Any, root: Path, out: Path) -> None:
+    """Writes captions of the pictures in a folder to a .json or .npz file, and a sheet of some beside it.
+
+    Raises:
+      UsageError: no pictures, one that cannot be read, or more captions wanted than there are pictures.
+    """
+    resize = "bicubic" if run.config.data.resize == "none" else run.config.data.resize
+    images = open_pictures(root, run.config.data.image_size, run.config.data.channels, resize)
+    count = section.num_samples if flags.FLAGS.num_samples is not None else len(images)
+    if count > len(images):
+        raise UsageError(f"--num_samples is {count}, but {root} holds {len(images)} images")
+    outputs = inference.draw(run, options, num_samples=count, seed=section.seed, images=images)
+    if not parallel.is_main():
+        return
+    texts = [run.tokenizer.decode(row) for row in outputs["tokens"]]
+    if out.suffix == ".npz":
+        write_npz(out, outputs | {"text": np.array(texts)})
+    else:
+        names = [path.stem for path in images.files[:count]]
+        files.write_text(out, captions.results([int(name) if name.isdigit() else name for name in names], texts))
+    shown = np.stack([images[i]["image"] for i in range(min(count, _SHEET))])
+    sheet = pictures.write_texts(out.with_suffix(".png"), texts[:_SHEET], shown)
+    print(f"{count} captions of step {run.step} in {out}, to look at in {sheet}")
+
+
+def _captions_path(out: Path) -> Path:
+    """Where captions go: --out, or captions.json."""
+    if not flags.FLAGS["out"].present:
+        out = Path("captions.json")
+    if out.suffix not in (".json", ".npz") or flags.FLAGS.frames or flags.FLAGS.labels:
+        raise UsageError("--images goes with a .json or .npz file as --out, and without --labels and --frames")
+    return out
+
+
 def main() -> None:
     """The command."""
     out, labels, frames = Path(flags.FLAGS.out), _labels(flags.FLAGS.labels), flags.FLAGS.frames
     single = out.suffix == ".npz"
+    root = None if flags.FLAGS.images is None else Path(flags.FLAGS.images)
+    if root is not None:
+        out, single = _captions_path(out), True
     if not out.parent.is_dir() or (not single and (out.suffix in _FILES or out.is_file())):
         raise UsageError(f"--out is {out}; it must be an .npz file or a folder, in a folder that exists")
     if not single and frames:
@@ -171,8 +215,16 @@ def main() -> None:
     section = run.config.sample
     options = inference.apply_flags(run.config, section)
     inference.check_options(run, [options, options._replace(frames=frames or 0)])
+    if (root is not None) != bool(run.config.encoder):
+        raise UsageError(
+            "this model describes pictures: give a folder of them as --images"
+            if root is None
+            else "--images is for models that describe pictures; this one does not"
+        )
     if single and parallel.is_main():
         files.check_writable(out)
+    if root is not None:
+        return describe(run, options, section, root, out)
     drawing = {"num_samples": section.num_samples, "seed": section.seed, "labels": labels}
     if not single:
         png = flags.FLAGS.format == "png"
@@ -192,9 +244,14 @@ def main() -> None:
         strip = inference.draw(run, options._replace(frames=frames), **drawing)["trajectory"]
     if not parallel.is_main():
         return
-    write_npz(out, outputs)
-    columns = len(labels) if labels else run.config.data.num_classes
-    preview = pictures.write_preview(out, outputs, run.config.data.vocab_size, columns)
+    if run.tokenizer:
+        texts = [run.tokenizer.decode(row) for row in outputs["tokens"]]
+        write_npz(out, outputs | {"text": np.array(texts)})
+        preview = pictures.write_texts(out, texts)
+    else:
+        write_npz(out, outputs)
+        columns = len(labels) if labels else run.config.data.num_classes
+        preview = pictures.write_preview(out, outputs, run.config.data.vocab_size, columns)
     print(f"{section.num_samples} samples of step {run.step} in {out}, to look at in {preview}")
     if strip is not None:
         shown = {"image" if "image" in outputs else "tokens": strip.reshape(-1, *strip.shape[2:])}

@@ -66,12 +66,14 @@ def train(config: ml_collections.ConfigDict, folder: Path) -> Progress:
         batch_size=config.train.batch_size,
         seed=config.seed,
         flip=config.data.flip,
+        crop=config.data.crop,
         prefetch_batches=config.data.prefetch_batches,
         process=parallel.processes(),
     )
     print(f"{parallel.describe_devices()}; {dataset.about}; {len(dataset.train)} training examples", flush=True)
     if restored is None:
-        state = parallel.replicate(jax.jit(lambda: init_state(task.init(init_key), optimizer))())
+        params = task.start(jax.jit(task.init)(init_key))
+        state = parallel.replicate(jax.jit(lambda params: init_state(params, optimizer))(params))
         sums = {}
     else:
         state = restored.state
@@ -84,6 +86,8 @@ def train(config: ml_collections.ConfigDict, folder: Path) -> Progress:
         sums = restored.progress["sums"]
         print(f"resuming from step {restored.step} in {checkpoints.folder}", flush=True)
     if parallel.is_main():
+        if dataset.tokenizer:
+            workdir.save_tokenizer(folder, dataset.tokenizer)
         workdir.save_config(folder, config)  # last, so that a refusal leaves the old one
     print(f"{parameter_overview.count_parameters(state.params):,} parameters", flush=True)
     with StopSignals() as stop:
@@ -147,6 +151,8 @@ class _Run:
         self.config, self.folder, self.task = config, folder, task
         self.checkpoints, self.state, self.iterator = checkpoints, state, iterator
         self.examples, self.test, self.about = len(dataset.train), dataset.test, dataset.about
+        self.tokenizer = dataset.tokenizer
+        self.images = (dataset.test if len(dataset.test) else dataset.train) if dataset.field == "captions" else None
         self.policy = Policy.of(config.checkpoint)
         self.measure = make_test_loss(task, key)
         self.sums = dict(sums)  # of the metrics since the last line of the log
@@ -273,10 +279,16 @@ class _Run:
                 num_samples=config.sample.batch_size,
                 batch_size=config.sample.batch_size,
                 seed=config.seed,
+                images=self.images,
             )
         )
         path = self.folder / "samples" / f"step_{self.step:08d}"
-        path = pictures.write_preview(path, outputs, config.data.vocab_size, config.data.num_classes)
+        if self.tokenizer:
+            texts = [self.tokenizer.decode(row) for row in outputs["tokens"]]
+            shown = [self.images[int(i)]["image"] for i in outputs["source"]] if self.images is not None else None
+            path = pictures.write_texts(path, texts, None if shown is None else np.stack(shown))
+        else:
+            path = pictures.write_preview(path, outputs, config.data.vocab_size, config.data.num_classes)
         self.log.message(f"samples at step {self.step}: {path}")
 
 

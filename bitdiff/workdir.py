@@ -7,8 +7,10 @@ from typing import Any
 import ml_collections
 
 from bitdiff.checkpoints import Checkpoints
+from bitdiff.data import tokenizer
+from bitdiff.data.tokenizer import Tokenizer
 from bitdiff.errors import UsageError
-from bitdiff.files import write_text
+from bitdiff.files import write, write_text
 
 # Fields that say how a run is carried out, not what is trained: they may change between two starts.
 _CHANGEABLE = (
@@ -22,6 +24,8 @@ _CHANGEABLE = (
     "evaluate.",
     "data.prefetch_batches",
     "data.path",
+    "data.tokenizer",
+    "encoder.weights",
 )
 
 
@@ -56,6 +60,28 @@ def load_config(workdir: Path) -> ml_collections.ConfigDict:
     if config is None:
         raise UsageError(f"{workdir} holds no config.json, and no checkpoint that has a readable config")
     return ml_collections.ConfigDict(config)
+
+
+def save_tokenizer(workdir: Path, pieces: Tokenizer) -> None:
+    """Writes workdir/tokenizer.model, so that the folder is all that sampling needs."""
+    write(workdir / "tokenizer.model", lambda file: file.write(pieces.to_bytes()))
+
+
+def load_tokenizer(workdir: Path, config: ml_collections.ConfigDict) -> Tokenizer | None:
+    """The tokenizer of a run; None if its data are not text.
+
+    Raises:
+      UsageError: it is missing, damaged, or not the one that the run was trained with.
+    """
+    if not config.data.tokenizer_hash:
+        return None
+    pieces = tokenizer.load(workdir / "tokenizer.model")
+    if pieces.fingerprint() != config.data.tokenizer_hash:
+        raise UsageError(
+            f"{workdir / 'tokenizer.model'} has {pieces.vocab_size} pieces ({pieces.fingerprint()}), not those "
+            f"that the run was trained with ({config.data.vocab_size}, {config.data.tokenizer_hash})"
+        )
+    return pieces
 
 
 def make(workdir: Path) -> None:

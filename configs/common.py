@@ -16,11 +16,11 @@ PAPER_ENCODINGS = ("uint", "gray", "uint_rand", "continuous")
 def base() -> ml_collections.ConfigDict:
     """A configuration without data; sizes of 0 are taken from the data when a run starts."""
     config = ml_collections.ConfigDict()
-    config.task = "images"  # images | tokens
+    config.task = "images"  # images | tokens | autoregressive (the baseline for tokens)
     config.seed = 0  # of everything: weights, data order, noise
 
     config.data = data = ml_collections.ConfigDict()
-    data.name = ""  # digits | mixture | photos | folder | npz | prepared | tfds
+    data.name = ""  # digits | mixture | photos | folder | npz | prepared | tfds | shapes | coco | text
     data.path = ""  # of a folder or a file; of TFDS, its data_dir, by default its own
     data.builder = ""  # of TFDS, e.g. cifar10
     data.train_split = ""  # of TFDS
@@ -33,6 +33,14 @@ def base() -> ml_collections.ConfigDict:
     data.resize = "none"  # none | box | bilinear | bicubic | lanczos, after a centre crop to a square
     data.flip = False  # random horizontal flips in training
     data.test_fraction = 0.1  # of a folder or file, held out for evaluation
+    data.crop = 1.0  # the smallest side of a random square that is cut out in training, in widths; 1 none
+    data.captions = 0  # of a picture, all trained on in one step
+    data.tokenizer = ""  # a SentencePiece .model
+    data.tokenizer_kind = "unigram"  # unigram | bpe | word | char, of one that is trained on the text itself
+    data.tokenizer_hash = ""  # of its pieces; filled in
+    data.eos = -1  # what ends a text; filled in
+    data.pad = -1  # what fills it up; filled in
+    data.cut = False  # whether texts of more than data.length tokens lose their end, instead of being refused
     data.prefetch_batches = 4  # read ahead, each by a thread of its own; 0 reads within the loop
 
     config.bits = bits = ml_collections.ConfigDict()
@@ -43,13 +51,14 @@ def base() -> ml_collections.ConfigDict:
     diffusion.schedule = "cosine"  # cosine | linear | sigmoid
     diffusion.schedule_options = _schedule_options()
     diffusion.prediction = "x0"  # x0 | eps | v
-    diffusion.loss = "l2"  # l2 | logistic (bits) | softmax (one_hot)
+    diffusion.loss = "l2"  # l2 | logistic (bits) | softmax (one_hot) | cross_entropy (factorised_softmax)
     diffusion.head = "linear"  # linear | factorised_softmax: over the vocabulary, averaged into bits
     diffusion.time_input = "gamma"  # gamma (the official code) | t (the paper's pseudocode), times 1000
     diffusion.self_cond_rate = 0.5  # share of a batch; 0 turns self-conditioning off
     diffusion.label_dropout = 0.0  # share of labels hidden in training, for guidance
 
     config.network = ml_collections.ConfigDict()  # see unet() and transformer()
+    config.encoder = ml_collections.ConfigDict()  # of pictures to be described, see vit(); else empty
 
     config.optimizer = optimizer = ml_collections.ConfigDict()
     optimizer.learning_rate = 1e-4
@@ -78,13 +87,14 @@ def base() -> ml_collections.ConfigDict:
     checkpoint.test_examples = 1_024  # of the test set, for test_loss
 
     config.sample = sample = ml_collections.ConfigDict()
-    sample.sampler = "ddim"  # ddim | ddpm | ddpm_small | dpm++
+    sample.sampler = "ddim"  # ddim | ddpm | ddpm_small | dpm++; autoregressive: beam | random
     sample.steps = 100
     sample.td = 0.0  # in steps
     sample.guidance = 0.0  # cond + guidance (cond - uncond)
     sample.momentum = 0.0  # of the self-conditioning estimate
     sample.self_guidance = 0.0  # weight of the estimate against none, 3 to 5 if wanted; 0 is off
     sample.frames = 0  # estimates on the way that are kept for a picture strip
+    sample.beams = 1  # of an autoregressive model
     sample.schedule = "cosine"
     sample.schedule_options = _schedule_options()
     sample.batch_size = 100  # over all devices
@@ -94,6 +104,7 @@ def base() -> ml_collections.ConfigDict:
     config.evaluate = evaluate = ml_collections.ConfigDict()
     evaluate.num_samples = 10_000
     evaluate.seed = 1
+    evaluate.tokenizer = "none"  # of captions, into words: none | treebank (COCO's)
     return config
 
 
@@ -129,11 +140,27 @@ def transformer(**changes) -> ml_collections.ConfigDict:
     network.layers = 6
     network.head_dim = 64
     network.mlp_ratio = 4
+    network.embed_layers = 1  # 2 embeds a token's bits by an MLP
     network.dropout = 0.0
     network.remat = False
     network.dtype = "float32"
     network.update(changes)
     return network
+
+
+def vit(**changes) -> ml_collections.ConfigDict:
+    """The image encoder's fields at the size of ViT-B/16."""
+    encoder = ml_collections.ConfigDict()
+    encoder.name = "vit"
+    encoder.patch = 16
+    encoder.dim = 768
+    encoder.layers = 12
+    encoder.head_dim = 64
+    encoder.mlp_ratio = 4
+    encoder.weights = ""  # a ViT's published .npz, to begin with
+    encoder.dtype = "float32"
+    encoder.update(changes)
+    return encoder
 
 
 def paper_encoding(config: ml_collections.ConfigDict, encoding: str, *, dropout: float) -> None:
@@ -148,6 +175,21 @@ def paper_encoding(config: ml_collections.ConfigDict, encoding: str, *, dropout:
     if encoding == "continuous":
         config.diffusion.prediction = "eps"
         config.network.dropout = dropout
+
+
+def captioning(config: ml_collections.ConfigDict, model: str) -> None:
+    """Sets what tells bits from their autoregressive rival; the rest of the two configs is the same."""
+    if model == "autoregressive":
+        config.task = "autoregressive"
+        config.sample.sampler = "beam"
+        config.sample.steps = 0
+    else:
+        config.task = "tokens"
+        config.network.embed_layers = 2
+        config.diffusion.head = "factorised_softmax"
+        config.diffusion.loss = "cross_entropy"
+        config.sample.steps = 10
+        config.sample.td = 3.0
 
 
 def small_run(config: ml_collections.ConfigDict, *, steps: int, batch_size: int) -> None:

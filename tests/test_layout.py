@@ -24,7 +24,7 @@ LAYERS = [
     ["tasks"],
     ["generate", "steps"],
     ["inference", "commands"],
-    ["train", "sample", "evaluate", "prepare", "reference", "convert_inception"],
+    ["train", "sample", "evaluate", "prepare", "reference", "convert_inception", "train_tokenizer"],
     ["sweep"],
     ["compare"],
 ]

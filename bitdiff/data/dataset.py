@@ -6,13 +6,14 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from bitdiff.data.tokenizer import Tokenizer
 from bitdiff.errors import UsageError
 
 _SPLIT_SEED = 0  # a split must not move when a run's seed does
 
 
 class Source(Protocol):
-    """Random access to examples, each a dict of NumPy values: 'image' or 'tokens', and 'label' if labelled."""
+    """Random access to examples, each a dict of NumPy values: 'image', 'tokens' or both, and 'label' if labelled."""
 
     def __len__(self) -> int: ...
 
@@ -22,12 +23,16 @@ class Source(Protocol):
 class Dataset(NamedTuple):
     """A data set, split into training and test examples.
 
-    field: 'image' (uint8 [H, W, C]) or 'tokens' (int32 [L]); values below vocab_size.
+    field: 'image' (uint8 [H, W, C]), 'tokens' (int32 [L]), values below vocab_size; or 'captions': 'image' and 'tokens'
+      (int32 [captions, length]), of which the tokens are below vocab_size. A source of captions gives their texts by
+      `captions(index)`.
     shape: (H, W, C) or (L,).
     num_classes: 0 if there are no labels.
     class_names: one name per class.
     about: where the data come from, in words; goes into every evaluation.
     label_shares: the share of each class among the training examples; () where it is not known.
+    length: of captions, in tokens.
+    tokenizer: what the tokens stand for, where they stand for text.
     """
 
     field: str
@@ -39,6 +44,8 @@ class Dataset(NamedTuple):
     class_names: tuple[str, ...]
     about: str
     label_shares: tuple[float, ...] = ()
+    length: int = 0
+    tokenizer: Tokenizer | None = None
 
 
 class Arrays:

@@ -22,20 +22,14 @@ class ImageFolder:
     """Images decoded when asked for: 'image' uint8 [size, size, channels], and 'label' where labelled."""
 
     def __init__(self, files: list[Path], labels: np.ndarray | None, size: int, channels: int, resize: str):
-        self._files, self._labels = files, labels
+        self.files, self._labels = files, labels
         self._size, self._channels, self._resize = size, channels, resize
 
     def __len__(self) -> int:
-        return len(self._files)
+        return len(self.files)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        path = self._files[index]
-        with open_image(path) as image:
-            check_size(str(path), *image.size, self._size, self._resize)
-            try:
-                pixels = to_pixels(image, self._size, self._channels, self._resize)
-            except (OSError, SyntaxError, ValueError) as error:
-                raise UsageError(f"the image {path} is damaged: {error}") from error
+        pixels = read_image(self.files[index], self._size, self._channels, self._resize)
         return {"image": pixels} | ({} if self._labels is None else {"label": self._labels[index]})
 
 
@@ -53,7 +47,7 @@ def load(options: Any) -> Dataset:
     if not options.path or not root.is_dir():
         raise UsageError(f"config.data.path: there is no folder {str(options.path)!r}")
     check_method(options.resize)
-    files, labels, class_names = _find(root)
+    files, labels, class_names = find_images(root)
     with open_image(files[0]) as first:
         size = options.image_size or first.width
         channels = options.channels or (1 if first.mode in _GREY_MODES else 3)
@@ -80,6 +74,20 @@ def load(options: Any) -> Dataset:
     )
 
 
+def open_pictures(root: Path, size: int, channels: int, resize: str) -> ImageFolder:
+    """The pictures of a folder, whatever their labels, brought to one size; their headers are read at once.
+
+    Raises:
+      UsageError: no such folder, no pictures in it, or one that cannot be read.
+    """
+    if not root.is_dir():
+        raise UsageError(f"there is no folder of images {root}")
+    files, _, _ = find_images(root)
+    for path in files:
+        open_image(path).close()
+    return ImageFolder(files, None, size, channels, resize)
+
+
 def open_image(path: Path) -> Image.Image:
     """Opens an image and reads its header.
 
@@ -97,8 +105,26 @@ def open_image(path: Path) -> Image.Image:
     return image
 
 
-def _find(root: Path) -> tuple[list[Path], np.ndarray | None, tuple[str, ...]]:
-    """The image files in order, their labels, and the class names."""
+def read_image(path: Path, size: int, channels: int, resize: str) -> np.ndarray:
+    """Decodes an image and brings it to size: uint8 [size, size, channels].
+
+    Raises:
+      UsageError: it cannot be read, is damaged, or has another size and there is no resize method.
+    """
+    with open_image(path) as image:
+        check_size(str(path), *image.size, size, resize)
+        try:
+            return to_pixels(image, size, channels, resize)
+        except (OSError, SyntaxError, ValueError) as error:
+            raise UsageError(f"the image {path} is damaged: {error}") from error
+
+
+def find_images(root: Path) -> tuple[list[Path], np.ndarray | None, tuple[str, ...]]:
+    """The image files of a folder in order, their labels, and the class names.
+
+    Raises:
+      UsageError: no images, or images beside folders of images.
+    """
     loose = _images(root)
     folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
     classes = {folder.name: _images(folder) for folder in folders}

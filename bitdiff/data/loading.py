@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from bitdiff.data import digits, folder, mixture, npz, photos, prepared, tfds
+from bitdiff.data import captioned, digits, folder, mixture, npz, photos, prepared, shapes, text, tfds
 from bitdiff.data.dataset import Dataset
 from bitdiff.errors import UsageError, choose
 
@@ -14,8 +14,14 @@ LOADERS = {
     "folder": folder.load,
     "npz": npz.load,
     "prepared": prepared.load,
+    "shapes": shapes.load,
+    "coco": captioned.load,
+    "text": text.load,
     "tfds": tfds.load,
 }
+
+# What leaves a field to the data.
+_OPEN = {"vocab_size": 0, "image_size": 0, "channels": 0, "length": 0, "tokenizer_hash": "", "eos": -1, "pad": -1}
 
 
 def load(options: Any) -> Dataset:
@@ -38,23 +44,34 @@ def resolve(config: Any, dataset: Dataset) -> Any:
       UsageError: the config states a size that the data do not have.
     """
     facts = {"vocab_size": dataset.vocab_size}
-    if dataset.field == "image":
+    if dataset.field != "tokens":
         if dataset.shape[0] != dataset.shape[1]:
             raise UsageError(f"images are {dataset.shape[0]} x {dataset.shape[1]} pixels; they must be square")
         facts |= {"image_size": dataset.shape[0], "channels": dataset.shape[2]}
-    else:
-        facts |= {"length": dataset.shape[0]}
-    task = {"image": "images", "tokens": "tokens"}[dataset.field]
-    if config.task != task:
-        raise UsageError(f"config.task is {config.task!r}, but the data ({dataset.about}) need 'config.task={task}'")
-
-    if config.data.flip and dataset.field != "image":
-        raise UsageError(f"config.data.flip is set, but {dataset.field} cannot be mirrored")
+    if dataset.field != "image":
+        facts |= {"length": dataset.length or dataset.shape[0]}
+    if dataset.tokenizer:
+        pieces = dataset.tokenizer
+        facts |= {"tokenizer_hash": pieces.fingerprint(), "eos": pieces.eos, "pad": pieces.pad}
+    tasks = ("images",) if dataset.field == "image" else ("tokens", "autoregressive")
+    if config.task not in tasks:
+        names = " or ".join(f"'config.task={task}'" for task in tasks)
+        raise UsageError(f"config.task is {config.task!r}, but the data ({dataset.about}) need {names}")
+    if (dataset.field == "captions") != bool(config.encoder):
+        raise UsageError(
+            f"config.encoder is {'set' if config.encoder else 'empty'}, but the data ({dataset.about}) have "
+            f"{'no ' if config.encoder else ''}pictures to be described"
+        )
+    if not 0 < config.data.crop <= 1:
+        raise UsageError(f"config.data.crop is {config.data.crop}; it must be above 0, and 1 crops nothing")
+    if (config.data.flip or config.data.crop < 1) and dataset.field == "tokens":
+        raise UsageError("config.data.flip or .crop is set, but tokens cannot be mirrored or cropped")
     config = config.copy_and_resolve_references()
-    if config.data.path:
-        config.data.path = str(Path(config.data.path).expanduser().resolve())  # a run is found from anywhere
+    for field in ("path", "tokenizer"):
+        if config.data[field]:
+            config.data[field] = str(Path(config.data[field]).expanduser().resolve())  # a run is found from anywhere
     for field, value in facts.items():
-        if config.data[field] not in (0, value):
+        if config.data[field] not in (_OPEN[field], value):
             raise UsageError(
                 f"config.data.{field} is {config.data[field]}, but the data have {value} ({dataset.about})"
             )

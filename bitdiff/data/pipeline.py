@@ -6,10 +6,12 @@ position is one number.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import grain
 import numpy as np
+from PIL import Image
 
 from bitdiff.data.dataset import Source
 
@@ -20,6 +22,7 @@ def batches(
     batch_size: int,
     seed: int,
     flip: bool = False,
+    crop: float = 1.0,
     prefetch_batches: int = 0,
     process: tuple[int, int] = (0, 1),
 ) -> Iterator[dict[str, np.ndarray]]:
@@ -28,14 +31,17 @@ def batches(
     Args:
       source: the training examples.
       batch_size: examples in a global batch, over all processes.
-      seed: of the order and of the flips.
+      seed: of the order, the flips and the crops.
       flip: whether 'image' is mirrored left to right with probability 0.5.
+      crop: the smallest side of a random square of 'image', in widths of it, that takes its place; 1 for none.
       prefetch_batches: batches read ahead, each by a thread of its own; 0 reads when asked.
       process: (index, count): which of so many equal blocks of rows this process reads.
     """
     stream = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
     if flip:
         stream = stream.random_map(_flip)
+    if crop < 1:
+        stream = stream.random_map(partial(_crop, crop))
     index, count = process
     stream = _ProcessRows(stream, batch_size, index, count).batch(batch_size // count)
     options = grain.ReadOptions(num_threads=prefetch_batches, prefetch_buffer_size=prefetch_batches)
@@ -59,3 +65,13 @@ class _ProcessRows(grain.MapDataset):
 
 def _flip(example: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
     return example | {"image": example["image"][:, ::-1]} if rng.random() < 0.5 else example
+
+
+def _crop(smallest: float, example: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+    image = example["image"]
+    size = image.shape[0]
+    side = round(size * rng.uniform(smallest, 1.0))
+    top, left = rng.integers(0, size - side + 1, 2)
+    picture = Image.fromarray(np.squeeze(image[top : top + side, left : left + side]))
+    pixels = np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR), np.uint8)
+    return example | {"image": pixels.reshape(image.shape)}

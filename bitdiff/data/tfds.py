@@ -5,8 +5,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from bitdiff.data.captioned import open_tokenizer, tokenize
 from bitdiff.data.dataset import Dataset
 from bitdiff.data.resizing import check_method, check_size, to_pixels
+from bitdiff.data.tokenizer import Tokenizer
 from bitdiff.errors import UsageError
 
 
@@ -27,6 +29,28 @@ class TfdsImages:
         picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
         pixels = to_pixels(picture, self._size, self._channels, self._resize)
         return {"image": pixels} | ({"label": np.int32(example["label"])} if self._labelled else {})
+
+
+class TfdsCaptions(TfdsImages):
+    """A split of `coco_captions`: 'image' and 'tokens' int32 [captions, length]; tokenized when asked for."""
+
+    def __init__(self, source: Any, pieces: Tokenizer, options: Any):
+        super().__init__(
+            source, size=options.image_size, channels=options.channels, resize=options.resize, labelled=False
+        )
+        self._pieces, self._options = pieces, options
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        tokens = tokenize([self.captions(index)], [f"example {index}"], self._pieces, self._options)
+        return super().__getitem__(index) | {"tokens": tokens[0]}
+
+    def captions(self, index: int) -> list[str]:
+        """The captions of a picture, as they were written."""
+        return [text.decode().strip() for text in self._source[index]["captions"]["text"]]
+
+    def id(self, index: int) -> int:
+        """The picture's number in COCO."""
+        return int(self._source[index]["image/id"])
 
 
 def make_builder(options: Any) -> Any:
@@ -66,21 +90,26 @@ def load(options: Any) -> Dataset:
     if not size:
         raise UsageError(f"{builder.info.full_name} holds images of many sizes: set config.data.image_size and .resize")
     labelled = "label" in features
+    pieces = open_tokenizer(options) if "captions" in features else None
 
     def open_split(split):
         try:
             source = builder.as_data_source(split=split)
         except (ValueError, KeyError) as error:
             raise UsageError(f"{builder.info.full_name} cannot be read as {split!r}: {error}") from error
+        if pieces:
+            return TfdsCaptions(source, pieces, options)
         return TfdsImages(source, size=size, channels=channels, resize=options.resize, labelled=labelled)
 
     return Dataset(
-        field="image",
+        field="captions" if pieces else "image",
         train=open_split(options.train_split),
         test=open_split(options.test_split),
         shape=(size, size, channels),
-        vocab_size=256,
+        vocab_size=pieces.vocab_size if pieces else 256,
         num_classes=features["label"].num_classes if labelled else 0,
         class_names=tuple(features["label"].names) if labelled else (),
         about=f"TFDS {builder.info.full_name}, {options.train_split} / {options.test_split}, resize {options.resize}",
+        length=options.length if pieces else 0,
+        tokenizer=pieces,
     )

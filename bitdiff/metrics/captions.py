@@ -3,6 +3,7 @@
 All of them compare words; which words depends on the tokenizer, which therefore stands beside every score.
 """
 
+import json
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -73,6 +74,12 @@ def score(
     pairs = [(split(hypotheses[image]), [split(text) for text in references[image]]) for image in hypotheses]
     bleu = {f"BLEU-{n}": value for n, value in enumerate(_bleu(pairs), start=1)}
     return bleu | {"ROUGE-L": float(np.mean([_rouge(*pair) for pair in pairs])), "CIDEr": _cider(pairs)}
+
+
+def results(ids: Sequence[int | str], texts: Sequence[str]) -> str:
+    """Captions as COCO's evaluation server takes them: JSON, a list of {"image_id": .., "caption": ..}."""
+    rows = [{"image_id": number, "caption": text} for number, text in zip(ids, texts, strict=True)]
+    return json.dumps(rows, indent=1) + "\n"
 
 
 Pairs = list[tuple[Words, list[Words]]]

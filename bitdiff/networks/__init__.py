@@ -9,24 +9,49 @@ import jax.numpy as jnp
 from bitdiff.errors import UsageError, choose
 from bitdiff.networks.transformer import Transformer
 from bitdiff.networks.unet import UNet
+from bitdiff.networks.vit import ViT
 
 NETWORKS = {"unet": UNet, "transformer": Transformer}
+ENCODERS = {"vit": ViT}
 _DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
-def make_network(options: Mapping[str, Any], *, out_channels: int, num_classes: int) -> nn.Module:
+def make_network(options: Mapping[str, Any], *, out_channels: int, num_classes: int, **facts: Any) -> nn.Module:
     """The network that a config's `network` section describes.
+
+    Args:
+      options: the section.
+      out_channels: of the network's output.
+      num_classes: 0 for an unconditional network.
+      **facts: what else the data say; of the Transformer length, vocab_size and crosses.
 
     Raises:
       UsageError: an unknown network name, field or dtype.
     """
-    options = dict(options)
-    name, dtype = options.pop("name"), options.pop("dtype")
-    choose("network", name, NETWORKS)
-    choose("dtype", dtype, _DTYPES)
+    choose("network", options["name"], NETWORKS)
+    facts |= {"out_channels": out_channels, "num_classes": num_classes}
+    return _make(NETWORKS[options["name"]], "network", options, facts)
+
+
+def make_encoder(options: Mapping[str, Any]) -> ViT | None:
+    """The image encoder that a config's `encoder` section describes; None if the section is empty.
+
+    Raises:
+      UsageError: an unknown name, field or dtype.
+    """
+    if not options:
+        return None
+    choose("image encoder", options["name"], ENCODERS)
+    return _make(ENCODERS[options["name"]], "encoder", options, {})
+
+
+def _make(kind: type[nn.Module], section: str, options: Mapping[str, Any], facts: Mapping[str, Any]) -> Any:
     # Lists, as JSON gives them, would make the module unhashable.
     options = {key: tuple(value) if isinstance(value, list | tuple) else value for key, value in options.items()}
+    dtype = options.pop("dtype")
+    choose("dtype", dtype, _DTYPES)
+    options = {key: value for key, value in options.items() if key not in ("name", "weights")}
     try:
-        return NETWORKS[name](out_channels=out_channels, num_classes=num_classes, dtype=_DTYPES[dtype], **options)
+        return kind(**facts, dtype=_DTYPES[dtype], **options)
     except TypeError as error:
-        raise UsageError(f"config.network for {name!r}: {error}") from error
+        raise UsageError(f"config.{section}: {error}") from error

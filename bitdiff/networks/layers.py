@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -83,25 +84,37 @@ class TimeEmbedding(nn.Module):
         return nn.silu(Dense(4 * self.dim, dtype=self.dtype, name="dense_out")(h))
 
 
-class Attention(nn.Module):
-    """Multi-head self-attention over all positions: float [B, L, C] -> [B, L, C]."""
+class KeyValue(NamedTuple):
+    """What attention looks at: float [B, L, heads, head_dim] each."""
 
+    key: jax.Array
+    value: jax.Array
+
+
+class Attention(nn.Module):
+    """Multi-head attention of all positions to all positions, their own or another sequence's."""
+
+    dim: int
     num_heads: int
     dtype: jnp.dtype
     out_init: Callable = kernel_init
 
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        channels = x.shape[-1]
-        if channels % self.num_heads:
-            raise UsageError(f"{channels} channels cannot be split into {self.num_heads} attention heads")
-        head_dim = channels // self.num_heads
+    def setup(self) -> None:
+        if self.dim % self.num_heads:
+            raise UsageError(f"{self.dim} channels cannot be split into {self.num_heads} attention heads")
+        self.query, self.key, self.value = (Dense(self.dim, dtype=self.dtype) for _ in range(3))
+        self.out = nn.Dense(self.dim, dtype=self.dtype, kernel_init=self.out_init)
 
-        def project(name):
-            h = Dense(channels, dtype=self.dtype, name=name)(x)
-            return h.reshape(*h.shape[:-1], self.num_heads, head_dim)
+    def __call__(self, x: jax.Array, memory: KeyValue | None = None, mask: jax.Array | None = None) -> jax.Array:
+        """x float [B, L, dim] -> [B, L, dim]; looks at `memory`, by default x itself, where mask [L, M] allows it."""
+        memory = self.remember(x) if memory is None else memory
+        mask = None if mask is None else mask[None, None]
+        h = jax.nn.dot_product_attention(self._heads(self.query(x)), *memory, mask=mask)
+        return self.out(h.reshape(*x.shape[:-1], self.dim))
 
-        h = jax.nn.dot_product_attention(project("query"), project("key"), project("value"))
-        return nn.Dense(channels, dtype=self.dtype, kernel_init=self.out_init, name="out")(
-            h.reshape(*h.shape[:-2], channels)
-        )
+    def remember(self, context: jax.Array) -> KeyValue:
+        """Keys and values of a sequence: float [B, M, any] -> [B, M, heads, head_dim]."""
+        return KeyValue(self._heads(self.key(context)), self._heads(self.value(context)))
+
+    def _heads(self, x: jax.Array) -> jax.Array:
+        return x.reshape(*x.shape[:-1], self.num_heads, self.dim // self.num_heads)

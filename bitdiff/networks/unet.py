@@ -42,7 +42,7 @@ class AttentionBlock(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         batch, height, width, channels = x.shape
         h = group_norm(channels, dtype=self.dtype, name="norm")(x).reshape(batch, height * width, channels)
-        h = Attention(max(channels // self.head_dim, 1), dtype=self.dtype, name="attention")(h)
+        h = Attention(channels, max(channels // self.head_dim, 1), dtype=self.dtype, name="attention")(h)
         return (x + h.reshape(x.shape)) / math.sqrt(2.0)
 
 

@@ -3,11 +3,12 @@
 from typing import Any
 
 from bitdiff.errors import choose
+from bitdiff.tasks.autoregressive import make_autoregressive_task
 from bitdiff.tasks.images import make_image_task
 from bitdiff.tasks.task import SampleOptions, Score, Task, sample_options
 from bitdiff.tasks.tokens import make_token_task
 
-TASKS = {"images": make_image_task, "tokens": make_token_task}
+TASKS = {"images": make_image_task, "tokens": make_token_task, "autoregressive": make_autoregressive_task}
 
 __all__ = ["SampleOptions", "Score", "Task", "make_task", "sample_options"]
 

@@ -12,8 +12,10 @@ from bitdiff.data import Dataset
 from bitdiff.errors import UsageError, choose
 from bitdiff.metrics import bits as bit_metrics
 from bitdiff.networks import make_network
+from bitdiff.tasks import looking
 from bitdiff.tasks.task import SampleOptions, Score, Task
 
+_HEADS = ("linear", "factorised_softmax")
 _TIME_SCALE = 1000.0  # of what the network's sinusoid is fed, as in the official code
 
 Evaluate = Callable[[dict[str, np.ndarray], Dataset, SampleOptions], dict[str, Score]]
@@ -38,13 +40,15 @@ def make_objective(config: Any, codec: bits.Codec) -> diffusion.Objective:
     options = config.diffusion
     choose("prediction (config.diffusion.prediction)", options.prediction, diffusion.PREDICTIONS)
     choose("loss (config.diffusion.loss)", options.loss, diffusion.LOSSES)
-    choose("head (config.diffusion.head)", options.head, ("linear", "factorised_softmax"))
+    choose("head (config.diffusion.head)", options.head, _HEADS)
     if (options.loss != "l2" or options.head != "linear") and options.prediction != "x0":
         raise UsageError(f"the {options.loss} loss with the {options.head} head predicts x0, not {options.prediction}")
-    if options.loss != "l2" and options.head != "linear":
-        raise UsageError(f"the {options.head} head goes with the l2 loss, not with {options.loss}")
-    fits = {"logistic": codec.encoding != "continuous", "softmax": codec.encoding == "one_hot", "l2": True}
-    if not fits[options.loss]:
+    if options.head not in (
+        heads := {"l2": _HEADS, "cross_entropy": ("factorised_softmax",)}.get(options.loss, ("linear",))
+    ):
+        raise UsageError(f"the {options.loss} loss goes with the head {' or '.join(heads)}, not with {options.head}")
+    fits = {"logistic": codec.encoding != "continuous", "softmax": codec.encoding == "one_hot"}
+    if not fits.get(options.loss, True):
         raise UsageError(f"the {options.loss} loss does not go with the encoding {codec.encoding!r}")
     if options.loss == "logistic":
         return diffusion.logistic(codec.scale)
@@ -52,7 +56,10 @@ def make_objective(config: Any, codec: bits.Codec) -> diffusion.Objective:
         return diffusion.softmax(codec.vocab_size, codec.scale)
     if options.head == "linear":
         return diffusion.l2(options.prediction)
-    return diffusion.l2("x0", diffusion.factorised_softmax(codec.encode(np.arange(codec.vocab_size)[:, None])))
+    codes = codec.encode(np.arange(codec.vocab_size)[:, None])
+    if options.loss == "cross_entropy":
+        return diffusion.cross_entropy(codes, codec.decode)
+    return diffusion.l2("x0", diffusion.factorised_softmax(codes))
 
 
 def bit_scores(outputs: dict[str, np.ndarray], encoding: str) -> dict[str, Score]:
@@ -98,23 +105,27 @@ def make_bit_task(config: Any, *, field: str, grid: tuple[int, ...], channels: i
     gamma = schedules.make_schedule(options.schedule, options.schedule_options)
     width = channels * codec.num_bits
     out_channels = width if options.head == "linear" else channels * codec.vocab_size
-    network = make_network(config.network, out_channels=out_channels, num_classes=num_classes)
+    facts = {"length": grid[0], "crosses": bool(config.encoder)} if field == "tokens" else {}
+    network = make_network(config.network, out_channels=out_channels, num_classes=num_classes, **facts)
+    look = looking.make_looking(config, network)
     time_of = schedules.inverse(gamma) if options.time_input == "t" else (lambda gamma_t: gamma_t)
     self_cond = options.self_cond_rate > 0
     as_data = (lambda x: x) if field == "image" else (lambda x: x[..., 0])
     as_grid = (lambda x: x) if field == "image" else (lambda x: x[..., None])
 
-    def apply(params, x_t, x0_prev, gamma_t, label, dropout_keys):
+    def apply(params, x_t, x0_prev, gamma_t, label, dropout_keys, memory):
         x = jnp.concatenate([x_t, x0_prev], axis=-1) if self_cond else x_t
-        return network.apply(params, x, time_of(gamma_t) * _TIME_SCALE, label, dropout_keys)
+        seen = {"memory": memory} if memory else {}
+        return network.apply(look.own(params), x, time_of(gamma_t) * _TIME_SCALE, label, dropout_keys, **seen)
 
     def init(key):
         x = jnp.zeros((1, *grid, width))
         label = jnp.zeros((1,), jnp.int32) if num_classes else None
         x = jnp.concatenate([x, x], axis=-1) if self_cond else x
-        return network.init(key, x, jnp.zeros((1,)), label, None)
+        return look.init(key, x, jnp.zeros((1,)), label, None)
 
     def loss(params, batch, keys):
+        batch, keys, memory = look.rows(params, batch, keys)
         x0 = codec.encode(as_grid(batch[field]))
         diffusion_keys, label_keys, dropout_keys = jax.vmap(lambda key: jax.random.split(key, 3))(keys).T
         label = None
@@ -123,13 +134,13 @@ def make_bit_task(config: Any, *, field: str, grid: tuple[int, ...], channels: i
             label = jnp.where(hidden, -1, batch["label"])
 
         def denoise(x_t, x0_prev, gamma_t, condition):
-            return apply(params, x_t, x0_prev, gamma_t, condition["label"], condition["dropout_keys"])
+            return apply(params, x_t, x0_prev, gamma_t, **condition)
 
         losses, _ = diffusion.denoising_loss(
             denoise,
             x0,
             diffusion_keys,
-            {"label": label, "dropout_keys": dropout_keys},
+            {"label": label, "dropout_keys": dropout_keys, "memory": memory},
             gamma=gamma,
             objective=objective,
             self_cond_rate=options.self_cond_rate,
@@ -140,10 +151,15 @@ def make_bit_task(config: Any, *, field: str, grid: tuple[int, ...], channels: i
     def sample(params, condition, keys, how):
         if not 0 <= how.frames <= how.steps:
             raise UsageError(f"frames is {how.frames}; it must be from 0 to the number of steps, {how.steps}")
+        if how.beams != 1:
+            raise UsageError(f"beams is {how.beams}; only an autoregressive model searches with beams")
         label = condition.get("label")
+        memory = look.remember(params, condition["image"]) if look.sees else None
 
         def denoiser(label):
-            return lambda x_t, x0_prev, gamma_t: objective.readout(apply(params, x_t, x0_prev, gamma_t, label, None))
+            return lambda x_t, x0_prev, gamma_t: objective.readout(
+                apply(params, x_t, x0_prev, gamma_t, label, None, memory)
+            )
 
         denoise = denoiser(label)
         if how.guidance != 0:
@@ -171,7 +187,7 @@ def make_bit_task(config: Any, *, field: str, grid: tuple[int, ...], channels: i
             momentum=how.momentum,
             keep_all=how.frames > 0,
         )
-        outputs = dict(condition)
+        outputs = {name: array for name, array in condition.items() if name != "image"}
         if how.frames > 0:
             shown = np.linspace(0, how.steps - 1, how.frames).round().astype(int)
             outputs["trajectory"] = jnp.moveaxis(decode(analog[shown]), 0, 1)
@@ -185,7 +201,16 @@ def make_bit_task(config: Any, *, field: str, grid: tuple[int, ...], channels: i
         values = as_data(codec.decode(analog))
         return values.astype(jnp.uint8) if field == "image" and codec.vocab_size <= 256 else values
 
-    def condition(indices, labels):
+    def condition(indices, labels, images=None):
+        if look.sees and labels is not None:
+            raise UsageError("labels were given, but the model describes pictures")
+        if look.sees:
+            return look.take(indices, images)
+        if images is not None:
+            raise UsageError("pictures were given, but the model describes none")
+        return deal(indices, labels)
+
+    def deal(indices, labels):
         if not num_classes:
             if labels is not None:
                 raise UsageError("labels were given, but the model is unconditional")
@@ -200,4 +225,4 @@ def make_bit_task(config: Any, *, field: str, grid: tuple[int, ...], channels: i
             )
         return {"label": np.asarray(labels, np.int32)[np.asarray(indices) % len(labels)]}
 
-    return Task(init=init, loss=loss, sample=sample, condition=condition, evaluate=evaluate)
+    return Task(init=init, loss=loss, sample=sample, condition=condition, evaluate=evaluate, start=look.start)

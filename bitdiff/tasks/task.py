@@ -14,6 +14,7 @@ class SampleOptions(NamedTuple):
 
     `sampling.sample` explains sampler, steps, td and momentum, `sampling.guide` the guidance,
     `sampling.self_guide` the self-guidance. frames: how many estimates, evenly spread over the steps, are kept.
+    beams: of an autoregressive model, whose samplers are 'beam' and 'random' and which takes no steps.
     """
 
     sampler: str
@@ -23,6 +24,7 @@ class SampleOptions(NamedTuple):
     momentum: float
     self_guidance: float
     frames: int
+    beams: int
     schedule: str
     schedule_options: tuple[tuple[str, float], ...]
 
@@ -43,15 +45,19 @@ class Task(NamedTuple):
     sample: (params, condition, keys [B], options) -> outputs: arrays [B, ...] by name: 'image' or 'tokens' as
       the data have them, 'invalid' float32, the share of codes that name no value, 'histogram' of the analog
       bits as in `metrics.bits`, and with options.frames 'trajectory' [B, frames, ...], estimates on the way.
-    condition: (indices int [B], labels or None) -> arrays [B, ...] by name: what sample number i is to be.
+    condition: (indices int [B], labels or None, images or None) -> arrays [B, ...] by name: what sample number i is to
+      be. A model that describes pictures takes them from `images`, in turn (blank ones without), and gives their
+      numbers among them as 'source'.
     evaluate: (outputs, dataset, options) -> scores by name; runs on the host.
+    start: parameters -> parameters to begin training with: published weights in place of random ones.
     """
 
     init: Callable[[jax.Array], Any]
     loss: Callable[[Any, dict[str, jax.Array], jax.Array], tuple[jax.Array, dict[str, jax.Array]]]
     sample: Callable[[Any, dict[str, jax.Array], jax.Array, SampleOptions], dict[str, jax.Array]]
-    condition: Callable[[np.ndarray, tuple[int, ...] | None], dict[str, np.ndarray]]
+    condition: Callable[..., dict[str, np.ndarray]]
     evaluate: Callable[[dict[str, np.ndarray], Dataset, SampleOptions], dict[str, Score]]
+    start: Callable[[Any], Any] = lambda params: params
 
 
 def sample_options(section: Any, **changes: Any) -> SampleOptions:

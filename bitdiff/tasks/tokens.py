@@ -10,6 +10,7 @@ from bitdiff.data import Dataset
 from bitdiff.data.dataset import stack
 from bitdiff.metrics import distributions
 from bitdiff.oracle import bayes_denoiser
+from bitdiff.tasks import captions
 from bitdiff.tasks.bit_diffusion import bit_scores, make_bit_task, make_codec
 from bitdiff.tasks.task import SampleOptions, Score, Task
 
@@ -19,23 +20,32 @@ _ORACLE_BATCH = 1_000
 
 
 def make_token_task(config: Any) -> Task:
-    """Bit Diffusion of token sequences of config.data.length."""
+    """Bit Diffusion of token sequences of config.data.length; of captions where config.encoder sees pictures."""
 
     def evaluate_tokens(outputs, dataset, options):
-        return evaluate(outputs, dataset, options, codec=make_codec(config))
+        return evaluate(outputs, dataset, options, config, codec=make_codec(config))
 
     return make_bit_task(config, field="tokens", grid=(config.data.length,), channels=1, evaluate=evaluate_tokens)
 
 
-def evaluate(outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOptions, *, codec) -> dict[str, Score]:
+def evaluate(
+    outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOptions, config: Any, *, codec: Any = None
+) -> dict[str, Score]:
+    """What is measured of captions, of text, and of tokens from a known distribution; `codec` of a bit model."""
+    scores = bit_scores(outputs, codec.encoding) if codec else {}
+    if dataset.field == "captions":
+        return scores | captions.evaluate(outputs, dataset, config.evaluate.tokenizer)
+    return scores | distances(outputs["tokens"], dataset, options, codec=codec)
+
+
+def distances(samples: np.ndarray, dataset: Dataset, options: SampleOptions, *, codec: Any) -> dict[str, Score]:
     """Total variation between generated and training sequences, beside its floor and what the sampler costs.
 
-    With few distinct sequences the distance is over whole sequences, and the same sampler is run with the
-    Bayes-optimal denoiser of the training data, so that what the network adds can be told apart.
+    With few distinct sequences the distance is over whole sequences, and a bit model's sampler is run with the
+    Bayes-optimal denoiser of the training data too, so that what the network adds can be told apart.
     """
     train, test = (stack(split).get("tokens") for split in (dataset.train, dataset.test))
-    samples = outputs["tokens"]
-    scores = bit_scores(outputs, codec.encoding)
+    scores = {}
     states, counts = np.unique(train, axis=0, return_counts=True)
     if len(states) > min(_MAX_STATES, len(train) // _EXAMPLES_PER_STATE):
         scores["marginal_tv"] = Score(
@@ -45,6 +55,9 @@ def evaluate(outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOp
         if test is not None:
             value = distributions.marginal_tv(test, train, dataset.vocab_size)
             scores["marginal_tv_real"] = Score(value, f"the same for the {len(test)} test sequences")
+        known = {row.tobytes() for row in states}
+        copies = np.mean([row.astype(states.dtype).tobytes() in known for row in samples])
+        scores["copies"] = Score(float(copies), "share of samples equal to a training sequence")
         return scores
 
     shares = counts / counts.sum()
@@ -53,11 +66,12 @@ def evaluate(outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOp
     scores["tv_floor"] = Score(
         distributions.tv_floor(shares, len(samples)), "its expectation for perfect samples, equally many"
     )
-    drawn = _oracle_samples(codec, states, shares, options, len(samples))
-    scores["tv_oracle"] = Score(
-        distributions.tv(drawn, states, shares),
-        "the same sampler with the Bayes-optimal denoiser in the network's place",
-    )
+    if codec:
+        drawn = _oracle_samples(codec, states, shares, options, len(samples))
+        scores["tv_oracle"] = Score(
+            distributions.tv(drawn, states, shares),
+            "the same sampler with the Bayes-optimal denoiser in the network's place",
+        )
     if test is not None:
         value = distributions.tv(test, states, shares)
         scores["tv_real"] = Score(value, f"the same distance for the {len(test)} test sequences")

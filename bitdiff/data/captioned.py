@@ -1,0 +1,147 @@
+"""Pictures with captions by people: COCO as its authors publish it, or any folder and JSON of that layout.
+
+`options.path` holds, of the official 2017 release, `annotations/captions_train2017.json`, `train2017/` and the same of
+`val2017`; `options.train_split` and `options.test_split` name the two.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bitdiff.data import tokenizer
+from bitdiff.data.dataset import Dataset
+from bitdiff.data.folder import read_image
+from bitdiff.data.resizing import check_method
+from bitdiff.data.tokenizer import Tokenizer
+from bitdiff.errors import UsageError
+
+
+class Entry(NamedTuple):
+    """A picture's number in the annotations, its file, and its captions."""
+
+    id: int
+    file: Path
+    captions: tuple[str, ...]
+
+
+class CaptionedImages:
+    """Pictures decoded when asked for: 'image' uint8 [size, size, 3], 'tokens' int32 [captions, length]."""
+
+    def __init__(self, entries: Sequence[Entry], tokens: np.ndarray, size: int, resize: str):
+        self.entries, self._tokens = entries, tokens
+        self._size, self._resize = size, resize
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        image = read_image(self.entries[index].file, self._size, 3, self._resize)
+        return {"image": image, "tokens": self._tokens[index]}
+
+    def captions(self, index: int) -> list[str]:
+        """The captions of a picture, as they were written."""
+        return list(self.entries[index].captions)
+
+    def id(self, index: int) -> int:
+        """The picture's number in COCO."""
+        return self.entries[index].id
+
+
+def load(options: Any) -> Dataset:
+    """Opens both splits and tokenizes all captions.
+
+    Raises:
+      UsageError: a file that is missing or of another kind, an empty caption, one too long, or sizes left open.
+    """
+    check_method(options.resize)
+    pieces = open_tokenizer(options)
+    if not options.image_size or options.resize == "none":
+        raise UsageError("pictures of COCO have many sizes: set config.data.image_size and config.data.resize")
+    root = Path(options.path).expanduser()
+    if not options.path or not root.is_dir():
+        raise UsageError(
+            f"config.data.path: there is no folder {str(options.path)!r}; COCO's, with annotations/, train2017/ and "
+            "val2017/ in it, is published on cocodataset.org as annotations_trainval2017, train2017 and val2017"
+        )
+
+    def open_split(name):
+        entries = read_annotations(root / "annotations" / f"captions_{name}.json", root / name)
+        texts = [entry.captions for entry in entries]
+        names = [f"{entry.file.name} in {name}" for entry in entries]
+        return CaptionedImages(entries, tokenize(texts, names, pieces, options), options.image_size, options.resize)
+
+    splits = options.train_split, options.test_split
+    return Dataset(
+        field="captions",
+        train=open_split(splits[0]),
+        test=open_split(splits[1]),
+        shape=(options.image_size, options.image_size, 3),
+        vocab_size=pieces.vocab_size,
+        num_classes=0,
+        class_names=(),
+        about=f"captions {splits[0]} / {splits[1]} of {root.resolve()}, {options.image_size} pixels, {options.resize}",
+        length=options.length,
+        tokenizer=pieces,
+    )
+
+
+def open_tokenizer(options: Any) -> Tokenizer:
+    """The SentencePiece model that a config's data section names.
+
+    Raises:
+      UsageError: none is named, it cannot be used, or the section leaves sizes open.
+    """
+    if not options.tokenizer:
+        raise UsageError("config.data.tokenizer is empty; make a model with: python -m bitdiff.train_tokenizer")
+    if options.length < 2 or options.captions < 1:
+        raise UsageError(
+            f"config.data.length is {options.length} and .captions {options.captions}; "
+            "set the tokens of a caption (2 or more) and the captions of a picture (1 or more)"
+        )
+    return tokenizer.load(options.tokenizer)
+
+
+def tokenize(texts: Sequence[Sequence[str]], names: Sequence[str], pieces: Tokenizer, options: Any) -> np.ndarray:
+    """int32 [pictures, options.captions, options.length]: the first captions of each, repeated where there are fewer.
+
+    Raises:
+      UsageError: a picture has no caption, or one is empty or too long; `names` says which picture.
+    """
+    tokens = np.zeros((len(texts), options.captions, options.length), np.int32)
+    for row, some, name in zip(tokens, texts, names, strict=True):
+        if not some:
+            raise UsageError(f"{name} has no caption")
+        for i in range(options.captions):
+            try:
+                row[i] = pieces.encode(some[i % len(some)], options.length, cut=options.cut)
+            except UsageError as error:
+                raise UsageError(f"a caption of {name}: {error}") from error
+    return tokens
+
+
+def read_annotations(path: Path, folder: Path) -> list[Entry]:
+    """The pictures of an annotations file, in the order of their numbers.
+
+    Raises:
+      UsageError: no such file, another layout, or a picture that is not in the folder.
+    """
+    if not path.is_file():
+        raise UsageError(f"there is no annotations file {path}")
+    try:
+        content = json.loads(path.read_text())
+        files = {int(image["id"]): str(image["file_name"]) for image in content["images"]}
+        texts: dict[int, list[str]] = {number: [] for number in files}
+        for annotation in content["annotations"]:
+            texts[int(annotation["image_id"])].append(str(annotation["caption"]).strip())
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path} is not in the layout of COCO's captions ({type(error).__name__}: {error})") from error
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {folder}")
+    there = {file.name for file in folder.iterdir()}
+    missing = [name for name in files.values() if Path(name).name not in there or Path(name).name != name]
+    if missing or not files:
+        raise UsageError(f"{path} names {len(files)} pictures; {len(missing)} are not in {folder}: {missing[:3]}")
+    return [Entry(number, folder / files[number], tuple(texts[number])) for number in sorted(files)]

@@ -1,0 +1,66 @@
+"""Plain text: every line of a file is a sequence of tokens."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bitdiff.data import tokenizer
+from bitdiff.data.dataset import Arrays, Dataset, split
+from bitdiff.errors import UsageError
+
+_TRAINED_ON = 200_000  # lines that a tokenizer of the file's own is trained on
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file that are not empty.
+
+    Raises:
+      UsageError: no such file, not UTF-8, or nothing in it.
+    """
+    if not path.is_file():
+        raise UsageError(f"there is no text file {path}")
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except ValueError as error:
+        raise UsageError(f"{path} is not text in UTF-8: {error}") from error
+    lines = [line for line in lines if line]
+    if not lines:
+        raise UsageError(f"{path} holds no text")
+    return lines
+
+
+def load(options: Any) -> Dataset:
+    """The lines of options.path as tokens of options.tokenizer, or of one trained on them.
+
+    Raises:
+      UsageError: no text, no usable tokenizer, or a line too long.
+    """
+    if options.length < 2:
+        raise UsageError(f"config.data.length is {options.length}; set the tokens of a line, 2 or more")
+    path = Path(options.path).expanduser()
+    lines = read_lines(path)
+    if options.tokenizer:
+        pieces = tokenizer.load(options.tokenizer)
+    elif options.vocab_size:
+        pieces = tokenizer.train(lines[:_TRAINED_ON], options.vocab_size, options.tokenizer_kind)
+    else:
+        raise UsageError("set config.data.tokenizer, or config.data.vocab_size to have one trained on the text")
+    tokens = np.zeros((len(lines), options.length), np.int32)
+    for number, line in enumerate(lines):
+        try:
+            tokens[number] = pieces.encode(line, options.length, cut=options.cut)
+        except UsageError as error:
+            raise UsageError(f"text {number + 1} of {path}: {error}") from error
+    train, test = split(Arrays({"tokens": tokens}), options.test_fraction)
+    return Dataset(
+        field="tokens",
+        train=train,
+        test=test,
+        shape=(options.length,),
+        vocab_size=pieces.vocab_size,
+        num_classes=0,
+        class_names=(),
+        about=f"text {path.resolve()}, {len(lines)} lines",
+        tokenizer=pieces,
+    )

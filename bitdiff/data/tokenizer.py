@@ -1,0 +1,140 @@
+"""Text <-> tokens by SentencePiece: every sequence ends in EOS and is filled up with PAD.
+
+The pieces 0, 1, 2 and 3 are PAD, BOS, EOS and UNK. BOS is what an autoregressive model reads first; it stands in no
+sequence. An existing `.model` may give them other numbers, but must have PAD, BOS and EOS.
+"""
+
+import hashlib
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import sentencepiece as spm
+
+from bitdiff.errors import UsageError, choose
+
+KINDS = ("unigram", "bpe", "word", "char")
+
+
+class Tokenizer:
+    """A SentencePiece model."""
+
+    def __init__(self, model: bytes, origin: str):
+        """Loads a model from the bytes of its file; `origin` names it in messages.
+
+        Raises:
+          UsageError: not a SentencePiece model, or one without PAD, BOS or EOS.
+        """
+        self._model = model
+        try:
+            self._pieces = spm.SentencePieceProcessor(model_proto=model)
+            self.vocab_size: int = self._pieces.vocab_size()
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise UsageError(f"{origin} is not a SentencePiece model: {error}") from error
+        self.pad, self.bos, self.eos = self._pieces.pad_id(), self._pieces.bos_id(), self._pieces.eos_id()
+        lacking = [name for name in ("pad", "bos", "eos") if not 0 <= getattr(self, name) < max(self.vocab_size, 1)]
+        if lacking:
+            raise UsageError(f"the SentencePiece model {origin} has no {' and no '.join(lacking)} piece; it needs them")
+
+    def split(self, text: str) -> list[int]:
+        """The pieces of a text."""
+        return self._pieces.encode(text)
+
+    def encode(self, text: str, length: int, *, cut: bool = False) -> np.ndarray:
+        """int32 [length]: the pieces of a text, EOS, PAD.
+
+        Args:
+          text: not empty.
+          length: of the sequence.
+          cut: whether a text that is too long loses its end; otherwise it is refused.
+
+        Raises:
+          UsageError: the text is empty or too long.
+        """
+        pieces = self.split(text)
+        if not pieces:
+            raise UsageError("the text is empty")
+        if len(pieces) >= length and not cut:
+            raise UsageError(
+                f"the text makes {len(pieces)} tokens and an end, config.data.length is {length}: {text[:80]!r}; "
+                "raise it, or set config.data.cut"
+            )
+        tokens = np.full(length, self.pad, np.int32)
+        pieces = [*pieces[: length - 1], self.eos]
+        tokens[: len(pieces)] = pieces
+        return tokens
+
+    def decode(self, tokens: Iterable[int]) -> str:
+        """The text up to EOS; PAD and BOS before it are left out.
+
+        Raises:
+          UsageError: a number that names no piece.
+        """
+        kept = []
+        for token in map(int, tokens):
+            if token == self.eos:
+                break
+            if not 0 <= token < self.vocab_size:
+                raise UsageError(f"token {token} is outside the vocabulary of {self.vocab_size} pieces")
+            if token not in (self.pad, self.bos):
+                kept.append(token)
+        return self._pieces.decode(kept)
+
+    def fingerprint(self) -> str:
+        """Tells one list of pieces from another."""
+        pieces = [self._pieces.id_to_piece(i) for i in range(self.vocab_size)]
+        return hashlib.sha256("\n".join(pieces).encode()).hexdigest()[:16]
+
+    def to_bytes(self) -> bytes:
+        """What a `.model` file holds."""
+        return self._model
+
+
+def load(path: str | Path) -> Tokenizer:
+    """Loads a `.model` file.
+
+    Raises:
+      UsageError: no such file, or no usable SentencePiece model.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise UsageError(f"there is no SentencePiece model {path}; make one with python -m bitdiff.train_tokenizer")
+    return Tokenizer(path.read_bytes(), str(path))
+
+
+def train(texts: Sequence[str], vocab_size: int, kind: str = "unigram") -> Tokenizer:
+    """Trains a model on texts, in one thread, so that the same texts give the same pieces.
+
+    Args:
+      texts: sentences or captions.
+      vocab_size: pieces, the four special ones included; of 'word' and 'char' there may be fewer.
+      kind: one of KINDS.
+
+    Raises:
+      UsageError: no texts, an unknown kind, or a vocabulary that the texts cannot fill.
+    """
+    choose("kind of pieces", kind, KINDS)
+    if not any(text.strip() for text in texts):
+        raise UsageError("there is no text to train a tokenizer on")
+    model = io.BytesIO()
+    try:
+        spm.SentencePieceTrainer.train(
+            sentence_iterator=iter(texts),
+            model_writer=model,
+            vocab_size=vocab_size,
+            model_type=kind,
+            hard_vocab_limit=kind in ("unigram", "bpe"),
+            use_all_vocab=kind in ("word", "char"),
+            character_coverage=1.0 if kind in ("word", "char") else 0.9995,
+            pad_id=0,
+            bos_id=1,
+            eos_id=2,
+            unk_id=3,
+            num_threads=1,
+            minloglevel=2,
+        )
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(f"no {kind} model of {vocab_size} pieces can be made of these texts: {reason}") from error
+    return Tokenizer(model.getvalue(), "the new model")
