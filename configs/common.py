@@ -11,6 +11,7 @@ import ml_collections
 
 BIT_ENCODINGS = ("uint", "gray", "uint_rand", "one_hot")
 PAPER_ENCODINGS = ("uint", "gray", "uint_rand", "continuous")
+CAPTION_MODELS = ("bits", "softmax", "autoregressive")
 
 
 def base() -> ml_collections.ConfigDict:
@@ -178,18 +179,21 @@ def paper_encoding(config: ml_collections.ConfigDict, encoding: str, *, dropout:
 
 
 def captioning(config: ml_collections.ConfigDict, model: str) -> None:
-    """Sets what tells bits from their autoregressive rival; the rest of the two configs is the same."""
+    """Sets what tells the CAPTION_MODELS from one another; all else in their configs is the same.
+
+    Linear bits are the paper's; the softmax over the vocabulary averages the codes of its tokens.
+    """
+    config.task = "autoregressive" if model == "autoregressive" else "tokens"
     if model == "autoregressive":
-        config.task = "autoregressive"
         config.sample.sampler = "beam"
         config.sample.steps = 0
-    else:
-        config.task = "tokens"
-        config.network.embed_layers = 2
+        return
+    config.network.embed_layers = 2
+    config.sample.steps = 10
+    config.sample.td = 5.0
+    if model == "softmax":
         config.diffusion.head = "factorised_softmax"
         config.diffusion.loss = "cross_entropy"
-        config.sample.steps = 10
-        config.sample.td = 3.0
 
 
 def small_run(config: ml_collections.ConfigDict, *, steps: int, batch_size: int) -> None:

@@ -7,18 +7,17 @@ import ml_collections
 
 from configs import common
 
-VARIANTS = ("bits", "autoregressive")
-
 
 def get_config(variant: str = "bits") -> ml_collections.ConfigDict:
     """The configuration of a kind of model."""
-    common.check_variant(__file__, variant, VARIANTS)
+    common.check_variant(__file__, variant, common.CAPTION_MODELS)
     config = common.base()
     config.data.name = "shapes"
     config.data.image_size = 32
     config.data.channels = 3
     config.data.length = 16
     config.data.captions = 2
+    config.data.vocab_size = 31
     config.data.num_classes = 0
     config.encoder = common.vit(patch=8, dim=128, layers=2, head_dim=32)
     config.network = common.transformer(dim=128, layers=3, head_dim=32)

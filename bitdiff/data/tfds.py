@@ -1,5 +1,6 @@
 """Data sets of TensorFlow Datasets, read as random access files (ArrayRecord) without TensorFlow."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,8 @@ class TfdsCaptions(TfdsImages):
 
     def captions(self, index: int) -> list[str]:
         """The captions of a picture, as they were written."""
-        return [text.decode().strip() for text in self._source[index]["captions"]["text"]]
+        texts = self._source[index]["captions"]["text"]
+        return [(text.decode() if isinstance(text, bytes) else str(text)).strip() for text in texts]
 
     def id(self, index: int) -> int:
         """The picture's number in COCO."""
@@ -65,6 +67,15 @@ def make_builder(options: Any) -> Any:
         raise UsageError("data sets of TFDS need its package: pip install 'bitdiff[tfds]'") from error
     try:
         return tfds.builder(options.builder, data_dir=options.path or None)
+    except ImportError:  # some builders ask for TensorFlow even when all is prepared; their files do not
+        root = Path(options.path or tfds.core.constants.DATA_DIR).expanduser()
+        found = sorted(path.parent for path in (root / options.builder).glob("**/dataset_info.json"))
+        if not found:
+            raise UsageError(
+                f"{options.builder} is not prepared in {root}, and preparing it needs TensorFlow: pip install "
+                "tensorflow-cpu, run python -m bitdiff.prepare with the same --config, and uninstall it if you like"
+            ) from None
+        return tfds.builder_from_directory(str(found[-1]))
     except (tfds.core.DatasetNotFoundError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise UsageError(f"config.data.builder: TFDS has no {options.builder!r}: {first}") from error

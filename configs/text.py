@@ -1,0 +1,31 @@
+"""Text of your own: every line of a file is a sequence of tokens.
+
+    python -m bitdiff.train --config configs/text.py --workdir runs/text --config.data.path=lines.txt
+
+A SentencePiece model of 1,000 pieces is trained on the file itself; `--config.data.tokenizer=some.model
+--config.data.vocab_size=0` takes another. Lines of more than 64 tokens are refused: `--config.data.cut=True` cuts them,
+`--config.data.length=128` makes room.
+
+Variants: bits (without a variant), softmax (a softmax over the vocabulary, trained by cross-entropy), autoregressive.
+Hardware: one GPU, some hours; not yet run. The paper has no such data.
+"""
+
+import ml_collections
+
+from configs import common
+
+
+def get_config(variant: str = "bits") -> ml_collections.ConfigDict:
+    """The configuration of a kind of model."""
+    common.check_variant(__file__, variant, common.CAPTION_MODELS)
+    config = common.base()
+    config.data.name = "text"
+    config.data.length = 64
+    config.data.vocab_size = 1_000
+    config.data.num_classes = 0
+    config.network = common.transformer()
+    common.medium_run(config)
+    common.captioning(config, variant)
+    config.diffusion.label_dropout = 0.0
+    config.evaluate.num_samples = 1_000
+    return config

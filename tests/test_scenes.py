@@ -1,0 +1,140 @@
+import numpy as np
+import pytest
+
+from bitdiff import data
+from bitdiff.data import drawing, scenes, shapes
+from bitdiff.data.scenes import Group, Scene
+from bitdiff.errors import UsageError
+from bitdiff.tasks import captions
+from configs import shapes as config
+
+SCENE = Scene(Group(2, "big", "red", "square"), Group(1, "small", "blue", "circle"), 0)
+SAME = Scene(Group(1, "big", "red", "cross"), Group(1, "big", "red", "cross"), 1)
+
+
+def holds(text, scene=SCENE):
+    statement = scenes.parse(text)
+    return None if statement is None else scenes.is_true(statement, scene)
+
+
+def test_every_caption_of_every_scene_is_read_back_as_that_scene():
+    kinds = scenes.kinds()
+    assert len(kinds) == len(set(kinds)) == 144
+    for i, kind in enumerate(kinds):
+        for axis in (0, 1):
+            scene = Scene(kind, kinds[(7 * i + 3) % 144], axis)
+            texts = scenes.captions(scene)
+            assert len(set(texts)) == 6
+            for text in texts:
+                assert tuple(scenes.parse(text)) == tuple(scene), text
+                assert scenes.is_complete(scenes.parse(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("two big red squares above a small blue circle", True),
+        ("there is a small blue circle below two big red squares", True),
+        ("two red squares are above a circle", True),
+        ("a small blue circle", True),
+        ("there are two squares", True),
+        ("two big red squares below a small blue circle", False),
+        ("two big red squares left of a small blue circle", False),
+        ("three big red squares above a small blue circle", False),
+        ("two big blue squares above a small red circle", False),
+        ("a small red circle", False),
+        ("two big red square above a small blue circle", None),
+        ("a big red squares", None),
+        ("two big red squares is above a small blue circle", None),
+        ("there is two big red squares", None),
+        ("there is a small blue circle is below two big red squares", None),
+        ("two red big squares above a small blue circle", None),
+        ("two big red squares above", None),
+        ("a small blue circle is", None),
+        ("above a small blue circle two big red squares", None),
+        ("", None),
+    ],
+)
+def test_what_the_parser_makes_of_a_caption(text, expected):
+    assert holds(text) is expected
+
+
+def test_groups_that_are_alike_may_be_told_from_either_end():
+    assert holds("a big red cross left of a big red cross", SAME)
+    assert holds("a big red cross right of a big red cross", SAME)
+    assert not scenes.is_complete(scenes.parse("a red cross left of a big red cross"))
+
+
+def test_truth_counts_what_the_parser_finds():
+    said = ["two big red squares above a small blue circle", "two squares", "two big red squares", "a a a"]
+    scores = captions.truth(said, [SCENE, SCENE, SAME, SCENE])
+    assert {name: score.value for name, score in scores.items()} == {"grammatical": 0.75, "true": 0.5, "complete": 0.25}
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_picture_shows_its_scene(axis):
+    """Centres of what is red and of what is white: apart along the axis, and less so across it."""
+    random = np.random.default_rng(0)
+    for _ in range(50):
+        first, second = (Group(int(random.integers(1, 4)), "big", colour, "circle") for colour in ("red", "white"))
+        image = drawing.draw(Scene(first, second, axis), 32, random).astype(int)
+        red = np.argwhere((image[..., 0] > 150) & (image[..., 1] < 110))
+        white = np.argwhere(image.min(axis=-1) > 150)
+        apart = white.mean(0) - red.mean(0)
+        assert apart[axis] > abs(apart[1 - axis])
+        area = np.pi * (0.14 * 32) ** 2
+        for pixels, group in ((red, first), (white, second)):
+            assert 0.7 * area < len(pixels) / group.count < 1.2 * area
+
+
+def test_shapes_and_sizes_look_different():
+    random = np.random.default_rng(1)
+
+    def cover(shape, size):
+        image = drawing.draw(Scene(Group(1, size, "white", shape), Group(1, size, "white", shape), 0), 32, random)
+        return (image.min(axis=-1) > 128).mean()
+
+    covers = {size: {shape: cover(shape, size) for shape in scenes.SHAPES} for size in scenes.SIZES}
+    assert min(covers["big"].values()) > max(covers["small"].values())
+
+
+def test_test_pictures_show_what_training_never_did():
+    seen, unseen = shapes.split_kinds()
+    assert len(unseen) == 14
+    assert not set(seen) & set(unseen)
+    options = config.get_config().data
+    dataset = data.load(options)
+    for i in range(0, 30_000, 97):
+        assert not {*dataset.train.scene(i)[:2]} & set(unseen)
+    for i in range(0, 2_000, 17):
+        assert {*dataset.test.scene(i)[:2]} & set(unseen)
+
+
+def test_an_example_is_the_same_every_time_and_its_captions_are_true():
+    dataset = data.load(config.get_config().data)
+    for i in (0, 29_999):
+        example, again = dataset.train[i], dataset.train[i]
+        np.testing.assert_array_equal(example["image"], again["image"])
+        np.testing.assert_array_equal(example["tokens"], again["tokens"])
+        assert example["image"].shape == (32, 32, 3)
+        texts = [dataset.tokenizer.decode(row) for row in example["tokens"]]
+        assert len(set(texts)) == 2
+        assert set(texts) <= set(dataset.train.captions(i))
+    with pytest.raises(IndexError):
+        dataset.train[30_000]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"image_size": 8}, "shapes are drawn on 16 to 256 pixels"),
+        ({"length": 12}, "the longest caption has 13 tokens"),
+        ({"captions": 0}, "must be 1 or more"),
+        ({"tokenizer": "x.model"}, "bring their own words"),
+    ],
+)
+def test_bad_options(fields, message):
+    options = config.get_config().data
+    options.update(fields)
+    with pytest.raises(UsageError, match=message):
+        data.load(options)

@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+
+from bitdiff.data import tokenizer
+from bitdiff.errors import UsageError
+
+TEXTS = ["a cat sat on a mat", "the dog ran", "a dog sat on the cat", "the mat ran on and on"]
+
+
+@pytest.mark.parametrize(("kind", "size"), [("unigram", 19), ("bpe", 30), ("word", 50), ("char", 50)])
+def test_text_comes_back(kind, size):
+    pieces = tokenizer.train(TEXTS, size, kind)
+    assert pieces.vocab_size <= size
+    assert (pieces.pad, pieces.bos, pieces.eos) == (0, 1, 2)
+    for text in TEXTS:
+        tokens = pieces.encode(text, 40)
+        assert tokens.dtype == np.int32
+        end = tokens.tolist().index(pieces.eos)
+        assert (tokens[end + 1 :] == pieces.pad).all()
+        assert pieces.pad not in tokens[:end]
+        assert pieces.decode(tokens) == text
+
+
+def test_the_same_texts_give_the_same_pieces_and_a_file_gives_them_back(tmp_path):
+    pieces = tokenizer.train(TEXTS, 19)
+    assert pieces.fingerprint() == tokenizer.train(TEXTS, 19).fingerprint()
+    assert pieces.fingerprint() != tokenizer.train(TEXTS[:3], 17).fingerprint()
+    (tmp_path / "some.model").write_bytes(pieces.to_bytes())
+    assert tokenizer.load(tmp_path / "some.model").fingerprint() == pieces.fingerprint()
+
+
+def test_what_follows_the_end_and_special_pieces_are_left_out():
+    pieces = tokenizer.train(TEXTS, 50, "word")
+    cat, dog = (int(pieces.encode(word, 2)[0]) for word in ("cat", "dog"))
+    assert pieces.decode([pieces.pad, cat, pieces.bos, dog, pieces.eos, cat]) == "cat dog"
+    assert pieces.decode([]) == ""
+
+
+def test_lengths():
+    pieces = tokenizer.train(TEXTS, 50, "word")
+    assert pieces.encode(TEXTS[0], 7)[-1] == pieces.eos
+    with pytest.raises(UsageError, match=r"makes 6 tokens and an end, config.data.length is 6: 'a cat sat on a mat'"):
+        pieces.encode(TEXTS[0], 6)
+    cut = pieces.encode(TEXTS[0], 6, cut=True)
+    assert pieces.decode(cut) == "a cat sat on a"
+    assert cut[-1] == pieces.eos
+    with pytest.raises(UsageError, match="empty"):
+        pieces.encode("  ", 6)
+    with pytest.raises(UsageError, match="outside the vocabulary"):
+        pieces.decode([pieces.vocab_size])
+
+
+def test_bad_models(tmp_path):
+    with pytest.raises(UsageError, match="there is no SentencePiece model"):
+        tokenizer.load(tmp_path / "none.model")
+    (tmp_path / "bad.model").write_bytes(b"something else")
+    with pytest.raises(UsageError, match="is not a SentencePiece model"):
+        tokenizer.load(tmp_path / "bad.model")
+    (tmp_path / "empty.model").write_bytes(b"")
+    with pytest.raises(UsageError, match=r"empty.model"):
+        tokenizer.load(tmp_path / "empty.model")
+    with pytest.raises(UsageError, match="no unigram model of 32000 pieces"):
+        tokenizer.train(TEXTS, 32_000)
+    with pytest.raises(UsageError, match="there is no text"):
+        tokenizer.train([" "], 10)
+    with pytest.raises(UsageError, match="unknown kind of pieces"):
+        tokenizer.train(TEXTS, 10, "words")
+
+
+def test_a_model_without_padding_is_refused():
+    import io
+
+    import sentencepiece
+
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(TEXTS), model_writer=model, vocab_size=18, minloglevel=2
+    )
+    with pytest.raises(UsageError, match=r"old.model has no pad piece"):
+        tokenizer.Tokenizer(model.getvalue(), "old.model")
