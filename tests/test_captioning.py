@@ -1,0 +1,359 @@
+"""Both kinds of models that describe pictures, on networks of a few hundred weights."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bitdiff import data
+from bitdiff.errors import UsageError
+from bitdiff.networks import make_network
+from bitdiff.networks.vit import ViT, load_weights
+from bitdiff.tasks import make_task, sample_options
+from configs import common, shapes
+
+
+def make_config(variant, **changes):
+    config = shapes.get_config(variant)
+    config.encoder.update(dim=16, layers=1, head_dim=8)
+    config.network.update(dim=16, layers=2, head_dim=8)
+    config.sample.steps = min(config.sample.steps, 4)
+    config.update_from_flattened_dict(changes)
+    return data.resolve(config, data.load(config.data))
+
+
+def perturbed(params, scale=0.3):
+    """Weights that are not near zero anywhere, so that every part of the network shows in its output."""
+    leaves, tree = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(9), len(leaves))
+    pairs = zip(leaves, keys, strict=True)
+    return jax.tree.unflatten(tree, [a + scale * jax.random.normal(key, a.shape) for a, key in pairs])
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return data.load(shapes.get_config().data)
+
+
+def batch_of(dataset, count):
+    examples = [dataset.train[i] for i in range(count)]
+    return {name: np.stack([example[name] for example in examples]) for name in examples[0]}
+
+
+def test_a_cache_gives_what_the_whole_sequence_gives():
+    options = common.transformer(dim=16, layers=2, head_dim=8)
+    facts = {"length": 6, "vocab_size": 7, "crosses": True}
+    network = make_network(options, out_channels=7, num_classes=0, **facts)
+    context = jax.random.normal(jax.random.key(1), (3, 5, 12))
+    tokens = jax.random.randint(jax.random.key(2), (3, 6), 0, 7)
+
+    def both(module, tokens, context):
+        return module(tokens, memory=module.remember(context))
+
+    params = perturbed(network.init(jax.random.key(0), tokens, context, method=both))
+    whole = network.apply(params, tokens, context, method=both)
+    memory = network.apply(params, context, method="remember")
+    cache = network.apply(params, 3, method="empty_cache")
+    for i in range(6):
+        logits, cache = network.apply(params, tokens[:, i], i, cache, memory, method="advance")
+        np.testing.assert_allclose(logits, whole[:, i], atol=2e-5)
+    later = network.apply(params, tokens.at[:, 4].set((tokens[:, 4] + 1) % 7), context, method=both)
+    np.testing.assert_allclose(later[:, :4], whole[:, :4], atol=1e-6)
+    assert (np.abs(later[:, 4:] - whole[:, 4:]).max(axis=(0, 2)) > 1e-3).all()
+
+
+@pytest.mark.parametrize("variant", common.CAPTION_MODELS)
+def test_pictures_and_captions_matter_and_rows_do_not_mix(variant, dataset):
+    task = make_task(make_config(variant))
+    params = perturbed(task.init(jax.random.key(0)))
+    batch, keys = batch_of(dataset, 2), jax.random.split(jax.random.key(1), 2)
+    loss = jax.jit(task.loss)
+    value = float(loss(params, batch, keys)[0])
+    assert np.isfinite(value)
+    black = batch | {"image": np.zeros_like(batch["image"])}
+    assert abs(float(loss(params, black, keys)[0]) - value) > 1e-4
+    one = {name: array[:1] for name, array in batch.items()}
+    other = {name: array[1:] for name, array in batch.items()}
+    parts = [float(loss(params, part, keys[i : i + 1])[0]) for i, part in enumerate((one, other))]
+    assert np.mean(parts) == pytest.approx(value, rel=1e-4)
+
+
+@pytest.mark.parametrize("variant", common.CAPTION_MODELS)
+def test_a_model_learns_to_tell_four_pictures_apart(variant, dataset):
+    """By heart: what a model that ignores its pictures, or that mixes rows, cannot do."""
+    import optax
+
+    config = make_config(variant)
+    config.encoder.update(dim=32)
+    config.network.update(dim=32)
+    task = make_task(config)
+    batch = batch_of(dataset, 4)
+    batch["tokens"] = batch["tokens"][:, :1].repeat(2, axis=1)
+    optimizer = optax.adam(3e-3)
+    params = task.init(jax.random.key(0))
+    opt_state = optimizer.init(params)
+
+    @jax.jit
+    def step(params, opt_state, key):
+        grads = jax.grad(lambda params: task.loss(params, batch, jax.random.split(key, 4))[0])(params)
+        updates, opt_state = optimizer.update(grads, opt_state)
+        return optax.apply_updates(params, updates), opt_state
+
+    for i in range(400):
+        params, opt_state = step(params, opt_state, jax.random.key(i))
+    condition = task.condition(np.arange(4), None, dataset.train)
+    np.testing.assert_array_equal(condition["source"], np.arange(4))
+    outputs = task.sample(params, condition, jax.random.split(jax.random.key(1), 4), sample_options(config.sample))
+    wanted = [dataset.tokenizer.decode(row[0]) for row in batch["tokens"]]
+    assert [dataset.tokenizer.decode(row) for row in np.asarray(outputs["tokens"])] == wanted
+
+
+def make_small(**changes):
+    """Four tokens of a vocabulary of five: 1 ends a sequence, 0 fills it up."""
+    config = common.base()
+    config.task = "autoregressive"
+    config.data.update(length=4, vocab_size=5, num_classes=0, eos=1, pad=0)
+    config.network = common.transformer(dim=16, layers=1, head_dim=8)
+    config.sample.update(sampler="beam", steps=0)
+    config.update_from_flattened_dict(changes)
+    task = make_task(config)
+    return task, perturbed(task.init(jax.random.key(3)), 1.0), sample_options(config.sample)
+
+
+def log_probability(task, params, row):
+    """Of a sequence: minus its loss, which is a mean over the tokens up to its end."""
+    row = np.asarray(row)
+    end = row.tolist().index(1) + 1 if 1 in row else len(row)
+    loss, _ = task.loss(params, {"tokens": row[None]}, jax.random.split(jax.random.key(0), 1))
+    return -float(loss) * end
+
+
+def sequences():
+    rows = []
+    for row in itertools.product([1, 2, 3, 4], repeat=4):
+        end = row.index(1) if 1 in row else 3
+        rows.append((*row[: end + 1], *[0] * (3 - end)))
+    return sorted(set(rows))
+
+
+def test_a_wide_beam_finds_the_most_likely_sequence():
+    task, params, options = make_small()
+    # PAD is never drawn, so the probabilities of the others are what they are given that.
+    rows = sequences()
+    logits_without_pad = params | {"params": params["params"] | {"out": dict(params["params"]["out"])}}
+    logits_without_pad["params"]["out"]["bias"] = params["params"]["out"]["bias"].at[0].set(-1e9)
+    scores = {row: log_probability(task, logits_without_pad, row) for row in rows}
+    assert np.exp(list(scores.values())).sum() == pytest.approx(1.0, abs=1e-4)
+    best = max(scores, key=scores.get)
+    keys = jax.random.split(jax.random.key(0), 1)
+    wide = task.sample(params, {}, keys, options._replace(beams=5))
+    assert tuple(np.asarray(wide["tokens"])[0].tolist()) == best
+    greedy = tuple(np.asarray(task.sample(params, {}, keys, options)["tokens"])[0].tolist())
+    assert scores[greedy] <= scores[best]
+
+
+def test_random_draws_come_as_often_as_the_model_says():
+    task, params, options = make_small()
+    params["params"]["out"]["bias"] = params["params"]["out"]["bias"].at[0].set(-1e9)
+    keys = jax.random.split(jax.random.key(4), 20_000)
+    drawn = np.asarray(jax.jit(lambda: task.sample(params, {}, keys, options._replace(sampler="random")))()["tokens"])
+    rows = sequences()
+    counts = dict.fromkeys(rows, 0)
+    for row in map(tuple, drawn.tolist()):
+        counts[row] += 1
+    expected = np.exp([log_probability(task, params, row) for row in rows])
+    distance = 0.5 * np.abs(np.array(list(counts.values())) / len(drawn) - expected).sum()
+    assert distance < 2 * np.sqrt(len(rows) / (2 * np.pi * len(drawn)))  # twice what chance alone gives
+
+
+def test_what_follows_the_end_does_not_count():
+    task, params, _ = make_small()
+    keys = jax.random.split(jax.random.key(0), 1)
+    losses = [float(task.loss(params, {"tokens": np.array([[3, 1, a, b]])}, keys)[0]) for a, b in ((0, 0), (4, 2))]
+    assert losses[0] == losses[1]
+    assert losses[0] != float(task.loss(params, {"tokens": np.array([[3, 2, 0, 0]])}, keys)[0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": 10}, "steps 10: of diffusion"),
+        ({"td": 1.0}, r"td 1.0: of diffusion"),
+        ({"sampler": "ddim"}, "unknown sampler of an autoregressive model 'ddim'"),
+        ({"beams": 0}, "beams is 0"),
+        ({"sampler": "random", "beams": 2}, "'random' takes 1"),
+    ],
+)
+def test_options_of_the_other_kind_are_refused(changes, message):
+    task, params, options = make_small()
+    with pytest.raises(UsageError, match=message):
+        task.sample(params, {}, jax.random.split(jax.random.key(0), 1), options._replace(**changes))
+
+
+def test_bits_know_no_beams_and_pictures_no_labels(dataset):
+    config = make_config("bits")
+    task = make_task(config)
+    params = task.init(jax.random.key(0))
+    keys = jax.random.split(jax.random.key(0), 2)
+    options = sample_options(config.sample, beams=2)
+    condition = task.condition(np.arange(2), None, dataset.test)
+    with pytest.raises(UsageError, match="beams is 2; only an autoregressive model"):
+        task.sample(params, condition, keys, options)
+    with pytest.raises(UsageError, match="labels were given"):
+        task.condition(np.arange(2), (1,), dataset.test)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"diffusion.loss": "cross_entropy"}, "cross_entropy loss goes with the head factorised_softmax, not with lin"),
+        ({"encoder.patch": 5}, "cannot be cut into patches of 5"),
+        ({"encoder.name": "resnet"}, "unknown image encoder 'resnet'"),
+        ({"network.head_dim": 3}, "cannot be split"),
+    ],
+)
+def test_bad_configs(changes, message):
+    with pytest.raises(UsageError, match=message):
+        jax.eval_shape(make_task(make_config("bits", **changes)).init, jax.random.key(0))
+
+
+def test_data_and_task_must_fit():
+    config = shapes.get_config()
+    dataset = data.load(config.data)
+    config.task = "images"
+    with pytest.raises(UsageError, match=r"need 'config.task=tokens' or 'config.task=autoregressive'"):
+        data.resolve(config, dataset)
+    config = shapes.get_config()
+    config.encoder = {}
+    with pytest.raises(UsageError, match=r"config.encoder is empty, but the data .* have pictures"):
+        data.resolve(config, dataset)
+
+
+def test_full_size_is_the_papers():
+    from configs import coco
+
+    config = coco.get_config("bits")
+    config.data.update(eos=2, pad=0)
+    params = jax.eval_shape(make_task(config).init, jax.random.key(0))
+    encoder = sum(leaf.size for leaf in jax.tree.leaves(params["encoder"]))
+    # ViT-B/16 has 85,798,656 weights at 224 pixels without its head; at 640 there are 1,404 positions more.
+    assert encoder == 85_798_656 + 1_404 * 768
+    assert params["params"]["embed_0"]["kernel"].shape[0] == 2 * 15
+    assert params["params"]["positions"].shape == (64, 512)
+    config = coco.get_config("autoregressive")
+    config.data.update(eos=2, pad=0)
+    params = jax.eval_shape(make_task(config).init, jax.random.key(0))
+    assert params["params"]["token"]["embedding"].shape == (32_001, 512)
+    assert sum(leaf.size for leaf in jax.tree.leaves(params["encoder"])) == encoder
+
+
+def published(dim=12, heads=3, layers=2, patch=4, positions=5):
+    """Weights in the layout of the ViT authors' files, drawn at random."""
+    random = np.random.RandomState(0)
+    arrays = {
+        "cls": random.randn(1, 1, dim),
+        "embedding/kernel": random.randn(patch, patch, 3, dim) * 0.1,
+        "embedding/bias": random.randn(dim),
+        "Transformer/posembed_input/pos_embedding": random.randn(1, positions, dim),
+        "Transformer/encoder_norm/scale": random.randn(dim),
+        "Transformer/encoder_norm/bias": random.randn(dim),
+        "head/kernel": random.randn(dim, 10),
+    }
+    for i in range(layers):
+        block = f"Transformer/encoderblock_{i}"
+        for name in ("LayerNorm_0", "LayerNorm_2"):
+            arrays |= {f"{block}/{name}/{kind}": random.randn(dim) for kind in ("scale", "bias")}
+        for name in ("query", "key", "value"):
+            place = f"{block}/MultiHeadDotProductAttention_1/{name}"
+            arrays |= {f"{place}/kernel": random.randn(dim, heads, dim // heads) * 0.3}
+            arrays |= {f"{place}/bias": random.randn(heads, dim // heads)}
+        place = f"{block}/MultiHeadDotProductAttention_1/out"
+        arrays |= {f"{place}/kernel": random.randn(heads, dim // heads, dim) * 0.3, f"{place}/bias": random.randn(dim)}
+        for name, shape in (("Dense_0", (dim, 4 * dim)), ("Dense_1", (4 * dim, dim))):
+            arrays |= {f"{block}/MlpBlock_3/{name}/kernel": random.randn(*shape) * 0.2}
+            arrays |= {f"{block}/MlpBlock_3/{name}/bias": random.randn(shape[1])}
+    return {name: array.astype(np.float32) for name, array in arrays.items()}
+
+
+def vit_by_hand(arrays, image, patch=4, layers=2):
+    """The ViT of one picture, in NumPy, from the equations of Dosovitskiy et al. (1 to 4)."""
+    from scipy.special import erf
+
+    def norm(x, place):
+        mean, variance = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
+        return (x - mean) / np.sqrt(variance + 1e-6) * arrays[f"{place}/scale"] + arrays[f"{place}/bias"]
+
+    pixels = image / 127.5 - 1.0
+    side = image.shape[0] // patch
+    rows = [
+        np.einsum(
+            "hwc,hwcd->d", pixels[patch * i : patch * (i + 1), patch * j : patch * (j + 1)], arrays["embedding/kernel"]
+        )
+        for i in range(side)
+        for j in range(side)
+    ]
+    x = np.concatenate([arrays["cls"][0], np.stack(rows) + arrays["embedding/bias"]])
+    x = x + arrays["Transformer/posembed_input/pos_embedding"][0]
+    for i in range(layers):
+        block = f"Transformer/encoderblock_{i}"
+        place = f"{block}/MultiHeadDotProductAttention_1"
+        h = norm(x, f"{block}/LayerNorm_0")
+        q, k, v = (
+            np.einsum("ld,dhe->hle", h, arrays[f"{place}/{name}/kernel"]) + arrays[f"{place}/{name}/bias"][:, None]
+            for name in ("query", "key", "value")
+        )
+        scores = np.einsum("hle,hme->hlm", q, k) / np.sqrt(q.shape[-1])
+        weights = np.exp(scores - scores.max(-1, keepdims=True))
+        weights /= weights.sum(-1, keepdims=True)
+        seen = np.einsum("hlm,hme->lhe", weights, v)
+        x = x + np.einsum("lhe,hed->ld", seen, arrays[f"{place}/out/kernel"]) + arrays[f"{place}/out/bias"]
+        h = norm(x, f"{block}/LayerNorm_2") @ arrays[f"{block}/MlpBlock_3/Dense_0/kernel"]
+        h = h + arrays[f"{block}/MlpBlock_3/Dense_0/bias"]
+        h = 0.5 * h * (1.0 + erf(h / np.sqrt(2.0)))
+        x = x + h @ arrays[f"{block}/MlpBlock_3/Dense_1/kernel"] + arrays[f"{block}/MlpBlock_3/Dense_1/bias"]
+    return norm(x, "Transformer/encoder_norm")
+
+
+def test_published_weights_give_the_published_network(tmp_path):
+    arrays = published()
+    np.savez(tmp_path / "vit.npz", **arrays)
+    encoder = ViT(patch=4, dim=12, layers=2, head_dim=4)
+    image = np.random.RandomState(1).randint(0, 256, (1, 8, 8, 3), np.uint8)
+    abstract = jax.eval_shape(encoder.init, jax.random.key(0), image)
+    params = load_weights(tmp_path / "vit.npz", abstract)
+    output = encoder.apply(params, image)
+    np.testing.assert_allclose(output[0], vit_by_hand(arrays, image[0].astype(np.float64)), atol=2e-4)
+    larger = jax.eval_shape(encoder.init, jax.random.key(0), np.zeros((1, 16, 16, 3), np.uint8))
+    resized = load_weights(tmp_path / "vit.npz", larger)["params"]["positions"]
+    assert resized.shape == (1, 17, 12)
+    np.testing.assert_array_equal(resized[0, 0], arrays["Transformer/posembed_input/pos_embedding"][0, 0])
+    grid = arrays["Transformer/posembed_input/pos_embedding"][0, 1:]
+    np.testing.assert_allclose(resized[0, 1:].mean(0), grid.mean(0), atol=1e-5)
+
+
+def test_weights_that_do_not_fit_are_named(tmp_path):
+    encoder = ViT(patch=4, dim=12, layers=2, head_dim=4)
+    abstract = jax.eval_shape(encoder.init, jax.random.key(0), np.zeros((1, 8, 8, 3), np.uint8))
+    np.savez(tmp_path / "other.npz", **published(dim=24))
+    np.savez(tmp_path / "short.npz", **published(layers=1))
+    (tmp_path / "bad.npz").write_bytes(b"PK\x03\x04 nothing")
+    for name, message in (
+        ("none", "there is no file"),
+        ("other", "do not fit config.encoder"),
+        ("short", "do not fit config.encoder: .*encoderblock_1"),
+        ("bad", "is not an .npz file"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            load_weights(tmp_path / f"{name}.npz", abstract)
+
+
+def test_training_begins_with_published_weights(tmp_path):
+    np.savez(tmp_path / "vit.npz", **published(dim=16, heads=2, layers=1, patch=8, positions=17))
+    task = make_task(make_config("bits", **{"encoder.weights": str(tmp_path / "vit.npz")}))
+    before = task.init(jax.random.key(0))
+    after = task.start(before)
+    assert jax.tree.map(jnp.shape, before) == jax.tree.map(jnp.shape, after)
+    np.testing.assert_array_equal(before["params"]["positions"], after["params"]["positions"])
+    assert (np.asarray(before["encoder"]["positions"]) != np.asarray(after["encoder"]["positions"])).all()
