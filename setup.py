@@ -27,6 +27,7 @@ setup(
         "pillow>=10",
         "scikit-learn>=1.4",
         "scipy>=1.12",
+        "sentencepiece>=0.2",
         "tensorboardX>=2.6",
         "tqdm>=4.66",
     ],
@@ -38,6 +39,7 @@ setup(
         "test": [
             "tensorflow-datasets>=4.9.7",
             "importlib_resources",
+            "nltk>=3.8",
             "pytest>=8",
             "pytest-xdist>=3.5",
             "pyyaml>=6",

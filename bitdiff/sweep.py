@@ -17,7 +17,14 @@ from bitdiff.errors import UsageError, choose
 from bitdiff.tasks import SampleOptions, sample_options
 
 AXES = ("sampler", "steps", "td", "guidance")
-_PREFERRED = ("fid", "swd", "frechet_pixels", "tv", "marginal_tv")  # the score of the picture, where none is named
+_PREFERRED = (
+    "fid",
+    "swd",
+    "frechet_pixels",
+    "tv",
+    "marginal_tv",
+    "CIDEr",
+)  # the score of the picture, where none is named
 
 
 def cells(base: SampleOptions, axes: dict[str, list[Any]]) -> list[SampleOptions]:

@@ -67,6 +67,8 @@ def train(config: ml_collections.ConfigDict, folder: Path) -> Progress:
         seed=config.seed,
         flip=config.data.flip,
         crop=config.data.crop,
+        captions=config.data.captions_drawn if dataset.field == "captions" else 0,
+        curriculum_steps=config.data.curriculum_steps,
         prefetch_batches=config.data.prefetch_batches,
         process=parallel.processes(),
     )

@@ -16,7 +16,9 @@ def get_config(variant: str = "bits") -> ml_collections.ConfigDict:
     config.data.image_size = 32
     config.data.channels = 3
     config.data.length = 16
-    config.data.captions = 2
+    config.data.captions = 6
+    config.data.captions_drawn = 2
+    config.data.curriculum_steps = 1_500
     config.data.vocab_size = 31
     config.data.num_classes = 0
     config.encoder = common.vit(patch=8, dim=128, layers=2, head_dim=32)

@@ -217,6 +217,26 @@ def test_crops_stay_in_the_picture(pieces, tmp_path):
     np.testing.assert_array_equal(batch["image"], again["image"])
 
 
+def test_captions_are_drawn_by_a_curriculum(pieces, tmp_path):
+    dataset = data.load(options(write_coco(tmp_path / "coco"), pieces))
+
+    def drawn(**fields):
+        iterator = data.batches(dataset.train, batch_size=4, seed=0, **fields)
+        batches = [next(iterator)["tokens"] for _ in range(40)]
+        return [[dataset.tokenizer.decode(row) for row in rows] for batch in batches for rows in batch]
+
+    every = drawn(captions=2)
+    assert all(len(set(rows)) == 2 for rows in every)
+    assert {text for rows in every for text in rows} == set(CAPTIONS[:5])
+    counts = [sum(text in rows for rows in every) for text in CAPTIONS[:5]]
+    assert min(counts) > 0.5 * 160 * 2 / 5  # each as often, up to chance
+    growing = drawn(captions=1, curriculum_steps=40)
+    assert {text for rows in growing[:40] for text in rows} == {CAPTIONS[0]}
+    assert {text for rows in growing[40:80] for text in rows} == set(CAPTIONS[:2])
+    assert {text for rows in growing[120:] for text in rows} == set(CAPTIONS[:4])
+    assert drawn(captions=1, curriculum_steps=40) == growing
+
+
 def test_annotations_are_sorted(tmp_path):
     root = write_coco(tmp_path / "coco")
     entries = captioned.read_annotations(root / "annotations" / "captions_train2017.json", root / "train2017")

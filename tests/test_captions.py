@@ -90,3 +90,18 @@ def test_an_empty_caption_scores_nothing():
 def test_what_cannot_be_scored(hypotheses, references, tokenizer, message):
     with pytest.raises(UsageError, match=message):
         captions.score(hypotheses, references, tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("A man's dog isn't here; it ran -- away!", "a man 's dog is n't here it ran away"),
+        ('Two "big" (red) cats, 3.5 lbs.', "two big red cats 3.5 lbs"),
+        ("A cat sat. A dog ran.", "a cat sat a dog ran"),
+        ("The U.S. flag\non a well-known café...", "the u.s. flag on a well-known café"),
+        ("rock & roll: can't {stop}?", "rock & roll ca n't stop"),
+    ],
+)
+def test_treebank_words_are_those_of_cocos_tokenizer(text, words):
+    """Expected by the rules of Stanford's PTBTokenizer with COCO's list of punctuation; Java is not needed."""
+    assert captions.treebank(text) == words.split()

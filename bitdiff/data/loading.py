@@ -66,6 +66,13 @@ def resolve(config: Any, dataset: Dataset) -> Any:
         raise UsageError(f"config.data.crop is {config.data.crop}; it must be above 0, and 1 crops nothing")
     if (config.data.flip or config.data.crop < 1) and dataset.field == "tokens":
         raise UsageError("config.data.flip or .crop is set, but tokens cannot be mirrored or cropped")
+    drawn, known = config.data.captions_drawn, config.data.captions
+    if not 0 <= drawn <= known or config.data.curriculum_steps < 0 or (config.data.curriculum_steps and not drawn):
+        raise UsageError(
+            f"config.data.captions_drawn is {drawn} and .curriculum_steps {config.data.curriculum_steps}; of "
+            f"{known} captions of a picture (config.data.captions) 0 (all) to {known} are drawn, and a curriculum "
+            "needs 1 or more"
+        )
     config = config.copy_and_resolve_references()
     for field in ("path", "tokenizer"):
         if config.data[field]:

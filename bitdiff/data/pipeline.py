@@ -23,6 +23,8 @@ def batches(
     seed: int,
     flip: bool = False,
     crop: float = 1.0,
+    captions: int = 0,
+    curriculum_steps: int = 0,
     prefetch_batches: int = 0,
     process: tuple[int, int] = (0, 1),
 ) -> Iterator[dict[str, np.ndarray]]:
@@ -34,6 +36,9 @@ def batches(
       seed: of the order, the flips and the crops.
       flip: whether 'image' is mirrored left to right with probability 0.5.
       crop: the smallest side of a random square of 'image', in widths of it, that takes its place; 1 for none.
+      captions: how many of a picture's 'tokens' [captions, length] are drawn, without repetition as far as there are
+        enough of them; 0 keeps all.
+      curriculum_steps: for so many batches they are drawn from the first alone, then from more and more of them.
       prefetch_batches: batches read ahead, each by a thread of its own; 0 reads when asked.
       process: (index, count): which of so many equal blocks of rows this process reads.
     """
@@ -42,6 +47,8 @@ def batches(
         stream = stream.random_map(_flip)
     if crop < 1:
         stream = stream.random_map(partial(_crop, crop))
+    if captions:
+        stream = stream.map_with_index(partial(_pick, captions, curriculum_steps * batch_size, seed))
     index, count = process
     stream = _ProcessRows(stream, batch_size, index, count).batch(batch_size // count)
     options = grain.ReadOptions(num_threads=prefetch_batches, prefetch_buffer_size=prefetch_batches)
@@ -75,3 +82,12 @@ def _crop(smallest: float, example: dict[str, Any], rng: np.random.Generator) ->
     picture = Image.fromarray(np.squeeze(image[top : top + side, left : left + side]))
     pixels = np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR), np.uint8)
     return example | {"image": pixels.reshape(image.shape)}
+
+
+def _pick(count: int, curriculum: int, seed: int, index: int, example: dict[str, Any]) -> dict[str, Any]:
+    tokens = example["tokens"]
+    known = len(tokens)
+    if index < curriculum:
+        known = 1 + int(index / curriculum * (known - 1))
+    order = np.random.default_rng([seed, index]).permutation(known)
+    return example | {"tokens": tokens[order[np.arange(count) % known]]}

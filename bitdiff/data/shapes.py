@@ -15,6 +15,7 @@ from bitdiff.data.tokenizer import Tokenizer
 from bitdiff.errors import UsageError
 
 _TRAIN, _TEST = 30_000, 2_000
+_CAPTIONS = 6  # of a picture
 _HELD_OUT = 14  # of the 144 kinds of groups
 _SPLIT_SEED = 0
 _VOCABULARY = 64  # more than the grammar's words
@@ -33,9 +34,7 @@ class Scenes:
     def __getitem__(self, index: int) -> dict[str, Any]:
         scene, random = self._scene(index)
         image = draw(scene, self._size, random)
-        texts = captions(scene)
-        order = random.permutation(len(texts))[np.arange(self._count) % len(texts)]
-        tokens = np.stack([self._pieces.encode(texts[i], self._length) for i in order])
+        tokens = np.stack([self._pieces.encode(text, self._length) for text in captions(scene)[: self._count]])
         return {"image": image, "tokens": tokens}
 
     def captions(self, index: int) -> list[str]:
@@ -76,8 +75,8 @@ def load(options: Any) -> Dataset:
         raise UsageError(f"config.data.image_size is {options.image_size}; shapes are drawn on 16 to 256 pixels")
     if options.tokenizer:
         raise UsageError("config.data.tokenizer: the shapes bring their own words; leave it empty")
-    if options.captions < 1:
-        raise UsageError(f"config.data.captions is {options.captions}; it must be 1 or more for each picture")
+    if not 1 <= options.captions <= _CAPTIONS:
+        raise UsageError(f"config.data.captions is {options.captions}; a picture of shapes has 1 to {_CAPTIONS}")
     every = kinds()
     sentences = [text for kind in every for axis in (0, 1) for text in captions(Scene(kind, kind, axis))]
     pieces = tokenizer.train(sentences, _VOCABULARY, "word")

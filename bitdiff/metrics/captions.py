@@ -5,6 +5,7 @@ All of them compare words; which words depends on the tokenizer, which therefore
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
@@ -28,7 +29,7 @@ def words_at_spaces(text: str) -> Words:
 
 
 def treebank(text: str) -> Words:
-    """Penn Treebank words in lower case without punctuation: COCO's tokenizer, but for rare contractions.
+    """Penn Treebank words in lower case without punctuation: COCO's tokenizer, but for rare cases (opening ', gonna).
 
     Raises:
       UsageError: nltk is not installed.
@@ -37,7 +38,8 @@ def treebank(text: str) -> Words:
         from nltk.tokenize import TreebankWordTokenizer
     except ImportError as error:
         raise UsageError("the tokenizer 'treebank' needs nltk: pip install 'bitdiff[captions]'") from error
-    words = TreebankWordTokenizer().tokenize(text.replace("\n", " ").lower())
+    text = re.sub(r"(?<=\w\w)\.(?=\s)", " .", text.replace("\n", " ").lower())  # it splits the last full stop alone
+    words = TreebankWordTokenizer().tokenize(text, convert_parentheses=True)
     return [word for word in words if word.upper() not in _PUNCTUATION]
 
 

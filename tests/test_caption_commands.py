@@ -1,0 +1,161 @@
+"""Captioning and text as a user runs them: a tiny model, trained, sampled, evaluated."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bitdiff import data, inference
+from bitdiff.data import tokenizer
+from bitdiff.errors import UsageError
+from bitdiff.train import train
+from configs import shapes, text
+
+
+def tiny(config):
+    config.network.update(dim=16, layers=1, head_dim=8)
+    config.optimizer.update(warmup_steps=1, schedule="constant")
+    config.train.update(steps=2, batch_size=4, log_every_steps=1, sample_every_steps=0)
+    config.sample.update(steps=min(config.sample.steps, 2), batch_size=8)
+    return config
+
+
+def train_shapes(variant, folder):
+    config = tiny(shapes.get_config(variant))
+    config.encoder.update(dim=16, layers=1, head_dim=8)
+    train(config, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return train_shapes("bits", tmp_path_factory.mktemp("shapes") / "run")
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    dataset = data.load(shapes.get_config().data)
+    for i in range(5):
+        Image.fromarray(dataset.test[i]["image"]).resize((40 + i, 40)).save(folder / f"{i:06d}.png")
+    return folder
+
+
+def test_a_folder_of_images_is_described(command, run, images, tmp_path):
+    out = tmp_path / "captions.json"
+    code, output = command("sample", "--workdir", run, "--images", images, "--out", out)
+    assert code == 0, output
+    results = json.loads(out.read_text())
+    assert [row["image_id"] for row in results] == [0, 1, 2, 3, 4]
+    assert all(isinstance(row["caption"], str) for row in results)
+    assert Image.open(tmp_path / "captions.png").size[0] == 4 * 200 + 8
+
+    code, output = command("evaluate", "--workdir", run, "--num_samples", 20)
+    assert code == 0, output
+    assert "grammatical" in output
+    scores = json.loads((run / "evaluation.json").read_text())["scores"]
+    assert {"BLEU-1", "BLEU-4", "ROUGE-L", "CIDEr", "true", "complete", "invalid_codes"} <= scores.keys()
+    assert "'none'" in scores["BLEU-4"]["about"]
+    assert len(json.loads((run / "captions.json").read_text())) == 20
+
+    code, output = command("sweep", "--workdir", run, "--num_samples", 20, "--td", "0,2")
+    assert code == 0, output
+    assert "| ddim | 2 | 2.0 | 0.0 |" in output
+
+
+def test_the_rival_is_measured_alike(command, images, tmp_path):
+    run = train_shapes("autoregressive", tmp_path / "run")
+    code, output = command("evaluate", "--workdir", run, "--num_samples", 20, "--beams", 2)
+    assert code == 0, output
+    scores = json.loads((run / "evaluation.json").read_text())["scores"]
+    assert {"BLEU-4", "true"} <= scores.keys()
+    assert "invalid_codes" not in scores
+    assert "2 beams" in output
+    out = tmp_path / "captions.npz"
+    code, output = command("sample", "--workdir", run, "--images", images, "--num_samples", 3, "--out", out)
+    assert code == 0, output
+    with np.load(out, allow_pickle=False) as file:
+        assert file["text"].shape == (3,)
+        assert file["tokens"].shape == (3, 16)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give a folder of them as --images"),
+        (["--images", "nowhere"], "there is no folder of images nowhere"),
+        (["--images", "IMAGES", "--num_samples", "9"], "--num_samples is 9, but .* holds 5 images"),
+        (["--images", "IMAGES", "--out", "x.txt"], "goes with a .json or .npz file"),
+    ],
+)
+def test_bad_calls(command, run, images, arguments, message):
+    import re
+
+    code, output = command("sample", "--workdir", run, *[str(images) if a == "IMAGES" else a for a in arguments])
+    assert code == 2
+    assert re.search(message, output), output
+
+
+def test_an_unreadable_image_is_named(command, run, images, tmp_path):
+    folder = tmp_path / "some"
+    shutil.copytree(images, folder)
+    (folder / "000003.png").write_bytes(b"not an image")
+    code, output = command("sample", "--workdir", run, "--images", folder, "--out", tmp_path / "x.json")
+    assert code == 2
+    assert "000003.png is not an image" in output
+
+
+def test_a_vocabulary_that_does_not_fit_is_refused(run, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    (copy / "tokenizer.model").write_bytes(tokenizer.train(["some other words"], 40, "word").to_bytes())
+    with pytest.raises(UsageError, match=r"tokenizer.model has 7 pieces .*, not those that the run was trained with"):
+        inference.open_run(copy)
+    (copy / "tokenizer.model").unlink()
+    with pytest.raises(UsageError, match="there is no SentencePiece model"):
+        inference.open_run(copy)
+
+
+def test_more_captions_than_pictures_are_refused(command, run):
+    code, output = command("evaluate", "--workdir", run, "--num_samples", 2_001)
+    assert code == 2
+    assert "one of each test picture, of which there are 2000" in output
+
+
+@pytest.mark.parametrize("variant", ["softmax", "autoregressive"])
+def test_plain_text(command, tmp_path, variant):
+    path = tmp_path / "lines.txt"
+    path.write_text("\n".join(f"the {a} {b} ran" for a in ("old", "new", "red") for b in ("dog", "cat", "cow")))
+    config = tiny(text.get_config(variant))
+    config.data.update(path=str(path), length=8, vocab_size=32, tokenizer_kind="word")
+    with pytest.raises(UsageError, match=r"config.data.vocab_size is 32, but the data have 12"):
+        train(config, tmp_path / "run")
+    config.data.tokenizer_kind = "char"
+    config.data.length = 20
+    config.data.vocab_size = 17
+    train(config, tmp_path / "run")
+    out = tmp_path / "samples.npz"
+    code, output = command("sample", "--workdir", tmp_path / "run", "--num_samples", 4, "--out", out)
+    assert code == 0, output
+    with np.load(out, allow_pickle=False) as file:
+        assert len(file["text"]) == 4
+    assert len((tmp_path / "samples.txt").read_text().splitlines()) == 4
+    code, output = command("evaluate", "--workdir", tmp_path / "run", "--num_samples", 8)
+    assert code == 0, output
+    assert "marginal_tv" in output
+
+
+def test_a_tokenizer_is_trained(command, tmp_path):
+    path = tmp_path / "captions.json"
+    path.write_text(json.dumps({"annotations": [{"caption": "a cat on a mat"}, {"caption": "the dog ran"}]}))
+    out = tmp_path / "some.model"
+    code, output = command("train_tokenizer", "--input", path, "--vocab_size", 20, "--kind", "word", "--out", out)
+    assert code == 0, output
+    assert "11 pieces from 2 texts" in output
+    assert tokenizer.load(out).vocab_size == 11
+    path.write_text("{}")
+    code, output = command("train_tokenizer", "--input", path, "--out", out)
+    assert code == 2
+    assert "not in the layout of COCO's captions" in output
