@@ -158,6 +158,7 @@ def vit(**changes) -> ml_collections.ConfigDict:
     encoder.patch = 16
     encoder.dim = 768
     encoder.layers = 12
+    encoder.stem = ()  # channels of convolutions in place of the linear patches
     encoder.head_dim = 64
     encoder.mlp_ratio = 4
     encoder.weights = ""  # a ViT's published .npz, to begin with

@@ -21,9 +21,9 @@ def get_config(variant: str = "bits") -> ml_collections.ConfigDict:
     config.data.curriculum_steps = 1_500
     config.data.vocab_size = 31
     config.data.num_classes = 0
-    config.encoder = common.vit(patch=8, dim=128, layers=2, head_dim=32)
+    config.encoder = common.vit(patch=8, dim=128, layers=1, head_dim=32, stem=(64, 128, 128))
     config.network = common.transformer(dim=128, layers=3, head_dim=32)
-    common.small_run(config, steps=6_000, batch_size=32)
+    common.small_run(config, steps=4_000, batch_size=32)
     common.captioning(config, variant)
     config.sample.batch_size = 64
     config.evaluate.num_samples = 2_000

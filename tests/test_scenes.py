@@ -82,7 +82,7 @@ def test_a_picture_shows_its_scene(axis):
         white = np.argwhere(image.min(axis=-1) > 150)
         apart = white.mean(0) - red.mean(0)
         assert apart[axis] > abs(apart[1 - axis])
-        area = np.pi * (0.14 * 32) ** 2
+        area = np.pi * (0.15 * 32) ** 2
         for pixels, group in ((red, first), (white, second)):
             assert 0.7 * area < len(pixels) / group.count < 1.2 * area
 

@@ -12,7 +12,7 @@ _RGB = {
     "purple": (160, 60, 190),
     "white": (235, 235, 235),
 }
-_RADIUS = {"small": 0.085, "big": 0.14}  # of the width of the picture
+_RADIUS = {"small": 0.105, "big": 0.15}  # of the width of the picture
 _COLOUR_JITTER, _NOISE = 18.0, 4.0  # grey levels
 
 

@@ -5,6 +5,7 @@ are weights of image classification: the `.npz` files of the ViT authors, e.g. `
 """
 
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bitdiff.errors import UsageError
-from bitdiff.networks.layers import Attention, Dense
+from bitdiff.networks.layers import Attention, Dense, conv
 
 
 class ViT(nn.Module):
@@ -22,6 +23,8 @@ class ViT(nn.Module):
 
     Attributes:
       patch: width of a patch in pixels.
+      stem: channels of 3 x 3 convolutions of stride 2, each with a LayerNorm, that stand in the place of one linear
+        layer over a patch (Xiao et al. 2021); as many as halve a patch to one. () is the published ViT.
       dim: width; dim / head_dim heads.
       layers: number of blocks.
       head_dim: channels per attention head.
@@ -32,6 +35,7 @@ class ViT(nn.Module):
     patch: int
     dim: int
     layers: int
+    stem: Sequence[int] = ()
     head_dim: int = 64
     mlp_ratio: int = 4
     dtype: jnp.dtype = jnp.float32
@@ -41,8 +45,13 @@ class ViT(nn.Module):
         batch, height, width, _ = image.shape
         if height != width or height % self.patch:
             raise UsageError(f"images of {height} x {width} pixels cannot be cut into patches of {self.patch}")
+        if self.stem and 2 ** len(self.stem) != self.patch:
+            raise UsageError(f"a stem of {len(self.stem)} convolutions makes patches of {2 ** len(self.stem)} pixels")
         x = (image.astype(jnp.float32) / 127.5 - 1.0).astype(self.dtype)
-        window = (self.patch, self.patch)
+        for i, width in enumerate(self.stem):
+            x = conv(width, stride=2, dtype=self.dtype, name=f"stem{i}")(x)
+            x = nn.gelu(nn.LayerNorm(dtype=self.dtype, name=f"norm_stem{i}")(x))
+        window = (1, 1) if self.stem else (self.patch, self.patch)
         h = nn.Conv(self.dim, window, window, padding="VALID", dtype=self.dtype, name="embed")(x)
         h = h.reshape(batch, -1, self.dim)
         first = self.param("class_token", nn.initializers.zeros, (1, 1, self.dim)).astype(self.dtype)
@@ -77,6 +86,8 @@ def load_weights(path: Path, abstract: Any) -> Any:
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise UsageError(f"{path} is not an .npz file of a ViT: {error}") from error
     wanted = abstract["params"]
+    if "stem0" in wanted:
+        raise UsageError("config.encoder.stem must be () where config.encoder.weights names a published ViT")
     positions = wanted["positions"].shape[1]
     loaded: dict[str, Any] = {}
     try:
