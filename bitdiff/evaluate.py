@@ -68,6 +68,7 @@ def define_flags() -> None:
 def define_data_flags() -> None:
     """Defines the flags that `open_data` and `open_judge` read."""
     flags.DEFINE_string("data_path", None, "Where the data are now, if not where the config says.")
+    flags.DEFINE_string("tokenizer", None, "Of captions, into words: none or treebank; by default the config's.")
     flags.DEFINE_string("inception", None, "For FID: weights written by bitdiff.convert_inception.")
     flags.DEFINE_string("reference", None, "For FID: statistics of the data written by bitdiff.reference.")
     flags.DEFINE_integer("inception_batch_size", 64, "Images at a time over all devices.")
@@ -77,6 +78,9 @@ def open_data(config: Any) -> data.Dataset:
     """The data set a run was trained on, at --data_path if given, else where the config says."""
     if flags.FLAGS.data_path is not None:
         config.data.path = flags.FLAGS.data_path
+    if flags.FLAGS.tokenizer is not None:
+        config.evaluate.tokenizer = flags.FLAGS.tokenizer
+    captions.check_tokenizer(config.evaluate.tokenizer)
     dataset = data.load(config.data)
     data.resolve(config, dataset)
     return dataset
@@ -118,6 +122,7 @@ def provenance(run: inference.Trained, dataset: data.Dataset, judge: Judge | Non
         "weights": f"moving average, decay {run.config.optimizer.ema_decay}",
         "data": dataset.about,
         "labels": "in the training data's shares" if dataset.label_shares else "all classes alike",
+        "words": run.config.evaluate.tokenizer if dataset.field == "captions" else None,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "reference": judge.reference.provenance if judge else None,
     }

@@ -91,6 +91,8 @@ def open_run(folder: Path, checkpoint: str | None = None) -> Trained:
         optimizer = make_optimizer(config.optimizer, config.train.steps)
         sample_options(config.sample)
         pieces = workdir.load_tokenizer(folder, config)
+        if pieces and config.data.name != "shapes":
+            config.data.tokenizer = str(folder / "tokenizer.model")  # wherever the run's own was
         metric = config.checkpoint.best_metric if checkpoint == "best" else ""
     except (AttributeError, KeyError) as error:
         raise UsageError(

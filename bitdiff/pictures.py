@@ -66,7 +66,7 @@ def write_texts(path: Path, texts: Sequence[str], images: np.ndarray | None = No
         caption_sheet(images, texts).save(path)
     else:
         path = path.with_suffix(".txt")
-        path.write_text("".join(f"{text}\n" for text in texts))
+        path.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
     return path
 
 

@@ -9,7 +9,9 @@ shards that are missing: for the 50,000 images of a FID.
 
 import json
 import os
+import re
 import zipfile
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,13 @@ def write_npz(path: Path, outputs: dict[str, np.ndarray]) -> None:
     """Writes samples as a whole or not at all: 'image' or 'tokens', 'text', 'label' if there is one, 'invalid'."""
     arrays = {name: outputs[name] for name in outputs if name not in ("histogram", "trajectory")}
     files.write(path, lambda file: np.savez_compressed(file, **arrays))
+
+
+def with_texts(run: inference.Trained, outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Samples with 'text' among them, where their tokens stand for text."""
+    if run.tokenizer is None:
+        return outputs
+    return outputs | {"text": np.array([run.tokenizer.decode(row) for row in outputs["tokens"]])}
 
 
 def write_png(folder: Path, first: int, images: np.ndarray, vocab_size: int) -> None:
@@ -109,7 +118,7 @@ def write_shards(
         if png:
             write_png(folder, start, outputs["image"], run.config.data.vocab_size)
         else:
-            write_npz(folder / f"{start // shard_size:05d}.npz", outputs)
+            write_npz(folder / f"{start // shard_size:05d}.npz", with_texts(run, outputs))
         drawn += end - start
     parallel.wait_for_all("all shards are there")
     return drawn
@@ -163,6 +172,12 @@ def _labels(names: Iterable[str] | None) -> tuple[int, ...] | None:
         raise UsageError(f"--labels is {','.join(names)}; it must be class numbers, as in 0,1,2") from error
 
 
+def _image_id(path: Path) -> int | str:
+    """COCO's number of a picture, from names like 000000391895.jpg and COCO_val2014_000000391895.jpg; else the name."""
+    number = re.fullmatch(r"(?:COCO_\w+_)?([0-9]+)", path.stem)
+    return int(number[1]) if number else path.stem
+
+
 def describe(run: inference.Trained, options: SampleOptions, section: Any, root: Path, out: Path) -> None:
     """Writes captions of the pictures in a folder to a .json or .npz file, and a sheet of some beside it.
 
@@ -174,15 +189,21 @@ def describe(run: inference.Trained, options: SampleOptions, section: Any, root:
     count = section.num_samples if flags.FLAGS.num_samples is not None else len(images)
     if count > len(images):
         raise UsageError(f"--num_samples is {count}, but {root} holds {len(images)} images")
+    names = [_image_id(path) for path in images.files[:count]]
+    if out.parent.resolve() == root.resolve():
+        raise UsageError(f"--out is {out}, in the folder of the images: its picture would be described next time")
+    doubled = [name for name, times in Counter(names).items() if times > 1]
+    if doubled:
+        raise UsageError(f"several images in {root} go by the same name, {doubled[:3]}: give each its own")
+    parallel.agree("the images", list(map(str, names)))
     outputs = inference.draw(run, options, num_samples=count, seed=section.seed, images=images)
     if not parallel.is_main():
         return
     texts = [run.tokenizer.decode(row) for row in outputs["tokens"]]
     if out.suffix == ".npz":
-        write_npz(out, outputs | {"text": np.array(texts)})
+        write_npz(out, with_texts(run, outputs))
     else:
-        names = [path.stem for path in images.files[:count]]
-        files.write_text(out, captions.results([int(name) if name.isdigit() else name for name in names], texts))
+        files.write_text(out, captions.results(names, texts))
     shown = np.stack([images[i]["image"] for i in range(min(count, _SHEET))])
     sheet = pictures.write_texts(out.with_suffix(".png"), texts[:_SHEET], shown)
     print(f"{count} captions of step {run.step} in {out}, to look at in {sheet}")
@@ -246,7 +267,7 @@ def main() -> None:
         return
     if run.tokenizer:
         texts = [run.tokenizer.decode(row) for row in outputs["tokens"]]
-        write_npz(out, outputs | {"text": np.array(texts)})
+        write_npz(out, with_texts(run, outputs))
         preview = pictures.write_texts(out, texts)
     else:
         write_npz(out, outputs)

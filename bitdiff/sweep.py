@@ -160,6 +160,8 @@ def main() -> None:
             choose("score", flags.FLAGS.score, measured[name])
     rows = sorted((options_of(name), scores) for name, scores in measured.items())
     print(markdown([(options, scores) for options, scores in rows if options in todo]))
+    if about["words"]:
+        print(f"words of captions by the tokenizer {about['words']!r}")
     if not parallel.is_main():
         return
     score = flags.FLAGS.score or next(name for name in _PREFERRED if name in rows[0][1])

@@ -67,7 +67,7 @@ def train(config: ml_collections.ConfigDict, folder: Path) -> Progress:
         seed=config.seed,
         flip=config.data.flip,
         crop=config.data.crop,
-        captions=config.data.captions_drawn if dataset.field == "captions" else 0,
+        captions=(config.data.captions_drawn or config.data.captions) if dataset.field == "captions" else 0,
         curriculum_steps=config.data.curriculum_steps,
         prefetch_batches=config.data.prefetch_batches,
         process=parallel.processes(),
@@ -135,6 +135,8 @@ def check(config: ml_collections.ConfigDict, task: Task, dataset: data.Dataset) 
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), size))
     params = jax.eval_shape(task.init, jax.random.key(0))
     example = dataset.train[0]
+    if dataset.field == "captions":
+        example |= {"tokens": example["tokens"][: config.data.captions_drawn or None]}
     batch = {
         name: jax.ShapeDtypeStruct((size, *np.shape(value)), np.asarray(value).dtype) for name, value in example.items()
     }

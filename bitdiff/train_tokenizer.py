@@ -23,7 +23,10 @@ def read(path: Path) -> list[str]:
     if path.suffix != ".json":
         return read_lines(path)
     try:
-        return [str(annotation["caption"]).strip() for annotation in json.loads(path.read_text())["annotations"]]
+        return [
+            str(annotation["caption"]).strip()
+            for annotation in json.loads(path.read_text(encoding="utf-8"))["annotations"]
+        ]
     except OSError as error:
         raise UsageError(f"--input: {path} cannot be read ({error.strerror})") from error
     except (ValueError, KeyError, TypeError) as error:

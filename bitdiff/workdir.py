@@ -17,6 +17,7 @@ _CHANGEABLE = (
     "train.steps",
     "train.accumulate",
     "network.remat",
+    "encoder.remat",
     "train.log_every_steps",
     "train.sample_every_steps",
     "checkpoint.",
@@ -113,12 +114,16 @@ def check_unchanged(workdir: Path, config: ml_collections.ConfigDict) -> None:
     changes = [
         f"  config.{name}: {before.get(name, 'absent')!r} in the workdir, {now.get(name, 'absent')!r} now"
         for name in sorted(before.keys() | now.keys())
-        if before.get(name) != now.get(name) and not name.startswith(_CHANGEABLE)
+        if before.get(name) != now.get(name) and not _may_change(name)
     ]
     if changes:
         raise UsageError(
             f"{workdir} holds a run with another config; give that config, or another --workdir:\n" + "\n".join(changes)
         )
+
+
+def _may_change(name: str) -> bool:
+    return any(name.startswith(entry) if entry.endswith(".") else name == entry for entry in _CHANGEABLE)
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -161,6 +161,7 @@ def vit(**changes) -> ml_collections.ConfigDict:
     encoder.stem = ()  # channels of convolutions in place of the linear patches
     encoder.head_dim = 64
     encoder.mlp_ratio = 4
+    encoder.remat = False
     encoder.weights = ""  # a ViT's published .npz, to begin with
     encoder.dtype = "float32"
     encoder.update(changes)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bitdiff import data, inference
+from bitdiff import data, inference, workdir
 from bitdiff.data import tokenizer
 from bitdiff.errors import UsageError
 from bitdiff.train import train
@@ -87,7 +87,6 @@ def test_the_rival_is_measured_alike(command, images, tmp_path):
         ([], "give a folder of them as --images"),
         (["--images", "nowhere"], "there is no folder of images nowhere"),
         (["--images", "IMAGES", "--num_samples", "9"], "--num_samples is 9, but .* holds 5 images"),
-        (["--images", "IMAGES", "--out", "x.txt"], "goes with a .json or .npz file"),
     ],
 )
 def test_bad_calls(command, run, images, arguments, message):
@@ -105,6 +104,31 @@ def test_an_unreadable_image_is_named(command, run, images, tmp_path):
     code, output = command("sample", "--workdir", run, "--images", folder, "--out", tmp_path / "x.json")
     assert code == 2
     assert "000003.png is not an image" in output
+
+
+def test_two_devices_train_as_one(command, run, tmp_path):
+    flags = ["--config.network.dim=16", "--config.network.layers=1", "--config.network.head_dim=8"]
+    flags += ["--config.encoder.dim=16", "--config.encoder.layers=1", "--config.encoder.head_dim=8"]
+    flags += ["--config.optimizer.warmup_steps=1", "--config.optimizer.schedule=constant", "--config.train.steps=2"]
+    flags += ["--config.train.batch_size=4", "--config.train.log_every_steps=1", "--config.train.sample_every_steps=0"]
+    other = tmp_path / "run"
+    code, output = command("train", "--config", "configs/shapes.py", "--workdir", other, *flags, devices=2)
+    assert code == 0, output
+
+    def losses(folder):
+        return [json.loads(line)["loss"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+    assert losses(other) == pytest.approx(losses(run), rel=1e-5)
+
+
+def test_another_vocabulary_does_not_continue_a_run(run):
+    config = inference.open_run(run).config
+    workdir.check_unchanged(run, config)
+    config.data.tokenizer = "moved.model"
+    workdir.check_unchanged(run, config)
+    config.data.tokenizer_hash = "0123"
+    with pytest.raises(UsageError, match=r"config.data.tokenizer_hash: .* in the workdir, '0123' now"):
+        workdir.check_unchanged(run, config)
 
 
 def test_a_vocabulary_that_does_not_fit_is_refused(run, tmp_path):
@@ -130,12 +154,8 @@ def test_plain_text(command, tmp_path, variant):
     path.write_text("\n".join(f"the {a} {b} ran" for a in ("old", "new", "red") for b in ("dog", "cat", "cow")))
     config = tiny(text.get_config(variant))
     config.data.update(path=str(path), length=8, vocab_size=32, tokenizer_kind="word")
-    with pytest.raises(UsageError, match=r"config.data.vocab_size is 32, but the data have 12"):
-        train(config, tmp_path / "run")
-    config.data.tokenizer_kind = "char"
-    config.data.length = 20
-    config.data.vocab_size = 17
     train(config, tmp_path / "run")
+    assert inference.open_run(tmp_path / "run").config.data.vocab_size == 12  # 32 were allowed
     out = tmp_path / "samples.npz"
     code, output = command("sample", "--workdir", tmp_path / "run", "--num_samples", 4, "--out", out)
     assert code == 0, output

@@ -7,6 +7,7 @@ from PIL import Image
 
 from bitdiff import data
 from bitdiff.data import captioned, tokenizer
+from bitdiff.data.dataset import Arrays
 from bitdiff.errors import UsageError
 from bitdiff.train import Progress, train
 from configs import coco, common, text
@@ -206,15 +207,19 @@ def test_lines_of_a_file(tmp_path):
         data.load(section)
 
 
-def test_crops_stay_in_the_picture(pieces, tmp_path):
-    dataset = data.load(options(write_coco(tmp_path / "coco"), pieces))
-    iterator = data.batches(dataset.train, batch_size=4, seed=0, crop=0.5)
-    batch = next(iterator)
-    assert batch["image"].shape == (4, 16, 16, 3)
-    plain = next(data.batches(dataset.train, batch_size=4, seed=0))
-    np.testing.assert_array_equal(batch["tokens"], plain["tokens"])
-    again = next(data.batches(dataset.train, batch_size=4, seed=0, crop=0.5))
-    np.testing.assert_array_equal(batch["image"], again["image"])
+def test_crops_are_squares_of_the_picture():
+    """Pixels tell their places, so a crop shows where it was taken."""
+    rows, columns = np.mgrid[0:16, 0:16] * 16
+    image = np.stack([rows, columns, rows * 0], axis=-1).astype(np.uint8)
+    source = Arrays({"image": np.stack([image] * 64)})
+    cropped = next(data.batches(source, batch_size=64, seed=0, crop=0.5))["image"]
+    np.testing.assert_array_equal(next(data.batches(source, batch_size=64, seed=0, crop=0.5))["image"], cropped)
+    assert cropped.shape == (64, 16, 16, 3)
+    tall, wide = (np.ptp(cropped[..., axis].astype(int), axis=(1, 2)) / 16 + 1 for axis in (0, 1))
+    np.testing.assert_allclose(tall, wide, atol=0.2)
+    assert 7.8 <= tall.min() < 9
+    assert 15 < tall.max() <= 16
+    assert len({int(value) for value in cropped[:, 0, 0, 0]}) > 5  # taken from many places
 
 
 def test_captions_are_drawn_by_a_curriculum(pieces, tmp_path):

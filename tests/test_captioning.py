@@ -110,6 +110,9 @@ def test_a_model_learns_to_tell_four_pictures_apart(variant, dataset):
     assert [dataset.tokenizer.decode(row) for row in np.asarray(outputs["tokens"])] == wanted
 
 
+SEED = 5  # of weights with which a greedy search misses the best sequence
+
+
 def make_small(**changes):
     """Four tokens of a vocabulary of five: 1 ends a sequence, 0 fills it up."""
     config = common.base()
@@ -119,7 +122,7 @@ def make_small(**changes):
     config.sample.update(sampler="beam", steps=0)
     config.update_from_flattened_dict(changes)
     task = make_task(config)
-    return task, perturbed(task.init(jax.random.key(3)), 1.0), sample_options(config.sample)
+    return task, perturbed(task.init(jax.random.key(SEED)), 1.0), sample_options(config.sample)
 
 
 def log_probability(task, params, row):
@@ -151,7 +154,7 @@ def test_a_wide_beam_finds_the_most_likely_sequence():
     wide = task.sample(params, {}, keys, options._replace(beams=5))
     assert tuple(np.asarray(wide["tokens"])[0].tolist()) == best
     greedy = tuple(np.asarray(task.sample(params, {}, keys, options)["tokens"])[0].tolist())
-    assert scores[greedy] <= scores[best]
+    assert scores[greedy] < scores[best] - 0.01  # so that a search without memory of its beams would fail
 
 
 def test_random_draws_come_as_often_as_the_model_says():
@@ -322,11 +325,11 @@ def test_published_weights_give_the_published_network(tmp_path):
     encoder = ViT(patch=4, dim=12, layers=2, head_dim=4)
     image = np.random.RandomState(1).randint(0, 256, (1, 8, 8, 3), np.uint8)
     abstract = jax.eval_shape(encoder.init, jax.random.key(0), image)
-    params = load_weights(tmp_path / "vit.npz", abstract)
+    params = load_weights(tmp_path / "vit.npz", abstract, 4)
     output = encoder.apply(params, image)
     np.testing.assert_allclose(output[0], vit_by_hand(arrays, image[0].astype(np.float64)), atol=2e-4)
     larger = jax.eval_shape(encoder.init, jax.random.key(0), np.zeros((1, 16, 16, 3), np.uint8))
-    resized = load_weights(tmp_path / "vit.npz", larger)["params"]["positions"]
+    resized = load_weights(tmp_path / "vit.npz", larger, 4)["params"]["positions"]
     assert resized.shape == (1, 17, 12)
     np.testing.assert_array_equal(resized[0, 0], arrays["Transformer/posembed_input/pos_embedding"][0, 0])
     grid = arrays["Transformer/posembed_input/pos_embedding"][0, 1:]
@@ -338,20 +341,23 @@ def test_weights_that_do_not_fit_are_named(tmp_path):
     abstract = jax.eval_shape(encoder.init, jax.random.key(0), np.zeros((1, 8, 8, 3), np.uint8))
     np.savez(tmp_path / "other.npz", **published(dim=24))
     np.savez(tmp_path / "short.npz", **published(layers=1))
+    np.savez(tmp_path / "heads.npz", **published(heads=2))
     (tmp_path / "bad.npz").write_bytes(b"PK\x03\x04 nothing")
     for name, message in (
         ("none", "there is no file"),
         ("other", "do not fit config.encoder"),
-        ("short", "do not fit config.encoder: .*encoderblock_1"),
+        ("short", "do not fit config.encoder: 1 layers with heads of 4, not 2 with heads of 4"),
+        ("heads", "do not fit config.encoder: 2 layers with heads of 6, not 2"),
         ("bad", "is not an .npz file"),
     ):
         with pytest.raises(UsageError, match=message):
-            load_weights(tmp_path / f"{name}.npz", abstract)
+            load_weights(tmp_path / f"{name}.npz", abstract, 4)
 
 
 def test_training_begins_with_published_weights(tmp_path):
     np.savez(tmp_path / "vit.npz", **published(dim=16, heads=2, layers=1, patch=8, positions=17))
-    task = make_task(make_config("bits", **{"encoder.weights": str(tmp_path / "vit.npz")}))
+    changes = {"encoder.weights": str(tmp_path / "vit.npz"), "encoder.stem": ()}
+    task = make_task(make_config("bits", **changes))
     before = task.init(jax.random.key(0))
     after = task.start(before)
     assert jax.tree.map(jnp.shape, before) == jax.tree.map(jnp.shape, after)

@@ -67,6 +67,23 @@ def test_bad_models(tmp_path):
         tokenizer.train(TEXTS, 10, "words")
 
 
+def test_a_model_needs_no_beginning():
+    """The special pieces of T5: PAD 0, EOS 1, UNK 2 and no BOS."""
+    import io
+
+    import sentencepiece
+
+    model = io.BytesIO()
+    ids = {"pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1}
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(TEXTS), model_writer=model, vocab_size=18, minloglevel=2, **ids
+    )
+    pieces = tokenizer.Tokenizer(model.getvalue(), "t5.model")
+    tokens = pieces.encode(TEXTS[0], 40)
+    assert pieces.decode(tokens) == TEXTS[0]
+    assert tokens[-1] == pieces.pad == 0
+
+
 def test_a_model_without_padding_is_refused():
     import io
 

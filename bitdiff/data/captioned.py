@@ -131,7 +131,7 @@ def read_annotations(path: Path, folder: Path) -> list[Entry]:
     if not path.is_file():
         raise UsageError(f"there is no annotations file {path}")
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
         files = {int(image["id"]): str(image["file_name"]) for image in content["images"]}
         texts: dict[int, list[str]] = {number: [] for number in files}
         for annotation in content["annotations"]:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from bitdiff.data.dataset import Dataset, label_shares, split
 from bitdiff.data.resizing import check_method, check_size, to_pixels
@@ -114,7 +114,7 @@ def read_image(path: Path, size: int, channels: int, resize: str) -> np.ndarray:
     with open_image(path) as image:
         check_size(str(path), *image.size, size, resize)
         try:
-            return to_pixels(image, size, channels, resize)
+            return to_pixels(ImageOps.exif_transpose(image), size, channels, resize)
         except (OSError, SyntaxError, ValueError) as error:
             raise UsageError(f"the image {path} is damaged: {error}") from error
 

@@ -75,10 +75,13 @@ def resolve(config: Any, dataset: Dataset) -> Any:
         )
     config = config.copy_and_resolve_references()
     for field in ("path", "tokenizer"):
-        if config.data[field]:
+        if config.data[field] and "://" not in config.data[field]:
             config.data[field] = str(Path(config.data[field]).expanduser().resolve())  # a run is found from anywhere
     for field, value in facts.items():
-        if config.data[field] not in (_OPEN[field], value):
+        smaller = (
+            field == "vocab_size" and dataset.tokenizer and not config.data.tokenizer and config.data[field] > value
+        )
+        if config.data[field] not in (_OPEN[field], value) and not smaller:
             raise UsageError(
                 f"config.data.{field} is {config.data[field]}, but the data have {value} ({dataset.about})"
             )

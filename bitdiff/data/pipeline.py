@@ -37,7 +37,7 @@ def batches(
       flip: whether 'image' is mirrored left to right with probability 0.5.
       crop: the smallest side of a random square of 'image', in widths of it, that takes its place; 1 for none.
       captions: how many of a picture's 'tokens' [captions, length] are drawn, without repetition as far as there are
-        enough of them; 0 keeps all.
+        enough of them, in random order; 0 for data without captions.
       curriculum_steps: for so many batches they are drawn from the first alone, then from more and more of them.
       prefetch_batches: batches read ahead, each by a thread of its own; 0 reads when asked.
       process: (index, count): which of so many equal blocks of rows this process reads.
@@ -77,7 +77,7 @@ def _flip(example: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
 def _crop(smallest: float, example: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
     image = example["image"]
     size = image.shape[0]
-    side = round(size * rng.uniform(smallest, 1.0))
+    side = max(round(size * rng.uniform(smallest, 1.0)), 1)
     top, left = rng.integers(0, size - side + 1, 2)
     picture = Image.fromarray(np.squeeze(image[top : top + side, left : left + side]))
     pixels = np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR), np.uint8)

@@ -73,6 +73,8 @@ def load(options: Any) -> Dataset:
     """
     if not 16 <= options.image_size <= 256:
         raise UsageError(f"config.data.image_size is {options.image_size}; shapes are drawn on 16 to 256 pixels")
+    if options.flip or options.crop < 1:
+        raise UsageError("config.data.flip or .crop is set: a mirrored or cut picture of shapes belies its captions")
     if options.tokenizer:
         raise UsageError("config.data.tokenizer: the shapes bring their own words; leave it empty")
     if not 1 <= options.captions <= _CAPTIONS:

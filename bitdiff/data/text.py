@@ -21,7 +21,7 @@ def read_lines(path: Path) -> list[str]:
     if not path.is_file():
         raise UsageError(f"there is no text file {path}")
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").split("\n")]
     except ValueError as error:
         raise UsageError(f"{path} is not text in UTF-8: {error}") from error
     lines = [line for line in lines if line]
@@ -43,7 +43,7 @@ def load(options: Any) -> Dataset:
     if options.tokenizer:
         pieces = tokenizer.load(options.tokenizer)
     elif options.vocab_size:
-        pieces = tokenizer.train(lines[:_TRAINED_ON], options.vocab_size, options.tokenizer_kind)
+        pieces = tokenizer.train(lines[:: -(-len(lines) // _TRAINED_ON)], options.vocab_size, options.tokenizer_kind)
     else:
         raise UsageError("set config.data.tokenizer, or config.data.vocab_size to have one trained on the text")
     tokens = np.zeros((len(lines), options.length), np.int32)

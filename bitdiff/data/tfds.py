@@ -24,7 +24,10 @@ class TfdsImages:
         return len(self._source)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        example = self._source[index]
+        return self.prepare(index, self._source[index])
+
+    def prepare(self, index: int, example: dict[str, Any]) -> dict[str, Any]:
+        """What TFDS gives, brought to size."""
         image = np.asarray(example["image"])
         check_size(f"example {index}", image.shape[1], image.shape[0], self._size, self._resize)
         picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
@@ -35,24 +38,27 @@ class TfdsImages:
 class TfdsCaptions(TfdsImages):
     """A split of `coco_captions`: 'image' and 'tokens' int32 [captions, length]; tokenized when asked for."""
 
-    def __init__(self, source: Any, pieces: Tokenizer, options: Any):
-        super().__init__(
-            source, size=options.image_size, channels=options.channels, resize=options.resize, labelled=False
-        )
+    def __init__(self, source: Any, pieces: Tokenizer, options: Any, **form: Any):
+        super().__init__(source, labelled=False, **form)
         self._pieces, self._options = pieces, options
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        tokens = tokenize([self.captions(index)], [f"example {index}"], self._pieces, self._options)
-        return super().__getitem__(index) | {"tokens": tokens[0]}
+    def prepare(self, index: int, example: dict[str, Any]) -> dict[str, Any]:
+        """What TFDS gives, brought to size and tokenized."""
+        tokens = tokenize([_texts(example)], [f"example {index}"], self._pieces, self._options)
+        return super().prepare(index, example) | {"tokens": tokens[0]}
 
     def captions(self, index: int) -> list[str]:
         """The captions of a picture, as they were written."""
-        texts = self._source[index]["captions"]["text"]
-        return [(text.decode() if isinstance(text, bytes) else str(text)).strip() for text in texts]
+        return _texts(self._source[index])
 
     def id(self, index: int) -> int:
         """The picture's number in COCO."""
         return int(self._source[index]["image/id"])
+
+
+def _texts(example: dict[str, Any]) -> list[str]:
+    texts = example["captions"]["text"]
+    return [(text.decode() if isinstance(text, bytes) else str(text)).strip() for text in texts]
 
 
 def make_builder(options: Any) -> Any:
@@ -106,10 +112,10 @@ def load(options: Any) -> Dataset:
     def open_split(split):
         try:
             source = builder.as_data_source(split=split)
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, NotImplementedError) as error:
             raise UsageError(f"{builder.info.full_name} cannot be read as {split!r}: {error}") from error
         if pieces:
-            return TfdsCaptions(source, pieces, options)
+            return TfdsCaptions(source, pieces, options, size=size, channels=channels, resize=options.resize)
         return TfdsImages(source, size=size, channels=channels, resize=options.resize, labelled=labelled)
 
     return Dataset(

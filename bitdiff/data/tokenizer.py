@@ -1,7 +1,7 @@
 """Text <-> tokens by SentencePiece: every sequence ends in EOS and is filled up with PAD.
 
-The pieces 0, 1, 2 and 3 are PAD, BOS, EOS and UNK. BOS is what an autoregressive model reads first; it stands in no
-sequence. An existing `.model` may give them other numbers, but must have PAD, BOS and EOS.
+Of a model trained here the pieces 0, 1, 2 and 3 are PAD, BOS, EOS and UNK. An existing `.model` may give them other
+numbers and needs no BOS: it stands in no sequence, and what an autoregressive model reads first is none of the pieces.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ class Tokenizer:
         """Loads a model from the bytes of its file; `origin` names it in messages.
 
         Raises:
-          UsageError: not a SentencePiece model, or one without PAD, BOS or EOS.
+          UsageError: not a SentencePiece model, or one without PAD and EOS.
         """
         self._model = model
         try:
@@ -33,9 +33,11 @@ class Tokenizer:
         except (RuntimeError, TypeError, ValueError) as error:
             raise UsageError(f"{origin} is not a SentencePiece model: {error}") from error
         self.pad, self.bos, self.eos = self._pieces.pad_id(), self._pieces.bos_id(), self._pieces.eos_id()
-        lacking = [name for name in ("pad", "bos", "eos") if not 0 <= getattr(self, name) < max(self.vocab_size, 1)]
+        lacking = [name for name in ("pad", "eos") if not 0 <= getattr(self, name) < max(self.vocab_size, 1)]
         if lacking:
             raise UsageError(f"the SentencePiece model {origin} has no {' and no '.join(lacking)} piece; it needs them")
+        if self.pad == self.eos:
+            raise UsageError(f"the SentencePiece model {origin} has one piece for pad and eos; it needs two")
 
     def split(self, text: str) -> list[int]:
         """The pieces of a text."""
@@ -82,9 +84,8 @@ class Tokenizer:
         return self._pieces.decode(kept)
 
     def fingerprint(self) -> str:
-        """Tells one list of pieces from another."""
-        pieces = [self._pieces.id_to_piece(i) for i in range(self.vocab_size)]
-        return hashlib.sha256("\n".join(pieces).encode()).hexdigest()[:16]
+        """Tells one model from another."""
+        return hashlib.sha256(self._model).hexdigest()[:16]
 
     def to_bytes(self) -> bytes:
         """What a `.model` file holds."""

@@ -46,6 +46,12 @@ def treebank(text: str) -> Words:
 TOKENIZERS: dict[str, Callable[[str], Words]] = {"none": words_at_spaces, "treebank": treebank}
 
 
+def check_tokenizer(tokenizer: str) -> None:
+    """Raises UsageError if a tokenizer is unknown, or not installed."""
+    choose("tokenizer", tokenizer, TOKENIZERS)
+    TOKENIZERS[tokenizer]("a")
+
+
 def score(
     hypotheses: Mapping[str, str], references: Mapping[str, Sequence[str]], tokenizer: str = "none"
 ) -> dict[str, float]:

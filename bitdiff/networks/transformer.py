@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from bitdiff.errors import UsageError
 from bitdiff.networks.layers import Attention, Dense, Dropout, KeyValue, TimeEmbedding, near_zero_init
 
 
@@ -154,6 +155,8 @@ class Transformer(nn.Module):
         Returns:
           float32 [B, length, out_channels].
         """
+        if x.shape[1] != self.length:
+            raise UsageError(f"sequences of {x.shape[1]} positions; this network was made for {self.length}")
         embedding = None if self.vocab_size else self.embedding(time, label)
         mask = jnp.tril(jnp.ones((self.length, self.length), bool)) if self.vocab_size else None
         h = self._embed(x) + self.positions.astype(self.dtype)

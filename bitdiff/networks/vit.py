@@ -29,6 +29,7 @@ class ViT(nn.Module):
       layers: number of blocks.
       head_dim: channels per attention head.
       mlp_ratio: width of the MLP over dim.
+      remat: whether what attention holds is computed anew in the backward pass, to save memory.
       dtype: type of the computation; parameters and output are float32.
     """
 
@@ -38,6 +39,7 @@ class ViT(nn.Module):
     stem: Sequence[int] = ()
     head_dim: int = 64
     mlp_ratio: int = 4
+    remat: bool = False
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
@@ -58,22 +60,24 @@ class ViT(nn.Module):
         h = jnp.concatenate([jnp.broadcast_to(first, (batch, 1, self.dim)), h], axis=1)
         h = h + self.param("positions", nn.initializers.normal(0.02), (1, *h.shape[1:])).astype(self.dtype)
         norm = {"epsilon": 1e-6, "dtype": self.dtype}
+        attention = nn.remat(Attention) if self.remat else Attention
         for i in range(self.layers):
             heads = max(self.dim // self.head_dim, 1)
             g = nn.LayerNorm(**norm, name=f"norm_attention{i}")(h)
-            h = h + Attention(self.dim, heads, self.dtype, name=f"attention{i}")(g)
+            h = h + attention(self.dim, heads, self.dtype, name=f"attention{i}")(g)
             g = nn.LayerNorm(**norm, name=f"norm_mlp{i}")(h)
             g = nn.gelu(Dense(self.mlp_ratio * self.dim, dtype=self.dtype, name=f"mlp_in{i}")(g), approximate=False)
             h = h + Dense(self.dim, dtype=self.dtype, name=f"mlp_out{i}")(g)
         return nn.LayerNorm(**norm, name="norm_out")(h).astype(jnp.float32)
 
 
-def load_weights(path: Path, abstract: Any) -> Any:
+def load_weights(path: Path, abstract: Any, head_dim: int) -> Any:
     """Published weights as the parameters of a ViT; positions are resized where the picture has another size.
 
     Args:
       path: a `.npz` file of the ViT authors.
       abstract: the parameters' shapes, `jax.eval_shape` of the module's init.
+      head_dim: of the module.
 
     Raises:
       UsageError: no such file, another kind of file, or weights of another size.
@@ -89,6 +93,14 @@ def load_weights(path: Path, abstract: Any) -> Any:
     if "stem0" in wanted:
         raise UsageError("config.encoder.stem must be () where config.encoder.weights names a published ViT")
     positions = wanted["positions"].shape[1]
+    blocks = {name.split("/")[1] for name in arrays if name.startswith("Transformer/encoderblock_")}
+    layers = sum(name.startswith("mlp_in") for name in wanted)
+    query = arrays.get("Transformer/encoderblock_0/MultiHeadDotProductAttention_1/query/bias", np.zeros((0, 0)))
+    if len(blocks) != layers or query.shape[1] != head_dim:
+        raise UsageError(
+            f"the weights in {path} do not fit config.encoder: {len(blocks)} layers with heads of "
+            f"{query.shape[1]}, not {layers} with heads of {head_dim}"
+        )
     loaded: dict[str, Any] = {}
     try:
         for name, part in wanted.items():

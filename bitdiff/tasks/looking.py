@@ -88,7 +88,9 @@ def make_looking(config: Any, network: nn.Module) -> Looking:
     def start(params):
         if not config.encoder.weights:
             return params
-        published = vit.load_weights(Path(config.encoder.weights).expanduser(), {"params": params["encoder"]})
+        published = vit.load_weights(
+            Path(config.encoder.weights).expanduser(), {"params": params["encoder"]}, encoder.head_dim
+        )
         return params | {"encoder": published["params"]}
 
     if min(size, channels) < 1:

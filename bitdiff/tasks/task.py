@@ -24,9 +24,9 @@ class SampleOptions(NamedTuple):
     momentum: float
     self_guidance: float
     frames: int
-    beams: int
     schedule: str
     schedule_options: tuple[tuple[str, float], ...]
+    beams: int = 1
 
 
 class Score(NamedTuple):
