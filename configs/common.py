@@ -37,7 +37,7 @@ def base() -> ml_collections.ConfigDict:
     data.crop = 1.0  # the smallest side of a random square that is cut out in training, in widths; 1 none
     data.captions = 0  # of a picture
     data.captions_drawn = 0  # so many of them a step, at random; 0 all
-    data.curriculum_steps = 0  # steps in which they are drawn from the first caption alone, then from more and more
+    data.curriculum_steps = 0  # steps, in whose first half it is the first caption alone, then one of more and more
     data.tokenizer = ""  # a SentencePiece .model
     data.tokenizer_kind = "unigram"  # unigram | bpe | word | char, of one that is trained on the text itself
     data.tokenizer_hash = ""  # of its pieces; filled in

@@ -1,6 +1,17 @@
-"""Captions of drawn shapes.
+"""Captions of drawn shapes: what a picture shows is known, so a parser can tell which captions are true.
 
-python -m bitdiff.train --config configs/shapes.py --workdir runs/shapes
+    python -m bitdiff.train --config configs/shapes.py --workdir runs/shapes
+
+Two groups of shapes with a count, a size, a colour and a relation; six captions a picture. Test pictures show kinds of
+groups that training never does. Variants: bits (without a variant; linear output, l2 loss), softmax (a softmax over the
+vocabulary, trained by cross-entropy), autoregressive. Hardware: two CPU cores.
+
+    variant          grammatical  true  complete  goal: 99 %, 95 %
+    bits             not yet run
+    softmax          not yet run
+    autoregressive   not yet run
+
+The paper has no such data.
 """
 
 import ml_collections

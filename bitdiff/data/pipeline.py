@@ -38,7 +38,7 @@ def batches(
       crop: the smallest side of a random square of 'image', in widths of it, that takes its place; 1 for none.
       captions: how many of a picture's 'tokens' [captions, length] are drawn, without repetition as far as there are
         enough of them, in random order; 0 for data without captions.
-      curriculum_steps: for so many batches they are drawn from the first alone, then from more and more of them.
+      curriculum_steps: for half of so many batches it is the first alone, for the other half more and more of them.
       prefetch_batches: batches read ahead, each by a thread of its own; 0 reads when asked.
       process: (index, count): which of so many equal blocks of rows this process reads.
     """
@@ -88,6 +88,6 @@ def _pick(count: int, curriculum: int, seed: int, index: int, example: dict[str,
     tokens = example["tokens"]
     known = len(tokens)
     if index < curriculum:
-        known = 1 + int(index / curriculum * (known - 1))
+        known = 1 + int(max(2 * index / curriculum - 1, 0) * (known - 1))
     order = np.random.default_rng([seed, index]).permutation(known)
     return example | {"tokens": tokens[order[np.arange(count) % known]]}
