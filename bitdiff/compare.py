@@ -72,24 +72,31 @@ def group(runs: Iterable[Swept]) -> dict[str, list[Swept]]:
 
 
 def markdown(rows: dict[str, list[Swept]], score: str) -> str:
-    """A table of one score, over the cells that all runs have: mean and, of several runs, standard deviation.
+    """A table of one score, over the cells that all runs of a row have: mean and, of several runs, standard deviation.
+
+    A cell stays empty where a row's sweeps lack it: an autoregressive model takes no steps.
 
     Raises:
-      UsageError: the runs have no cell in common, or a cell lacks the score.
+      UsageError: the runs of a row have no cell in common, or a cell lacks the score.
     """
-    runs = [run for members in rows.values() for run in members]
-    cells = sorted(cell for cell in runs[0].cells if all(cell in run.cells for run in runs))
-    if not cells:
-        raise UsageError("the runs' sweeps have no cell in common; sweep them all with the same options")
-    if any(score not in run.cells[cell] for run in runs for cell in cells):
-        raise UsageError(f"there is no score {score!r}; there are: {', '.join(runs[0].cells[cells[0]])}")
+    common = {name: set.intersection(*(set(run.cells) for run in members)) for name, members in rows.items()}
+    lacking = [name for name, shared in common.items() if not shared]
+    if lacking:
+        raise UsageError(
+            f"the sweeps of the row {lacking[0]!r} have no cell in common; sweep them with the same options"
+        )
+    cells = sorted(set.union(*common.values()))
+    for name, members in rows.items():
+        for cell in common[name]:
+            if any(score not in run.cells[cell] for run in members):
+                raise UsageError(f"there is no score {score!r}; there are: {', '.join(members[0].cells[cell])}")
     fields = [name for name in SampleOptions._fields if len({getattr(cell, name) for cell in cells}) > 1]
     heads = [_head(cell, fields or ["sampler", "steps", "td"]) for cell in cells]
     lines = [[score, "runs", *heads], ["---"] * (len(heads) + 2)]
     for name, members in rows.items():
-        values = np.array([[run.cells[cell][score] for cell in cells] for run in members])
-        spread = values.std(axis=0, ddof=1) if len(values) > 1 else [None] * len(cells)
-        numbers = [_number(*pair) for pair in zip(values.mean(axis=0), spread, strict=True)]
+        numbers = [
+            _number([run.cells[cell][score] for run in members]) if cell in common[name] else "" for cell in cells
+        ]
         lines.append([name, str(len(members)), *numbers])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
@@ -99,8 +106,9 @@ def _head(cell: SampleOptions, fields: list[str]) -> str:
     return ", ".join(value if name == "sampler" else f"{name} {value}" for name, value in values)
 
 
-def _number(mean: float, deviation: float | None) -> str:
-    return f"{mean:.4g}" if deviation is None else f"{mean:.4g} ± {deviation:.2g}"
+def _number(values: list[float]) -> str:
+    mean = np.mean(values)
+    return f"{mean:.4g}" if len(values) == 1 else f"{mean:.4g} ± {np.std(values, ddof=1):.2g}"
 
 
 def define_flags() -> None:

@@ -28,11 +28,14 @@ def test_seeds_are_taken_together():
     ]
 
 
-def test_only_common_cells_are_compared():
-    rows = compare.group([run(0, "uint", (1.0, 2.0)), run(0, "gray", (5.0,))])
-    assert compare.markdown(rows, "swd").splitlines()[0] == "| swd | runs | ddim, steps 5, td 0.0 |"
-    with pytest.raises(UsageError, match="no cell in common"):
-        compare.markdown(compare.group([run(0, "uint", (1.0,)), run(0, "gray", ())]), "swd")
+def test_a_cell_that_a_row_lacks_stays_empty():
+    rows = compare.group([run(0, "uint", (1.0, 2.0)), run(1, "uint", (3.0,)), run(0, "gray", (5.0, 6.0))])
+    assert compare.markdown(rows, "swd").splitlines()[2:] == [
+        "| as configured | 2 | 2 ± 1.4 |  |",
+        "| bits.encoding=gray | 1 | 5 | 6 |",
+    ]
+    with pytest.raises(UsageError, match="the row 'as configured' have no cell in common"):
+        compare.markdown(compare.group([run(0, "uint", (1.0,)), run(1, "uint", ())]), "swd")
     with pytest.raises(UsageError, match="there is no score 'fid'; there are: swd"):
         compare.markdown(rows, "fid")
 
