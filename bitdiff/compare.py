@@ -83,7 +83,7 @@ def markdown(rows: dict[str, list[Swept]], score: str) -> str:
     lacking = [name for name, shared in common.items() if not shared]
     if lacking:
         raise UsageError(
-            f"the sweeps of the row {lacking[0]!r} have no cell in common; sweep them with the same options"
+            f"sweeps of the row {lacking[0]!r} have no cell in common; sweep them with the same options"
         )
     cells = sorted(set.union(*common.values()))
     for name, members in rows.items():
