@@ -82,9 +82,7 @@ def markdown(rows: dict[str, list[Swept]], score: str) -> str:
     common = {name: set.intersection(*(set(run.cells) for run in members)) for name, members in rows.items()}
     lacking = [name for name, shared in common.items() if not shared]
     if lacking:
-        raise UsageError(
-            f"sweeps of the row {lacking[0]!r} have no cell in common; sweep them with the same options"
-        )
+        raise UsageError(f"sweeps of the row {lacking[0]!r} have no cell in common; sweep them with the same options")
     cells = sorted(set.union(*common.values()))
     for name, members in rows.items():
         for cell in common[name]:

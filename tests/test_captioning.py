@@ -80,7 +80,7 @@ def test_pictures_and_captions_matter_and_rows_do_not_mix(variant, dataset):
     assert np.mean(parts) == pytest.approx(value, rel=1e-4)
 
 
-@pytest.mark.parametrize("variant", common.CAPTION_MODELS)
+@pytest.mark.parametrize("variant", ["softmax", "autoregressive"])
 def test_a_model_learns_to_tell_four_pictures_apart(variant, dataset):
     """By heart: what a model that ignores its pictures, or that mixes rows, cannot do."""
     import optax
