@@ -193,8 +193,6 @@ def captioning(config: ml_collections.ConfigDict, model: str) -> None:
         config.sample.steps = 0
         return
     config.network.embed_layers = 2
-    # Noisier than the sampling schedule: what a caption says is chosen while little of it can be read.
-    config.diffusion.schedule_options.update(start=0.0, end=1.0, tau=3.0)
     config.sample.steps = 10
     config.sample.td = 5.0
     if model == "softmax":
