@@ -102,7 +102,7 @@ def test_dropout_keeps_the_mean_and_differs_between_layers():
 
 
 def test_transformer():
-    network = Transformer(out_channels=5, dim=16, layers=2, num_classes=3, head_dim=8)
+    network = Transformer(out_channels=5, length=7, dim=16, layers=2, num_classes=3, head_dim=8)
     x = jax.random.normal(jax.random.key(1), (2, 7, 10))
     time, label = jnp.array([0.0, 900.0]), jnp.array([0, -1])
     params = jax.jit(network.init)(jax.random.key(0), x, time, label)
@@ -116,6 +116,9 @@ def test_transformer():
     assert not np.allclose(output, permuted, atol=1e-3)
 
 
+FACTS = {"unet": {}, "transformer": {"length": 8}}
+
+
 @pytest.mark.parametrize("name", ["unet", "transformer"])
 def test_bfloat16_computes_close_to_float32(name):
     if name == "unet":
@@ -125,7 +128,7 @@ def test_bfloat16_computes_close_to_float32(name):
     outputs = {}
     for dtype in ("float32", "bfloat16"):
         section.dtype = dtype
-        network = make_network(section, out_channels=3, num_classes=0)
+        network = make_network(section, out_channels=3, num_classes=0, **FACTS[name])
         params = jax.jit(network.init)(jax.random.key(0), x, jnp.ones(2))
         params = jax.tree.map(lambda p: p + 0.1 * jax.random.normal(jax.random.key(2), p.shape), params)
         assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))
@@ -145,7 +148,7 @@ def test_rematerialisation_costs_a_forward_pass_and_changes_no_number(name):
     gradients, work, params = {}, {}, None
     for remat in (False, True):
         section.remat = remat
-        network = make_network(section, out_channels=3, num_classes=0)
+        network = make_network(section, out_channels=3, num_classes=0, **FACTS[name])
         if params is None:
             params = jax.jit(network.init)(jax.random.key(0), x, jnp.ones(2))
             params = jax.tree.map(lambda p: p + 0.1 * jax.random.normal(jax.random.key(2), p.shape), params)
@@ -187,7 +190,7 @@ def test_unknown_networks_and_fields_are_named():
         make_network({"name": "vit", "dtype": "float32"}, out_channels=1, num_classes=0)
     with pytest.raises(UsageError, match="unknown dtype 'float16'"):
         make_network({"name": "unet", "dtype": "float16"}, out_channels=1, num_classes=0)
-    with pytest.raises(UsageError, match=r"config.network for 'unet': .*depth"):
+    with pytest.raises(UsageError, match=r"config.network: .*depth"):
         make_network({**common.unet(), "depth": 3}, out_channels=1, num_classes=0)
     with pytest.raises(UsageError, match="2 channels cannot be normalised"):
         group_norm(2, dtype=jnp.float32, name="norm")

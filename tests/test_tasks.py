@@ -216,7 +216,10 @@ def test_shapes_are_known_without_weights():
         ({"diffusion.loss": "l1"}, "unknown loss .* 'l1'; valid names are: l2, logistic, softmax"),
         ({"diffusion.loss": "softmax"}, "softmax loss does not go with the encoding 'uint'"),
         ({"diffusion.loss": "logistic", "diffusion.prediction": "eps"}, "predicts x0, not eps"),
-        ({"diffusion.head": "factorised_softmax", "diffusion.loss": "logistic"}, "goes with the l2 loss"),
+        (
+            {"diffusion.head": "factorised_softmax", "diffusion.loss": "logistic"},
+            "logistic loss goes with the head linear, not with factorised_softmax",
+        ),
         ({"diffusion.time_input": "sigma"}, "unknown time input"),
         ({"network.name": "resnet"}, "unknown network 'resnet'"),
     ],
