@@ -158,7 +158,7 @@ def main() -> None:
         written.append(run.folder / "captions.json")
         numbers = [int(i) for i in outputs["source"]]
         ids = [dataset.test.id(i) for i in numbers] if hasattr(dataset.test, "id") else numbers
-        texts = [run.tokenizer.decode(row) for row in outputs["tokens"]]
+        texts = run.tokenizer.texts(outputs["tokens"])
         files.write_text(written[-1], captions.results(ids, texts))
     how = f"{options.sampler}, {options.steps} steps, td {options.td:g}, guidance {options.guidance:g}"
     how = f"{options.sampler}, {options.beams} beams" if run.config.task == "autoregressive" else how

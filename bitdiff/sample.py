@@ -41,7 +41,7 @@ def with_texts(run: inference.Trained, outputs: dict[str, np.ndarray]) -> dict[s
     """Samples with 'text' among them, where their tokens stand for text."""
     if run.tokenizer is None:
         return outputs
-    return outputs | {"text": np.array([run.tokenizer.decode(row) for row in outputs["tokens"]])}
+    return outputs | {"text": np.array(run.tokenizer.texts(outputs["tokens"]))}
 
 
 def write_png(folder: Path, first: int, images: np.ndarray, vocab_size: int) -> None:
@@ -199,7 +199,7 @@ def describe(run: inference.Trained, options: SampleOptions, section: Any, root:
     outputs = inference.draw(run, options, num_samples=count, seed=section.seed, images=images)
     if not parallel.is_main():
         return
-    texts = [run.tokenizer.decode(row) for row in outputs["tokens"]]
+    texts = run.tokenizer.texts(outputs["tokens"])
     if out.suffix == ".npz":
         write_npz(out, with_texts(run, outputs))
     else:
@@ -266,7 +266,7 @@ def main() -> None:
     if not parallel.is_main():
         return
     if run.tokenizer:
-        texts = [run.tokenizer.decode(row) for row in outputs["tokens"]]
+        texts = run.tokenizer.texts(outputs["tokens"])
         write_npz(out, with_texts(run, outputs))
         preview = pictures.write_texts(out, texts)
     else:

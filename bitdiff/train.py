@@ -288,7 +288,7 @@ class _Run:
         )
         path = self.folder / "samples" / f"step_{self.step:08d}"
         if self.tokenizer:
-            texts = [self.tokenizer.decode(row) for row in outputs["tokens"]]
+            texts = self.tokenizer.texts(outputs["tokens"])
             shown = [self.images[int(i)]["image"] for i in outputs["source"]] if self.images is not None else None
             path = pictures.write_texts(path, texts, None if shown is None else np.stack(shown))
         else:

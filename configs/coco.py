@@ -14,7 +14,8 @@ The encoder is a ViT-B/16 at random weights; `--config.encoder.weights=ViT-B_16.
 paper's was pretrained for object detection, at a resolution and with an optimiser that it does not state: size,
 learning rate, weight decay, batch and epochs here are those of the official autoregressive task.
 
-Hardware: 16 GPUs or TPU cores with bfloat16 (`--config.network.dtype=bfloat16 --config.encoder.dtype=bfloat16`).
+Hardware: the paper does not state it; not yet run. On GPUs or TPUs add bfloat16
+(`--config.network.dtype=bfloat16 --config.encoder.dtype=bfloat16`).
 
     variant          BLEU-4  CIDEr  ROUGE-L of the paper   ours
     bits, 5 steps      31.5   1.00   .55                   not yet run

@@ -11,7 +11,9 @@ vocabulary, trained by cross-entropy), autoregressive. Hardware: two CPU cores.
     softmax          not yet run
     autoregressive   not yet run
 
-The paper has no such data.
+Runs of other lengths and curricula, one seed each, 300 pictures: autoregressive, 4,000 steps: 100 % grammatical, 82 %
+true; softmax, 3,000 steps: 62 % and 6 %. There 95 % of the captions have every word right in one of the true captions,
+but mix them; the goal is not reached. The paper has no such data.
 """
 
 import ml_collections

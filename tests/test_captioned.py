@@ -181,6 +181,19 @@ def test_prepared_files_need_no_tensorflow(tmp_path, monkeypatch):
     assert found.info.features["captions"].feature.keys() == {"id", "text"}
 
 
+def test_files_that_give_no_random_access_are_named(tmp_path, mocked_coco, pieces, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    def refuse(self, **_):
+        raise NotImplementedError("tfrecord has no random access")
+
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "as_data_source", refuse)
+    section = coco.get_config("bits_karpathy").data
+    section.tokenizer = str(pieces)
+    with pytest.raises(UsageError, match=r"cannot be read as 'train\+restval': tfrecord has no random access"):
+        data.load(section)
+
+
 def test_lines_of_a_file(tmp_path):
     path = tmp_path / "lines.txt"
     path.write_text("\n".join(CAPTIONS * 5) + "\n\n")

@@ -336,6 +336,17 @@ def test_published_weights_give_the_published_network(tmp_path):
     np.testing.assert_allclose(resized[0, 1:].mean(0), grid.mean(0), atol=1e-5)
 
 
+def test_rematerialisation_changes_no_gradient_of_the_encoder():
+    image = np.random.RandomState(1).randint(0, 256, (2, 8, 8, 3), np.uint8)
+    gradients = []
+    for remat in (False, True):
+        encoder = ViT(patch=4, dim=12, layers=1, head_dim=4, remat=remat)
+        params = perturbed(encoder.init(jax.random.key(0), image))
+        gradients.append(jax.jit(jax.grad(lambda p, encoder=encoder: (encoder.apply(p, image) ** 3).sum()))(params))
+    for a, b in zip(*map(jax.tree.leaves, gradients), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4 * float(np.abs(a).max()) + 1e-5)
+
+
 def test_weights_that_do_not_fit_are_named(tmp_path):
     encoder = ViT(patch=4, dim=12, layers=2, head_dim=4)
     abstract = jax.eval_shape(encoder.init, jax.random.key(0), np.zeros((1, 8, 8, 3), np.uint8))

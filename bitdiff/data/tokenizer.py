@@ -83,6 +83,10 @@ class Tokenizer:
                 kept.append(token)
         return self._pieces.decode(kept)
 
+    def texts(self, rows: Iterable[Iterable[int]]) -> list[str]:
+        """The texts of rows of tokens; see `decode`."""
+        return [self.decode(row) for row in rows]
+
     def fingerprint(self) -> str:
         """Tells one model from another."""
         return hashlib.sha256(self._model).hexdigest()[:16]

@@ -10,11 +10,6 @@ from bitdiff.metrics import captions
 from bitdiff.tasks.task import Score
 
 
-def texts(outputs: dict[str, np.ndarray], dataset: Dataset) -> list[str]:
-    """The generated captions."""
-    return [dataset.tokenizer.decode(row) for row in outputs["tokens"]]
-
-
 def evaluate(outputs: dict[str, np.ndarray], dataset: Dataset, tokenizer: str) -> dict[str, Score]:
     """Scores generated captions of test pictures against the true ones.
 
@@ -31,7 +26,7 @@ def evaluate(outputs: dict[str, np.ndarray], dataset: Dataset, tokenizer: str) -
         raise UsageError(
             f"{len(numbers)} captions of {len(set(numbers))} test pictures: lower evaluate.num_samples to one of each"
         )
-    said = texts(outputs, dataset)
+    said = dataset.tokenizer.texts(outputs["tokens"])
     references = {name: dataset.test.captions(int(name)) for name in numbers}
     values = captions.score(dict(zip(numbers, said, strict=True)), references, tokenizer)
     about = f"{len(said)} test pictures, words by the tokenizer {tokenizer!r}"
