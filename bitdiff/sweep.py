@@ -1,22 +1,24 @@
 """Measures one checkpoint under many samplers: python -m bitdiff.sweep --workdir DIR --steps 10,20 --td 0,1.
 
-Every cell of {sampler} x {steps} x {td} x {guidance} is kept in DIR/sweep.json as soon as it is measured, so a
-stopped sweep goes on where it was, and a later one adds to it. DIR/sweep.md holds the table of all cells,
+Every cell of {sampler} x {steps} x {td} x {guidance} x {beams} is kept in DIR/sweep.json as soon as it is measured,
+so a stopped sweep goes on where it was, and a later one adds to it. DIR/sweep.md holds the table of all cells,
 DIR/sweep.png the chosen score against td.
 """
 
 import itertools
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 
-from bitdiff import commands, evaluate, files, inference, parallel, plots
+from bitdiff import commands, data, evaluate, files, inference, parallel, plots
 from bitdiff.errors import UsageError, choose
+from bitdiff.generate import generate
 from bitdiff.tasks import SampleOptions, sample_options
 
-AXES = ("sampler", "steps", "td", "guidance")
+AXES = ("sampler", "steps", "td", "guidance", "beams")
 _PREFERRED = (
     "fid",
     "swd",
@@ -71,6 +73,7 @@ def define_flags() -> None:
     flags.DEFINE_list("steps", None, "Numbers of steps; by default the config's.")
     flags.DEFINE_list("td", None, "Values of td, in steps; by default the config's.")
     flags.DEFINE_list("guidance", None, "Values of guidance; by default the config's.")
+    flags.DEFINE_list("beams", None, "Numbers of beams; by default the config's.")
     flags.DEFINE_integer("num_samples", None, "How many samples a cell; by default the config's.", lower_bound=2)
     flags.DEFINE_integer("batch_size", None, "Samples at a time over all devices; by default the config's.")
     flags.DEFINE_integer("seed", None, "Of the noise, the same in every cell; by default the config's.")
@@ -114,6 +117,17 @@ def identity(provenance: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in provenance.items() if name not in ("date", "workdir", "jax", "bitdiff")}
 
 
+def _rate(run: inference.Trained, options: SampleOptions, dataset: data.Dataset, count: int) -> dict[str, float]:
+    """How fast a process draws `count` samples more, by the sampler that is compiled already."""
+    images = dataset.test if dataset.field == "captions" else None
+    size = run.config.sample.batch_size
+    start = time.perf_counter()
+    drawn = generate(run.task, run.params, options, num_samples=count, batch_size=size, seed=0, images=images)
+    rate = sum(len(batch["invalid"]) for batch in drawn) / (time.perf_counter() - start)
+    length = run.config.data.length
+    return {"tokens_per_second": rate * length} if length else {"samples_per_second": rate}
+
+
 def main() -> None:
     """The command."""
     run = inference.open_run(Path(flags.FLAGS.workdir), flags.FLAGS.checkpoint)
@@ -151,7 +165,9 @@ def main() -> None:
             scores, _ = evaluate.measure(
                 run, options, dataset, judge, num_samples=section.num_samples, seed=section.seed
             )
-            measured[name] = {score: value.value for score, value in scores.items()}
+            measured[name] = {score: value.value for score, value in scores.items()} | _rate(
+                run, options, dataset, min(section.num_samples, run.config.sample.batch_size)
+            )
             if parallel.is_main():
                 others = read(path)["cells"] if path.exists() else {}  # of another sweep that runs beside this one
                 report = {"provenance": about, "cells": others | measured}
