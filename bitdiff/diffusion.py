@@ -1,6 +1,7 @@
 """Corruption, predictions, losses and self-conditioning (Analog Bits, sections 2 and 3, appendix B).
 
-x_t = sqrt(gamma) x0 + sqrt(1 - gamma) eps, with eps standard normal and gamma = gamma(t).
+x_t = sqrt(gamma) x0 + sqrt(1 - gamma) eps, with eps standard normal and gamma = gamma(t). Wherever gamma is [B], it
+may be [B, L] too, for the positions of sequences [B, L, C].
 """
 
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bitdiff.errors import UsageError, choose
-from bitdiff.schedules import Schedule
+from bitdiff.schedules import Schedule, lagged
 
 PREDICTIONS = ("x0", "eps", "v")
 
@@ -162,6 +163,7 @@ def denoising_loss(
     objective: Objective,
     self_cond_rate: float = 0.5,
     clip: float | None = 1.0,
+    lag: float = 0.0,
 ) -> tuple[jax.Array, jax.Array]:
     """The training loss at a random time per example (Analog Bits, equation 2 and algorithm 1).
 
@@ -178,6 +180,8 @@ def denoising_loss(
       objective: what the output means and its error.
       self_cond_rate: share of rows, 0 to 1; 0 leaves x0_prev zero everywhere.
       clip: bound on the estimate fed back.
+      lag: the greatest lag of a sequence's positions, see `schedules.lagged`; each sequence [L, C] draws its own,
+        uniformly from 0 up to it, and gamma_t is then [B, L]. 0 gives all positions the same time.
 
     Returns:
       (loss float32 [B]; t float32 [B], the time of each example).
@@ -186,6 +190,9 @@ def denoising_loss(
     t = jax.vmap(jax.random.uniform)(time_keys)
     eps = jax.vmap(lambda key: jax.random.normal(key, x0.shape[1:], x0.dtype))(eps_keys)
     gamma_t = gamma(t)
+    if lag:
+        lags = lag * jax.vmap(lambda key: jax.random.uniform(jax.random.fold_in(key, 0)))(time_keys)
+        gamma_t = gamma(jax.vmap(lambda t, lag: lagged(t, x0.shape[1], lag))(t, lags))
     x_t = corrupt(x0, eps, gamma_t)
 
     x0_prev = jnp.zeros_like(x_t)
@@ -201,7 +208,7 @@ def denoising_loss(
 
 
 def _alpha_sigma(gamma_t: jax.Array, ndim: int) -> tuple[jax.Array, jax.Array]:
-    gamma_t = jnp.reshape(gamma_t, (-1,) + (1,) * (ndim - 1))
+    gamma_t = jnp.reshape(gamma_t, gamma_t.shape + (1,) * (ndim - gamma_t.ndim))
     return jnp.sqrt(gamma_t), jnp.sqrt(1.0 - gamma_t)
 
 

@@ -19,7 +19,7 @@ from bitdiff.logs import progress_bar
 from bitdiff.state import init_state, make_optimizer
 from bitdiff.tasks import SampleOptions, Task, make_task, sample_options
 
-_OPTION_FLAGS = ("sampler", "steps", "td", "guidance", "momentum", "self_guidance", "beams")
+_OPTION_FLAGS = ("sampler", "steps", "td", "guidance", "momentum", "self_guidance", "beams", "lag")
 
 
 def define_flags() -> None:
@@ -41,6 +41,7 @@ def define_flags() -> None:
     flags.DEFINE_float("momentum", None, "Of the self-conditioning estimate; by default the config's.")
     flags.DEFINE_float("self_guidance", None, "Weight of guidance by self-conditioning, 0 for none.")
     flags.DEFINE_integer("beams", None, "Of an autoregressive model; by default the config's.")
+    flags.DEFINE_float("lag", None, "Of a sequence's positions behind one another; by default the config's.")
 
 
 def define_run_flags() -> None:

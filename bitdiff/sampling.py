@@ -13,14 +13,14 @@ import numpy as np
 
 from bitdiff import diffusion
 from bitdiff.errors import UsageError, choose
-from bitdiff.schedules import Schedule
+from bitdiff.schedules import Schedule, lagged
 
-# (x_t [B, ...], x0_prev [B, ...], gamma_t [B]) -> network output [B, ...]
+# (x_t [B, ...], x0_prev [B, ...], gamma_t [B], or [B, L] where positions lag) -> network output [B, ...]
 Denoise = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
 
 class StepInput(NamedTuple):
-    """What a step rule may use: arrays [B, ...] and, per step, scalars in float32.
+    """What a step rule may use: arrays [B, ...] and, per step, scalars in float32, or [L, 1] where positions lag.
 
     alpha = sqrt(gamma), sigma = sqrt(1 - gamma), log_snr = log(gamma / (1 - gamma)) / 2; `now` is where
     the network was asked, `next` where the state goes, `last` where it was asked one step before.
@@ -61,11 +61,12 @@ def ddpm_small(s: StepInput) -> jax.Array:
 def dpm_plus_plus(s: StepInput) -> jax.Array:
     """DPM-Solver++(2M), the second-order multistep solver for x0 (Lu et al. 2022, algorithm 2).
 
-    Its first step is DDIM's, since no earlier estimate exists.
+    Its first step is DDIM's, since no earlier estimate exists; so is that in which a lagging position first moves.
     """
     h = s.log_snr_next - s.log_snr_now
     h_last = s.log_snr_now - s.log_snr_last
-    slope = jnp.where(s.is_first, 0.0, h / (2.0 * jnp.where(s.is_first, 1.0, h_last)))
+    starts = s.is_first | (h_last == 0.0)
+    slope = jnp.where(starts, 0.0, h / (2.0 * jnp.where(starts, 1.0, h_last)))
     x0 = s.x0 + slope * (s.x0 - s.x0_last)
     return s.sigma_next / s.sigma_now * s.x_t - s.alpha_next * jnp.expm1(-h) * x0
 
@@ -135,6 +136,7 @@ def sample(
     clip: float | None = 1.0,
     self_cond: bool = True,
     momentum: float = 0.0,
+    lag: float = 0.0,
     x_init: jax.Array | None = None,
     keep_all: bool = False,
 ) -> jax.Array:
@@ -153,6 +155,7 @@ def sample(
       clip: bound on the x0 estimate (the scale of the bits), or None.
       self_cond: whether the previous estimate is fed back; otherwise x0_prev is zero.
       momentum: m in [0, 1): the estimate fed back is e <- m e + (1 - m) x0 (appendix G).
+      lag: of the positions of sequences [B, L, C], see `schedules.lagged`; 0 or more.
       x_init: float32 [B, ...], the state at t = 1; drawn from the standard normal where not given.
       keep_all: whether the estimates of all steps are returned.
 
@@ -166,6 +169,8 @@ def sample(
     choose("prediction", prediction, diffusion.PREDICTIONS)
     if not 0 <= momentum < 1:
         raise UsageError(f"momentum is {momentum}; it must be at least 0 and below 1")
+    if not lag >= 0:
+        raise UsageError(f"lag is {lag}; it must be 0 or more")
     rule = RULES[sampler]
     keys = example_keys(key, shape[0])
     if x_init is None:
@@ -176,7 +181,7 @@ def sample(
     def step(carry, inputs):
         x_t, x0_prev, x0_last = carry
         i, gamma_now, scalars = inputs
-        gamma_t = jnp.full((shape[0],), gamma_now)
+        gamma_t = jnp.broadcast_to(gamma_now, (shape[0], *gamma_now.shape))
         output = denoise(x_t, x0_prev, gamma_t)
         x0 = diffusion.estimate_x0(output, x_t, gamma_t, prediction=prediction, clip=clip).astype(x_t.dtype)
         noise = _normal(keys, i, shape) if rule.needs_noise else jnp.zeros_like(x_t)
@@ -187,7 +192,7 @@ def sample(
 
     zeros = jnp.zeros(shape, jnp.float32)
     carry = (x_init.astype(jnp.float32), zeros, zeros)
-    (_, _, x0), estimates = jax.lax.scan(step, carry, _scan_inputs(gamma, steps, td))
+    (_, _, x0), estimates = jax.lax.scan(step, carry, _scan_inputs(gamma, steps, td, lag, shape))
     return estimates if keep_all else x0
 
 
@@ -202,20 +207,22 @@ def example_keys(key: jax.Array, batch_size: int) -> jax.Array:
     return key
 
 
-def _scan_inputs(gamma: Schedule, steps: int, td: float):
+def _scan_inputs(gamma: Schedule, steps: int, td: float, lag: float, shape: tuple[int, ...]):
     """Per step: its index, gamma(t_now), and the scalars of `StepInput`, computed in float64."""
     t_now, t_next = time_grid(steps, td)
+    if lag:
+        t_now, t_next = (lagged(t, shape[1], lag) for t in (t_now, t_next))
     with jax.ensure_compile_time_eval():
         now, following = (np.asarray(gamma(t), np.float64) for t in (t_now, t_next))
     scalars = {}
-    for name, g in {"now": now, "next": following, "last": np.roll(now, 1)}.items():
+    for name, g in {"now": now, "next": following, "last": np.roll(now, 1, axis=0)}.items():
         # A schedule that reaches 1 exactly (no noise left) has an infinite signal-to-noise ratio.
         noise = np.maximum(1.0 - g, 1e-12)
         scalars[f"alpha_{name}"] = np.sqrt(g)
         scalars[f"sigma_{name}"] = np.sqrt(noise)
         scalars[f"log_snr_{name}"] = 0.5 * (np.log(g) - np.log(noise))
     del scalars["alpha_last"], scalars["sigma_last"]
-    scalars = {name: jnp.asarray(value, jnp.float32) for name, value in scalars.items()}
+    scalars = {name: jnp.asarray(value[..., None] if lag else value, jnp.float32) for name, value in scalars.items()}
     return jnp.arange(len(now)), jnp.asarray(now, jnp.float32), scalars
 
 

@@ -81,6 +81,26 @@ def make_schedule(name: str, options: Mapping[str, float] | None = None) -> Sche
     return SCHEDULES[name](**options)
 
 
+def lagged(t: Any, length: int, lag: float) -> Any:
+    """Times at which the positions of a sequence are, when each is behind the one before it.
+
+    t_i = clip(t (1 + lag) - lag (1 - i / (length - 1)), 0, 1): all are noise at t = 1 and data at t = 0; the last
+    position's noise leaves `lag` times as late as it takes to leave (Ruhe et al. 2024, "Rolling Diffusion").
+    With lag 0 all positions share their time; with a great lag they follow one another, as in an autoregressive model.
+
+    Args:
+      t: float [...], times of whole sequences.
+      length: number of positions.
+      lag: 0 or more.
+
+    Returns:
+      float [..., length].
+    """
+    xp = _xp(t)
+    behind = 1.0 - np.arange(length) / max(length - 1, 1)
+    return xp.clip(xp.asarray(t)[..., None] * (1.0 + lag) - lag * behind, 0.0, 1.0)
+
+
 def inverse(gamma: Schedule) -> Schedule:
     """The time t at which a schedule has a given gamma, by interpolation between 8,193 points.
 

@@ -1,8 +1,8 @@
 """Measures one checkpoint under many samplers: python -m bitdiff.sweep --workdir DIR --steps 10,20 --td 0,1.
 
-Every cell of {sampler} x {steps} x {td} x {guidance} x {beams} is kept in DIR/sweep.json as soon as it is measured,
-so a stopped sweep goes on where it was, and a later one adds to it. DIR/sweep.md holds the table of all cells,
-DIR/sweep.png the chosen score against td.
+Every cell of {sampler} x {steps} x {td} x {lag} x {guidance} x {beams} is kept in DIR/sweep.json as soon as it
+is measured, so a stopped sweep goes on where it was, and a later one adds to it. DIR/sweep.md holds the table of all
+cells, DIR/sweep.png the chosen score against td.
 """
 
 import itertools
@@ -18,7 +18,7 @@ from bitdiff.errors import UsageError, choose
 from bitdiff.generate import generate
 from bitdiff.tasks import SampleOptions, sample_options
 
-AXES = ("sampler", "steps", "td", "guidance", "beams")
+AXES = ("sampler", "steps", "td", "lag", "guidance", "beams")
 _PREFERRED = (
     "fid",
     "swd",
@@ -60,6 +60,8 @@ def curves(rows: list[tuple[SampleOptions, dict[str, float]]], score: str) -> di
     lines: dict[str, dict[float, float]] = {}
     for options, scores in rows:
         name = f"{options.sampler}, {options.steps} steps"
+        if options.lag:
+            name += f", lag {options.lag:g}"
         if options.guidance:
             name += f", guidance {options.guidance:g}"
         lines.setdefault(name, {})[options.td] = scores[score]
@@ -72,6 +74,7 @@ def define_flags() -> None:
     flags.DEFINE_list("sampler", None, "Samplers; by default the config's.")
     flags.DEFINE_list("steps", None, "Numbers of steps; by default the config's.")
     flags.DEFINE_list("td", None, "Values of td, in steps; by default the config's.")
+    flags.DEFINE_list("lag", None, "Values of lag; by default the config's.")
     flags.DEFINE_list("guidance", None, "Values of guidance; by default the config's.")
     flags.DEFINE_list("beams", None, "Numbers of beams; by default the config's.")
     flags.DEFINE_integer("num_samples", None, "How many samples a cell; by default the config's.", lower_bound=2)

@@ -58,6 +58,7 @@ def base() -> ml_collections.ConfigDict:
     diffusion.head = "linear"  # linear | factorised_softmax: over the vocabulary, averaged into bits
     diffusion.time_input = "gamma"  # gamma (the official code) | t (the paper's pseudocode), times 1000
     diffusion.self_cond_rate = 0.5  # share of a batch; 0 turns self-conditioning off
+    diffusion.lag = 0.0  # the greatest lag of a sequence's positions, see schedules.lagged; 0 is the paper
     diffusion.label_dropout = 0.0  # share of labels hidden in training, for guidance
 
     config.network = ml_collections.ConfigDict()  # see unet() and transformer()
@@ -93,6 +94,7 @@ def base() -> ml_collections.ConfigDict:
     sample.sampler = "ddim"  # ddim | ddpm | ddpm_small | dpm++; autoregressive: beam | random
     sample.steps = 100
     sample.td = 0.0  # in steps
+    sample.lag = 0.0  # of a sequence's positions, up to diffusion.lag
     sample.guidance = 0.0  # cond + guidance (cond - uncond)
     sample.momentum = 0.0  # of the self-conditioning estimate
     sample.self_guidance = 0.0  # weight of the estimate against none, 3 to 5 if wanted; 0 is off

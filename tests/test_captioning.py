@@ -183,7 +183,7 @@ def test_what_follows_the_end_does_not_count():
     ("changes", "message"),
     [
         ({"steps": 10}, "steps 10: of diffusion"),
-        ({"td": 1.0}, r"td 1.0: of diffusion"),
+        ({"td": 1.0, "lag": 2.0}, r"td 1.0, .*lag 2.0: of diffusion"),
         ({"sampler": "ddim"}, "unknown sampler of an autoregressive model 'ddim'"),
         ({"beams": 0}, "beams is 0"),
         ({"sampler": "random", "beams": 2}, "'random' takes 1"),
@@ -204,6 +204,8 @@ def test_bits_know_no_beams_and_pictures_no_labels(dataset):
     condition = task.condition(np.arange(2), None, dataset.test)
     with pytest.raises(UsageError, match="beams is 2; only an autoregressive model"):
         task.sample(params, condition, keys, options)
+    with pytest.raises(UsageError, match=r"lag is 3.0; the model was trained with config.diffusion.lag="):
+        task.sample(params, condition, keys, options._replace(beams=1, lag=3.0))
     with pytest.raises(UsageError, match="labels were given"):
         task.condition(np.arange(2), (1,), dataset.test)
 

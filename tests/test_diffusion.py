@@ -52,6 +52,25 @@ def test_the_loss_equals_the_formula():
     assert loss.shape == t.shape == (6,)
 
 
+def test_positions_may_lag():
+    x0, seen = jnp.zeros((2_000, 8, 5)), {}
+
+    def network(x_t, x0_prev, gamma_t, condition):
+        seen.update(x_t=x_t, gamma_t=gamma_t)
+        return x_t
+
+    diffusion.denoising_loss(network, x0, keys(2_000), gamma=GAMMA, objective=L2, self_cond_rate=0.0, lag=4.0)
+    gamma_t = seen["gamma_t"]
+    assert gamma_t.shape == (2_000, 8)
+    assert (jnp.diff(gamma_t, axis=1) <= 0).all()  # the first positions are the cleanest
+    # x0 is zero, so that x_t is noise with the variance 1 - gamma of its own position: 80,000 unit normals.
+    assert float(jnp.mean(seen["x_t"] ** 2 / (1 - gamma_t)[..., None])) == pytest.approx(1.0, abs=0.02)
+    # The first position is done and the last has not begun in (lag - 1) / (lag + 1) of the times, where lag exceeds 1:
+    # the mean of that over lags from 0 to 4 is (3 - 2 log 2.5) / 4 = 0.29.
+    apart = (gamma_t[:, 0] >= GAMMA(jnp.float32(0.0))) & (gamma_t[:, -1] <= GAMMA(jnp.float32(1.0)))
+    assert float(apart.mean()) == pytest.approx(0.29, abs=0.04)
+
+
 def test_times_are_uniform():
     _, t = diffusion.denoising_loss(lambda x, *_: x, jnp.zeros((20_000, 1)), keys(20_000), gamma=GAMMA, objective=L2)
     # The Kolmogorov-Smirnov distance of 20,000 uniform draws exceeds 0.0138 once in a thousand.

@@ -16,7 +16,7 @@ STATES = np.stack(np.divmod(np.arange(256), 16), axis=-1)
 FLOOR = distributions.tv_floor(SHARES, COUNT)
 
 
-def total_variation(encoding, sampler, steps):
+def total_variation(encoding, sampler, steps, lag=0.0):
     codec = bits.make_codec(encoding, 16)
     points = codec.encode(STATES[..., None])
     denoise = bayes_denoiser(points, SHARES)
@@ -24,7 +24,7 @@ def total_variation(encoding, sampler, steps):
     @jax.jit
     def draw(key):
         shape = (COUNT // 4, *points.shape[1:])
-        analog = sampling.sample(denoise, key, shape, gamma=schedules.cosine(), steps=steps, sampler=sampler)
+        analog = sampling.sample(denoise, key, shape, gamma=schedules.cosine(), steps=steps, sampler=sampler, lag=lag)
         return codec.decode(analog)[..., 0], jnp.mean(codec.invalid(analog))
 
     samples, invalid = zip(*[draw(jax.random.key(i)) for i in range(4)], strict=True)
@@ -43,12 +43,17 @@ def test_total_variation_falls_to_its_floor(encoding, sampler):
     assert invalid < 1e-3
 
 
+@pytest.mark.parametrize("sampler", sampling.RULES)
+def test_positions_that_lag_reach_the_floor_too(sampler):
+    assert total_variation("uint", sampler, 200, lag=1.0)[0] < 1.2 * FLOOR
+
+
 def test_the_denoiser_is_the_posterior_mean():
     points = np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]])
     shares = np.array([0.5, 0.2, 0.3])
-    gamma = 0.3
     x_t = np.array([[0.4, -0.2], [-1.0, 2.0]])
-    likelihood = np.exp(-((x_t[:, None] - np.sqrt(gamma) * points) ** 2).sum(-1) / (2 * (1 - gamma)))
-    weights = likelihood * shares / (likelihood * shares).sum(1, keepdims=True)
-    result = bayes_denoiser(points, shares)(jnp.asarray(x_t, jnp.float32), None, jnp.full((2,), gamma))
-    np.testing.assert_allclose(result, weights @ points, atol=1e-6)
+    for gamma, given in ((0.3, np.full((2,), 0.3)), (np.array([0.6, 0.1]), np.array([[0.6, 0.1]] * 2))):
+        likelihood = np.exp(-((x_t[:, None] - np.sqrt(gamma) * points) ** 2 / (2 * (1 - gamma))).sum(-1))
+        weights = likelihood * shares / (likelihood * shares).sum(1, keepdims=True)
+        result = bayes_denoiser(points, shares)(jnp.asarray(x_t, jnp.float32), None, jnp.asarray(given, jnp.float32))
+        np.testing.assert_allclose(result, weights @ points, atol=1e-6)

@@ -195,6 +195,7 @@ def test_a_jitted_call_gives_the_same():
         ({"steps": 2.5}, "steps is 2.5"),
         ({"td": -1.0}, "td is -1.0"),
         ({"momentum": 1.0}, "momentum is 1.0"),
+        ({"lag": -1.0}, "lag is -1.0"),
         ({"x_init": jnp.zeros((2, 2))}, r"x_init has shape \(2, 2\)"),
     ],
 )

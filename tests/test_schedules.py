@@ -60,6 +60,15 @@ def test_the_inverse_gives_the_time(gamma):
     np.testing.assert_allclose(result, t, atol=2e-4)
 
 
+def test_lagging_positions():
+    t = np.array([1.0, 0.75, 0.5, 0.25, 0.0])
+    np.testing.assert_array_equal(schedules.lagged(t, 3, 0.0), np.stack([t, t, t], axis=1))
+    times = schedules.lagged(t, 3, 1.0)  # the first is done when the last begins
+    np.testing.assert_allclose(times.T, [[1, 0.5, 0, 0, 0], [1, 1, 0.5, 0, 0], [1, 1, 1, 0.5, 0]])
+    np.testing.assert_allclose(schedules.lagged(jnp.asarray(t), 3, 1.0), times)
+    assert schedules.lagged(0.5, 1, 4.0).shape == (1,)
+
+
 def test_options_that_are_none_are_the_schedules_own():
     options = {"start": None, "end": None, "tau": None}
     assert schedules.make_schedule("cosine", options)(0.3) == schedules.cosine()(0.3)

@@ -221,6 +221,7 @@ def test_shapes_are_known_without_weights():
             "logistic loss goes with the head linear, not with factorised_softmax",
         ),
         ({"diffusion.time_input": "sigma"}, "unknown time input"),
+        ({"diffusion.lag": 2.0}, "lag is 2.0; it must be 0, or more than 0 with the 'transformer'"),
         ({"network.name": "resnet"}, "unknown network 'resnet'"),
     ],
 )

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from bitdiff.errors import UsageError
-from bitdiff.networks.layers import Attention, Dense, Dropout, KeyValue, TimeEmbedding, near_zero_init
+from bitdiff.networks.layers import Attention, Dense, Dropout, KeyValue, TimeEmbedding, near_zero_init, sinusoid
 
 
 class Block(nn.Module):
@@ -92,6 +92,7 @@ class Transformer(nn.Module):
       vocab_size: 0 for real-valued input at a time, with full attention; else the input is tokens below it,
         there is no time, and a position sees itself and those before it.
       crosses: whether it looks at a context.
+      lagged: whether positions have times of their own; each is told its own, and the blocks are told the mean.
       head_dim: channels per attention head.
       mlp_ratio: width of the MLP over dim.
       embed_layers: 1 embeds a position's values linearly, 2 by an MLP of the width of the others.
@@ -107,6 +108,7 @@ class Transformer(nn.Module):
     num_classes: int = 0
     vocab_size: int = 0
     crosses: bool = False
+    lagged: bool = False
     head_dim: int = 64
     mlp_ratio: int = 4
     embed_layers: int = 1
@@ -120,9 +122,12 @@ class Transformer(nn.Module):
             self.embedding = TimeEmbedding(self.dim, self.num_classes, dtype=self.dtype)
             widths = (self.mlp_ratio * self.dim,) * (self.embed_layers - 1) + (self.dim,)
             self.embed = [Dense(width, dtype=self.dtype) for width in widths]
+            if self.lagged:
+                self.own_time = [Dense(self.dim, dtype=self.dtype) for _ in range(2)]
         else:
             self.token = nn.Embed(self.vocab_size, self.dim, dtype=self.dtype)
-        self.positions = self.param("positions", nn.initializers.normal(0.02), (self.length, self.dim))
+        # Not 0.02, as is usual: who comes first in a caption was then not learned (24 % of captions true, not 99 %).
+        self.positions = self.param("positions", nn.initializers.normal(0.1), (self.length, self.dim))
         kind = nn.remat(Block) if self.remat else Block
         self.blocks = [
             kind(self.dim, self._heads, self.mlp_ratio, self.dropout, self.crosses, timed, self.dtype)
@@ -147,7 +152,7 @@ class Transformer(nn.Module):
 
         Args:
           x: float [B, length, C], or tokens int [B, length].
-          time: float [B], as in `UNet`; None for tokens.
+          time: float [B], as in `UNet`, or [B, length] if positions lag; None for tokens.
           label: int [B], as in `UNet`.
           dropout_keys: keys [B], as in `UNet`.
           memory: of the context, by `remember`.
@@ -157,9 +162,14 @@ class Transformer(nn.Module):
         """
         if x.shape[1] != self.length:
             raise UsageError(f"sequences of {x.shape[1]} positions; this network was made for {self.length}")
+        own_time = jnp.zeros((), self.dtype)
+        if self.lagged:
+            time = jnp.broadcast_to(time.reshape(len(x), -1), x.shape[:2])
+            own_time = self.own_time[1](nn.silu(self.own_time[0](sinusoid(time, self.dim).astype(self.dtype))))
+            time = jnp.mean(time, axis=1)
         embedding = None if self.vocab_size else self.embedding(time, label)
         mask = jnp.tril(jnp.ones((self.length, self.length), bool)) if self.vocab_size else None
-        h = self._embed(x) + self.positions.astype(self.dtype)
+        h = self._embed(x) + own_time + self.positions.astype(self.dtype)
         for i, block in enumerate(self.blocks):
             h, _ = block(h, embedding, dropout_keys, memory[i] if memory else None, mask, None)
         return self._readout(h)

@@ -61,7 +61,7 @@ def make_autoregressive_task(config: Any) -> Task:
 
     def sample(params, condition, keys, how):
         choose("sampler of an autoregressive model", how.sampler, SAMPLERS)
-        unused = ("steps", "td", "guidance", "momentum", "self_guidance", "frames")
+        unused = ("steps", "td", "guidance", "momentum", "self_guidance", "frames", "lag")
         given = [f"{name} {getattr(how, name)}" for name in unused if getattr(how, name)]
         if given:
             raise UsageError(f"{', '.join(given)}: of diffusion; an autoregressive model takes none (0)")

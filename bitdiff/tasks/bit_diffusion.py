@@ -105,7 +105,11 @@ def make_bit_task(config: Any, *, field: str, grid: tuple[int, ...], channels: i
     gamma = schedules.make_schedule(options.schedule, options.schedule_options)
     width = channels * codec.num_bits
     out_channels = width if options.head == "linear" else channels * codec.vocab_size
-    facts = {"length": grid[0], "crosses": bool(config.encoder)} if field == "tokens" else {}
+    if options.lag < 0 or (options.lag and config.network.name != "transformer"):
+        raise UsageError(f"config.diffusion.lag is {options.lag}; it must be 0, or more than 0 with the 'transformer'")
+    facts = {}
+    if field == "tokens":
+        facts = {"length": grid[0], "crosses": bool(config.encoder), "lagged": options.lag > 0}
     network = make_network(config.network, out_channels=out_channels, num_classes=num_classes, **facts)
     look = looking.make_looking(config, network)
     time_of = schedules.inverse(gamma) if options.time_input == "t" else (lambda gamma_t: gamma_t)
@@ -145,6 +149,7 @@ def make_bit_task(config: Any, *, field: str, grid: tuple[int, ...], channels: i
             objective=objective,
             self_cond_rate=options.self_cond_rate,
             clip=codec.scale,
+            lag=options.lag,
         )
         return jnp.mean(losses), {}
 
@@ -153,6 +158,8 @@ def make_bit_task(config: Any, *, field: str, grid: tuple[int, ...], channels: i
             raise UsageError(f"frames is {how.frames}; it must be from 0 to the number of steps, {how.steps}")
         if how.beams != 1:
             raise UsageError(f"beams is {how.beams}; only an autoregressive model searches with beams")
+        if how.lag > options.lag:
+            raise UsageError(f"lag is {how.lag}; the model was trained with config.diffusion.lag={options.lag:g}")
         label = condition.get("label")
         memory = look.remember(params, condition["image"]) if look.sees else None
 
@@ -185,6 +192,7 @@ def make_bit_task(config: Any, *, field: str, grid: tuple[int, ...], channels: i
             clip=codec.scale,
             self_cond=self_cond,
             momentum=how.momentum,
+            lag=how.lag,
             keep_all=how.frames > 0,
         )
         outputs = {name: array for name, array in condition.items() if name != "image"}

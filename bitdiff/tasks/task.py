@@ -12,7 +12,7 @@ from bitdiff.data import Dataset
 class SampleOptions(NamedTuple):
     """How to sample; hashable, so that a compiled sampler is known by it.
 
-    `sampling.sample` explains sampler, steps, td and momentum, `sampling.guide` the guidance,
+    `sampling.sample` explains sampler, steps, td, momentum and lag, `sampling.guide` the guidance,
     `sampling.self_guide` the self-guidance. frames: how many estimates, evenly spread over the steps, are kept.
     beams: of an autoregressive model, whose samplers are 'beam' and 'random' and which takes no steps.
     """
@@ -27,6 +27,7 @@ class SampleOptions(NamedTuple):
     schedule: str
     schedule_options: tuple[tuple[str, float], ...]
     beams: int = 1
+    lag: float = 0.0
 
 
 class Score(NamedTuple):

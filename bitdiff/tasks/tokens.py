@@ -93,6 +93,7 @@ def _oracle_samples(codec, states: np.ndarray, shares: np.ndarray, options: Samp
             gamma=gamma,
             steps=options.steps,
             td=options.td,
+            lag=options.lag,
             sampler=options.sampler,
             clip=codec.scale,
         )
