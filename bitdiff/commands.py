@@ -121,7 +121,7 @@ def _quiet_late_callbacks() -> None:
 def _parse(argv: list[str]) -> list[str]:
     try:
         rest = flags.FLAGS(argv)
-        if "config" in flags.FLAGS:
+        if "config" in flags.FLAGS and flags.FLAGS["config"].present:
             path = config_flags.get_config_filename(flags.FLAGS["config"]).split(":")[0]
             if not os.path.exists(path):
                 raise flags.Error(f"--config: there is no file {path}")

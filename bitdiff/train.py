@@ -4,6 +4,7 @@ import math
 import signal
 import time
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,17 +62,7 @@ def train(config: ml_collections.ConfigDict, folder: Path) -> Progress:
     checkpoints = Checkpoints(folder, policy=Policy.of(config.checkpoint))
     abstract_state = jax.eval_shape(lambda: init_state(task.init(init_key), optimizer))
     restored = checkpoints.restore(abstract_state, ("data", "examples", "sums"))
-    iterator = data.batches(
-        dataset.train,
-        batch_size=config.train.batch_size,
-        seed=config.seed,
-        flip=config.data.flip,
-        crop=config.data.crop,
-        captions=(config.data.captions_drawn or config.data.captions) if dataset.field == "captions" else 0,
-        curriculum_steps=config.data.curriculum_steps,
-        prefetch_batches=config.data.prefetch_batches,
-        process=parallel.processes(),
-    )
+    iterator = batches(config, dataset)
     print(f"{parallel.describe_devices()}; {dataset.about}; {len(dataset.train)} training examples", flush=True)
     if restored is None:
         params = task.start(jax.jit(task.init)(init_key))
@@ -103,6 +94,21 @@ def train(config: ml_collections.ConfigDict, folder: Path) -> Progress:
         )
         done = run.loop(train_step, stop)
     return Progress(done, run.stopped_by)
+
+
+def batches(config: ml_collections.ConfigDict, dataset: data.Dataset) -> Iterator[dict[str, np.ndarray]]:
+    """This process's rows of the training batches, as `data.batches` makes them."""
+    return data.batches(
+        dataset.train,
+        batch_size=config.train.batch_size,
+        seed=config.seed,
+        flip=config.data.flip,
+        crop=config.data.crop,
+        captions=(config.data.captions_drawn or config.data.captions) if dataset.field == "captions" else 0,
+        curriculum_steps=config.data.curriculum_steps,
+        prefetch_batches=config.data.prefetch_batches,
+        process=parallel.processes(),
+    )
 
 
 def check(config: ml_collections.ConfigDict, task: Task, dataset: data.Dataset) -> None:

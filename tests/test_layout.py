@@ -16,7 +16,7 @@ PACKAGE = ROOT / "bitdiff"
 # From the ground up: a module imports only from layers below its own (or from its own package).
 LAYERS = [
     ["errors"],
-    ["files", "launchers"],
+    ["files", "launchers", "flops"],
     ["bits", "schedules", "interrupts", "parallel", "pictures", "plots", "logs", "state"],
     ["diffusion", "networks", "metrics", "data"],
     ["sampling", "checkpoints"],
@@ -25,7 +25,7 @@ LAYERS = [
     ["generate", "steps"],
     ["inference", "commands"],
     ["train", "sample", "evaluate", "prepare", "reference", "convert_inception", "train_tokenizer"],
-    ["sweep"],
+    ["sweep", "benchmark"],
     ["compare"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -122,6 +122,10 @@ def make_bit_task(config: Any, *, field: str, grid: tuple[int, ...], channels: i
         seen = {"memory": memory} if memory else {}
         return network.apply(look.own(params), x, time_of(gamma_t) * _TIME_SCALE, label, dropout_keys, **seen)
 
+    def call(params, condition, count):
+        zeros = jnp.zeros((count, *grid, width))
+        return apply(params, zeros, zeros, jnp.zeros((count,)), condition.get("label"), None, None)
+
     def init(key):
         x = jnp.zeros((1, *grid, width))
         label = jnp.zeros((1,), jnp.int32) if num_classes else None
@@ -233,4 +237,12 @@ def make_bit_task(config: Any, *, field: str, grid: tuple[int, ...], channels: i
             )
         return {"label": np.asarray(labels, np.int32)[np.asarray(indices) % len(labels)]}
 
-    return Task(init=init, loss=loss, sample=sample, condition=condition, evaluate=evaluate, start=look.start)
+    return Task(
+        init=init,
+        loss=loss,
+        sample=sample,
+        condition=condition,
+        evaluate=evaluate,
+        start=look.start,
+        network=None if look.sees else call,
+    )

@@ -51,6 +51,8 @@ class Task(NamedTuple):
       numbers among them as 'source'.
     evaluate: (outputs, dataset, options) -> scores by name; runs on the host.
     start: parameters -> parameters to begin training with: published weights in place of random ones.
+    network: (params, condition, batch size) -> one call of the network on zeros, to be timed beside sampling; None
+      where sampling is more than such calls.
     """
 
     init: Callable[[jax.Array], Any]
@@ -59,6 +61,7 @@ class Task(NamedTuple):
     condition: Callable[..., dict[str, np.ndarray]]
     evaluate: Callable[[dict[str, np.ndarray], Dataset, SampleOptions], dict[str, Score]]
     start: Callable[[Any], Any] = lambda params: params
+    network: Callable[[Any, dict[str, jax.Array], int], jax.Array] | None = None
 
 
 def sample_options(section: Any, **changes: Any) -> SampleOptions:

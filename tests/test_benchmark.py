@@ -1,0 +1,46 @@
+import json
+
+import pytest
+
+from bitdiff import benchmark
+from bitdiff.errors import UsageError
+
+
+def test_what_is_measured_and_compared(command, tmp_path):
+    out = tmp_path / "bench.json"
+    small = ["--config.network.dim=16", "--config.network.layers=1", "--config.sample.steps=4"]
+    arguments = ["--config", "configs/mixture.py", *small, "--seconds", 0.1, "--parts", "training,sampling,data"]
+    code, output = command("benchmark", *arguments, "--out", out)
+    assert code == 0, output
+    parts = json.loads(out.read_text())["parts"]
+    assert set(parts) == {"training", "sampling", "data"}
+    assert all(value > 0 for part in parts.values() for value in part.values())
+    training = parts["training"]
+    assert training["share_of_peak"] == pytest.approx(
+        training["gflop_per_step_and_device"] * training["steps_per_second"] / training["peak_gflop_per_second"]
+    )
+    # The compiler counts more than products and convolutions, but leaves out what they multiply by padding.
+    assert 0.5 < training["gflop_per_step_and_device_by_xla"] / training["gflop_per_step_and_device"] < 2
+    assert parts["data"]["over_training"] == pytest.approx(
+        parts["data"]["batches_per_second"] / training["steps_per_second"]
+    )
+    code, output = command("benchmark", "--compare", f"{out},{out}")
+    assert code == 0
+    assert "training.steps_per_second" in output
+    assert "x 1" in output
+
+
+def test_ratios_are_of_what_both_measured():
+    before = {"parts": {"data": {"batches_per_second": 4.0}, "training": {"steps_per_second": 3.0}}}
+    after = {"parts": {"data": {"batches_per_second": 6.0}}}
+    assert benchmark.ratios(before, after) == {"data.batches_per_second": 1.5}
+
+
+def test_bad_input_is_named(command, tmp_path):
+    code, output = command("benchmark", "--config", "configs/digits.py", "--parts", "speed")
+    assert code == 2
+    assert "unknown part (--parts) 'speed'; valid names are: training, sampling" in output
+    (tmp_path / "other.json").write_text("{}")
+    for name in ("missing.json", "other.json"):
+        with pytest.raises(UsageError, match=f"{name} is no report of bitdiff.benchmark"):
+            benchmark.read(tmp_path / name)
