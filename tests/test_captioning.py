@@ -85,7 +85,7 @@ def test_a_model_learns_to_tell_four_pictures_apart(variant, dataset):
     """By heart: what a model that ignores its pictures, or that mixes rows, cannot do."""
     import optax
 
-    config = make_config(variant)
+    config = make_config(variant, **{"diffusion.lag": 0.0, "sample.lag": 0.0})  # which takes longer to learn
     config.encoder.update(dim=32)
     config.network.update(dim=32)
     task = make_task(config)
@@ -110,7 +110,7 @@ def test_a_model_learns_to_tell_four_pictures_apart(variant, dataset):
     assert [dataset.tokenizer.decode(row) for row in np.asarray(outputs["tokens"])] == wanted
 
 
-SEED = 5  # of weights with which a greedy search misses the best sequence
+SEED = 4  # of weights with which a greedy search misses the best sequence
 
 
 def make_small(**changes):
@@ -204,8 +204,8 @@ def test_bits_know_no_beams_and_pictures_no_labels(dataset):
     condition = task.condition(np.arange(2), None, dataset.test)
     with pytest.raises(UsageError, match="beams is 2; only an autoregressive model"):
         task.sample(params, condition, keys, options)
-    with pytest.raises(UsageError, match=r"lag is 3.0; the model was trained with config.diffusion.lag="):
-        task.sample(params, condition, keys, options._replace(beams=1, lag=3.0))
+    with pytest.raises(UsageError, match=r"lag is 9.0; the model was trained with config.diffusion.lag="):
+        task.sample(params, condition, keys, options._replace(beams=1, lag=9.0))
     with pytest.raises(UsageError, match="labels were given"):
         task.condition(np.arange(2), (1,), dataset.test)
 
