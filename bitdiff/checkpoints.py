@@ -294,6 +294,8 @@ def _digest(state: Any, progress: dict[str, Any], config: dict[str, Any]) -> dic
 def _of_jax(error: BaseException | None) -> jax.errors.JaxRuntimeError | None:
     """What jax's runtime raised, if that is the error or led to it."""
     while error is not None and not isinstance(error, jax.errors.JaxRuntimeError):
+        if "Gloo" in str(error):  # by which processes talk on CPUs; Orbax may hand on its words alone
+            return jax.errors.JaxRuntimeError(str(error))
         error = error.__cause__ or error.__context__
     return error
 
