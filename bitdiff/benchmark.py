@@ -200,7 +200,9 @@ def measure_checkpoint(bench: Bench) -> dict[str, float]:
 def measure_start(bench: Bench) -> dict[str, float]:
     """A whole run of one step, as a process of its own: with an empty compilation cache, and once it is filled."""
     times = {}
-    given = [arg for arg in sys.argv[1:] if arg.startswith("--config")]
+    flag = flags.FLAGS["config"]
+    given = [f"--config={config_flags.get_config_filename(flag)}"]
+    given += [f"--config.{name}={value}" for name, value in config_flags.get_override_values(flag).items()]
     with tempfile.TemporaryDirectory() as folder:
         for name in ("cold", "warm"):
             changes = ["--config.train.steps=1", "--config.optimizer.schedule=constant"]

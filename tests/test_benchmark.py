@@ -9,11 +9,11 @@ from bitdiff.errors import UsageError
 def test_what_is_measured_and_compared(command, tmp_path):
     out = tmp_path / "bench.json"
     small = ["--config.network.dim=16", "--config.network.layers=1", "--config.sample.steps=4"]
-    arguments = ["--config", "configs/mixture.py", *small, "--seconds", 0.1, "--parts", "training,sampling,data"]
+    arguments = ["--config", "configs/mixture.py", *small, "--seconds", 0.1, "--parts", "training,sampling,data,start"]
     code, output = command("benchmark", *arguments, "--out", out)
     assert code == 0, output
     parts = json.loads(out.read_text())["parts"]
-    assert set(parts) == {"training", "sampling", "data"}
+    assert set(parts) == {"training", "sampling", "data", "start"}
     assert all(value > 0 for part in parts.values() for value in part.values())
     training = parts["training"]
     assert training["share_of_peak"] == pytest.approx(
