@@ -22,7 +22,7 @@ setup(
         "matplotlib>=3.8",
         "ml-collections>=1.0",
         "numpy>=2.0",
-        "optax>=0.2.5",
+        "optax>=0.2.8",
         "orbax-checkpoint>=0.11",
         "pillow>=10",
         "scikit-learn>=1.4",

@@ -164,6 +164,7 @@ def denoising_loss(
     self_cond_rate: float = 0.5,
     clip: float | None = 1.0,
     lag: float = 0.0,
+    weight: Callable[[jax.Array], jax.Array] | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """The training loss at a random time per example (Analog Bits, equation 2 and algorithm 1).
 
@@ -182,6 +183,7 @@ def denoising_loss(
       clip: bound on the estimate fed back.
       lag: the greatest lag of a sequence's positions, see `schedules.lagged`; each sequence [L, C] draws its own,
         uniformly from 0 up to it, and gamma_t is then [B, L]. 0 gives all positions the same time.
+      weight: gamma_t [B] -> what an example's loss is multiplied by; None for 1.
 
     Returns:
       (loss float32 [B]; t float32 [B], the time of each example).
@@ -204,7 +206,8 @@ def denoising_loss(
         x0_prev = x0_prev.at[rows].set(jax.lax.stop_gradient(estimate).astype(x0.dtype))
 
     output = network(x_t, x0_prev, gamma_t, condition)
-    return objective.error(output, target(x0, eps, gamma_t, objective.prediction)), t
+    loss = objective.error(output, target(x0, eps, gamma_t, objective.prediction))
+    return loss if weight is None else weight(gamma_t) * loss, t
 
 
 def _alpha_sigma(gamma_t: jax.Array, ndim: int) -> tuple[jax.Array, jax.Array]:

@@ -1,10 +1,13 @@
-"""Sampling (Analog Bits, section 3.3): a time grid, a step rule, and one loop.
+"""Sampling (Analog Bits, section 3.3): a plan of noise levels, a step rule, and one loop.
 
 The network is asked at t_now and the state is moved to t_next, which `td` (asymmetric time intervals,
 in steps) moves further towards the data. The last x0 estimate is returned, not x_t.
+
+All is in the variance-preserving form. EDM's state, with sigma the noise over the signal, is x_t / sqrt(gamma) with
+gamma = 1 / (1 + sigma^2): Euler's step there is DDIM's here, and a step to sigma = 0 gives the estimate itself.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -13,7 +16,8 @@ import numpy as np
 
 from bitdiff import diffusion
 from bitdiff.errors import UsageError, choose
-from bitdiff.schedules import Schedule, lagged
+from bitdiff.plans import NO_CHURN, Churn, Plan, Restart, corrects, make_plan
+from bitdiff.schedules import Schedule
 
 # (x_t [B, ...], x0_prev [B, ...], gamma_t [B], or [B, L] where positions lag) -> network output [B, ...]
 Denoise = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
@@ -71,31 +75,29 @@ def dpm_plus_plus(s: StepInput) -> jax.Array:
     return s.sigma_next / s.sigma_now * s.x_t - s.alpha_next * jnp.expm1(-h) * x0
 
 
+def heun(s: StepInput, x0_next: jax.Array, x_next: jax.Array) -> jax.Array:
+    """Corrects DDIM's step by the slope at its end (Karras et al. 2022, algorithm 1), given the estimate there.
+
+    The slope d x_t / sqrt(gamma) by d sigma is eps = (x_t - sqrt(gamma) x0) / sqrt(1 - gamma), here the mean of both.
+    """
+    eps = (s.x_t - s.alpha_now * s.x0) / s.sigma_now
+    eps_next = (x_next - s.alpha_next * x0_next) / s.sigma_next
+    return x_next + 0.5 * s.alpha_next * (s.sigma_next / s.alpha_next - s.sigma_now / s.alpha_now) * (eps_next - eps)
+
+
 class _Rule(NamedTuple):
     step: Callable[[StepInput], jax.Array]
-    needs_noise: bool
+    needs_noise: bool = False
+    correct: Callable[[StepInput, jax.Array, jax.Array], jax.Array] | None = None
 
 
 RULES = {
-    "ddim": _Rule(ddim, False),
-    "ddpm": _Rule(ddpm, True),
-    "ddpm_small": _Rule(ddpm_small, True),
-    "dpm++": _Rule(dpm_plus_plus, False),
+    "ddim": _Rule(ddim),
+    "ddpm": _Rule(ddpm, needs_noise=True),
+    "ddpm_small": _Rule(ddpm_small, needs_noise=True),
+    "dpm++": _Rule(dpm_plus_plus),
+    "heun": _Rule(ddim, correct=heun),
 }
-
-
-def time_grid(steps: int, td: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Times float64 [steps]: t_now = 1 - i / steps, t_next = max(1 - (i + 1 + td) / steps, 0).
-
-    Raises:
-      UsageError: steps is not a positive integer, or td is negative.
-    """
-    if steps != int(steps) or steps < 1:
-        raise UsageError(f"steps is {steps}; it must be a positive integer")
-    if not td >= 0:
-        raise UsageError(f"td is {td}; it must be 0 or more (in units of steps)")
-    i = np.arange(int(steps))
-    return 1.0 - i / steps, np.maximum(1.0 - (i + 1 + td) / steps, 0.0)
 
 
 def guide(conditional: Denoise, unconditional: Denoise, guidance: float) -> Denoise:
@@ -137,6 +139,10 @@ def sample(
     self_cond: bool = True,
     momentum: float = 0.0,
     lag: float = 0.0,
+    endpoint: bool = False,
+    churn: Churn = NO_CHURN,
+    restarts: Sequence[Restart] = (),
+    noise_scale: float = 1.0,
     x_init: jax.Array | None = None,
     keep_all: bool = False,
 ) -> jax.Array:
@@ -148,19 +154,23 @@ def sample(
         An example's noise depends on its own key alone, never on the batch it is drawn in.
       shape: (B, ...).
       gamma: the sampling schedule; it may differ from the training schedule.
-      steps: number of network evaluations, 1 or more.
+      steps: number of steps, 1 or more, each a network evaluation; 'heun' takes 2 steps - 1 evaluations.
       td: shift of t_next in steps, 0 or more (the official code's unit).
-      sampler: 'ddim', 'ddpm', 'ddpm_small' or 'dpm++'.
+      sampler: 'ddim', 'ddpm', 'ddpm_small', 'dpm++' or 'heun'.
       prediction: what the network outputs: 'x0', 'eps' or 'v'.
       clip: bound on the x0 estimate (the scale of the bits), or None.
       self_cond: whether the previous estimate is fed back; otherwise x0_prev is zero.
       momentum: m in [0, 1): the estimate fed back is e <- m e + (1 - m) x0 (appendix G).
       lag: of the positions of sequences [B, L, C], see `schedules.lagged`; 0 or more.
+      endpoint: whether the network is last asked at t = 0, as in EDM, and not at 1 / steps; see `plans.time_grid`.
+      churn: noise added before each step, see `plans.Churn`.
+      restarts: parts of the way gone several times, see `plans.Restart`.
+      noise_scale: of the noise that churn and restarts add (S_noise).
       x_init: float32 [B, ...], the state at t = 1; drawn from the standard normal where not given.
       keep_all: whether the estimates of all steps are returned.
 
     Returns:
-      float32 [B, ...], the last x0 estimate; with keep_all float32 [steps, B, ...], all of them.
+      float32 [B, ...], the last x0 estimate; with keep_all float32 [steps, B, ...], those of all steps.
 
     Raises:
       UsageError: an unknown name, or an option out of range.
@@ -172,27 +182,43 @@ def sample(
     if not lag >= 0:
         raise UsageError(f"lag is {lag}; it must be 0 or more")
     rule = RULES[sampler]
+    if rule.correct and lag:
+        raise UsageError(f"lag is {lag}; the sampler {sampler!r} takes none (0)")
+    plan = make_plan(gamma, steps, td=td, endpoint=endpoint, lag=lag, length=shape[1], churn=churn, restarts=restarts)
     keys = example_keys(key, shape[0])
     if x_init is None:
-        x_init = _normal(keys, int(steps), shape)
+        x_init = _normal(keys, len(plan.now), shape)
     elif x_init.shape != tuple(shape):
         raise UsageError(f"x_init has shape {x_init.shape}; it must be {tuple(shape)}")
 
-    def step(carry, inputs):
-        x_t, x0_prev, x0_last = carry
-        i, gamma_now, scalars = inputs
+    def ask(x_t, x0_prev, gamma_now):
         gamma_t = jnp.broadcast_to(gamma_now, (shape[0], *gamma_now.shape))
         output = denoise(x_t, x0_prev, gamma_t)
         x0 = diffusion.estimate_x0(output, x_t, gamma_t, prediction=prediction, clip=clip).astype(x_t.dtype)
+        return x0, momentum * x0_prev + (1.0 - momentum) * x0 if self_cond else x0_prev
+
+    def step(carry, inputs):
+        x_t, x0_prev, x0_last = carry
+        i, gammas, corrected, scalars = inputs
+        kept, added = scalars.pop("kept"), scalars.pop("added")
+        if plan.adds_noise:
+            x_t = kept * x_t + noise_scale * added * _normal(keys, len(plan.now) + 1 + i, shape)
+        x0, x0_prev = ask(x_t, x0_prev, gammas["now"])
         noise = _normal(keys, i, shape) if rule.needs_noise else jnp.zeros_like(x_t)
-        x_t = rule.step(StepInput(x_t=x_t, x0=x0, x0_last=x0_last, noise=noise, is_first=i == 0, **scalars))
-        if self_cond:
-            x0_prev = momentum * x0_prev + (1.0 - momentum) * x0
+        moved = StepInput(x_t=x_t, x0=x0, x0_last=x0_last, noise=noise, is_first=i == 0, **scalars)
+        x_t = rule.step(moved)
+        if rule.correct:
+
+            def correct(x_next, x0_prev):
+                x0_next, x0_prev = ask(x_next, x0_prev, gammas["after"])
+                return rule.correct(moved, x0_next, x_next), x0_prev
+
+            x_t, x0_prev = jax.lax.cond(corrected, correct, lambda *unchanged: unchanged, x_t, x0_prev)
         return (x_t, x0_prev, x0), x0 if keep_all else None
 
     zeros = jnp.zeros(shape, jnp.float32)
     carry = (x_init.astype(jnp.float32), zeros, zeros)
-    (_, _, x0), estimates = jax.lax.scan(step, carry, _scan_inputs(gamma, steps, td, lag, shape))
+    (_, _, x0), estimates = jax.lax.scan(step, carry, _scan_inputs(plan, lag > 0))
     return estimates if keep_all else x0
 
 
@@ -207,23 +233,26 @@ def example_keys(key: jax.Array, batch_size: int) -> jax.Array:
     return key
 
 
-def _scan_inputs(gamma: Schedule, steps: int, td: float, lag: float, shape: tuple[int, ...]):
-    """Per step: its index, gamma(t_now), and the scalars of `StepInput`, computed in float64."""
-    t_now, t_next = time_grid(steps, td)
-    if lag:
-        t_now, t_next = (lagged(t, shape[1], lag) for t in (t_now, t_next))
-    with jax.ensure_compile_time_eval():
-        now, following = (np.asarray(gamma(t), np.float64) for t in (t_now, t_next))
+def _scan_inputs(plan: Plan, lags: bool):
+    """Per step: its index, gamma where the network is asked, and the scalars of `StepInput`, from float64."""
     scalars = {}
-    for name, g in {"now": now, "next": following, "last": np.roll(now, 1, axis=0)}.items():
+    for name, g in {"now": plan.now, "next": plan.after, "last": np.roll(plan.now, 1, axis=0)}.items():
         # A schedule that reaches 1 exactly (no noise left) has an infinite signal-to-noise ratio.
         noise = np.maximum(1.0 - g, 1e-12)
         scalars[f"alpha_{name}"] = np.sqrt(g)
         scalars[f"sigma_{name}"] = np.sqrt(noise)
         scalars[f"log_snr_{name}"] = 0.5 * (np.log(g) - np.log(noise))
     del scalars["alpha_last"], scalars["sigma_last"]
-    scalars = {name: jnp.asarray(value[..., None] if lag else value, jnp.float32) for name, value in scalars.items()}
-    return jnp.arange(len(now)), jnp.asarray(now, jnp.float32), scalars
+    # How much is kept of a state whose noise is raised from `before` to `now`, and how much noise is added.
+    scalars["kept"] = np.sqrt(plan.now / plan.before)
+    scalars["added"] = np.sqrt(np.maximum(1.0 - plan.now / plan.before, 0.0))
+    scalars = {name: jnp.asarray(value[..., None] if lags else value, jnp.float32) for name, value in scalars.items()}
+    return (
+        jnp.arange(len(plan.now)),
+        {"now": jnp.asarray(plan.now, jnp.float32), "after": jnp.asarray(plan.after, jnp.float32)},
+        jnp.asarray(corrects(plan) if not lags else np.zeros(len(plan.now), bool)),
+        scalars,
+    )
 
 
 def _normal(keys: jax.Array, index: jax.typing.ArrayLike, shape: tuple[int, ...]) -> jax.Array:

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.special
 
 from bitdiff.errors import UsageError, choose
 
@@ -64,7 +65,36 @@ def sigmoid(start: float = -3.0, end: float = 3.0, tau: float = 1.0) -> Schedule
     return gamma
 
 
-SCHEDULES = {"cosine": cosine, "linear": linear, "sigmoid": sigmoid}
+def karras(sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> Schedule:
+    """EDM's sampling levels (Karras et al. 2022, equation 5), with sigma = sqrt(1 / gamma - 1), noise over signal.
+
+    sigma(t) = (sigma_min^(1 / rho) + t (sigma_max^(1 / rho) - sigma_min^(1 / rho)))^rho.
+    """
+    _check(0 < sigma_min < sigma_max, "karras", "0 < sigma_min < sigma_max")
+    _check(rho > 0, "karras", "rho > 0")
+    low, high = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
+    return lambda t: 1.0 / (1.0 + (low + t * (high - low)) ** (2 * rho))
+
+
+def lognormal(mean: float = -1.2, std: float = 1.2) -> Schedule:
+    """EDM's training levels: at a uniform t, ln sigma is normal with this mean and deviation."""
+    _check(std > 0, "lognormal", "std > 0")
+
+    def gamma(t):
+        normal = (jax.scipy if isinstance(t, jax.Array) else scipy).special.ndtri(_xp(t).clip(t, 1e-6, 1 - 1e-6))
+        return 1.0 / (1.0 + _xp(t).exp(2.0 * (mean + std * normal)))
+
+    return gamma
+
+
+SCHEDULES = {"cosine": cosine, "linear": linear, "sigmoid": sigmoid, "karras": karras, "lognormal": lognormal}
+_OPTIONS = {
+    "cosine": ("start", "end", "tau"),
+    "linear": (),
+    "sigmoid": ("start", "end", "tau"),
+    "karras": ("sigma_min", "sigma_max", "rho"),
+    "lognormal": ("mean", "std"),
+}
 
 
 def make_schedule(name: str, options: Mapping[str, float] | None = None) -> Schedule:
@@ -75,9 +105,8 @@ def make_schedule(name: str, options: Mapping[str, float] | None = None) -> Sche
     """
     choose("schedule", name, SCHEDULES)
     options = {option: value for option, value in (options or {}).items() if value is not None}
-    known = {"cosine": ("start", "end", "tau"), "linear": (), "sigmoid": ("start", "end", "tau")}[name]
     for option in options:
-        choose(f"option of the {name} schedule", option, known)
+        choose(f"option of the {name} schedule", option, _OPTIONS[name])
     return SCHEDULES[name](**options)
 
 

@@ -51,7 +51,7 @@ def base() -> ml_collections.ConfigDict:
     bits.scale = 1.0  # a bit is -scale or +scale
 
     config.diffusion = diffusion = ml_collections.ConfigDict()
-    diffusion.schedule = "cosine"  # cosine | linear | sigmoid
+    diffusion.schedule = "cosine"  # cosine | linear | sigmoid | lognormal (EDM's)
     diffusion.schedule_options = _schedule_options()
     diffusion.prediction = "x0"  # x0 | eps | v
     diffusion.loss = "l2"  # l2 | logistic (bits) | softmax (one_hot) | cross_entropy (factorised_softmax)
@@ -65,6 +65,7 @@ def base() -> ml_collections.ConfigDict:
     config.encoder = ml_collections.ConfigDict()  # of pictures to be described, see vit(); else empty
 
     config.optimizer = optimizer = ml_collections.ConfigDict()
+    optimizer.name = "adam"  # adam | muon (for the hidden matrices; Adam for the rest)
     optimizer.learning_rate = 1e-4
     optimizer.schedule = "constant"  # constant | cosine | linear, after the warm-up, to 0 at the last step
     optimizer.warmup_steps = 10_000

@@ -17,8 +17,8 @@ PACKAGE = ROOT / "bitdiff"
 LAYERS = [
     ["errors"],
     ["files", "launchers", "flops"],
-    ["bits", "schedules", "interrupts", "parallel", "pictures", "plots", "logs", "state"],
-    ["diffusion", "networks", "metrics", "data"],
+    ["bits", "schedules", "interrupts", "parallel", "pictures", "plots", "logs", "state", "edm"],
+    ["diffusion", "networks", "metrics", "data", "plans"],
     ["sampling", "checkpoints"],
     ["oracle", "workdir"],
     ["tasks"],

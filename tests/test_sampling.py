@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bitdiff import diffusion, sampling, schedules
+from bitdiff import diffusion, plans, sampling, schedules
 from bitdiff.errors import UsageError
 
 GAMMA = schedules.cosine()
@@ -11,10 +11,10 @@ KEY = jax.random.key(0)
 
 
 def test_the_time_grid():
-    t_now, t_next = sampling.time_grid(4)
+    t_now, t_next = plans.time_grid(4)
     np.testing.assert_allclose(t_now, [1, 0.75, 0.5, 0.25])
     np.testing.assert_allclose(t_next, [0.75, 0.5, 0.25, 0])  # td = 0: each step starts where the last ended
-    _, t_next = sampling.time_grid(4, td=1.5)
+    _, t_next = plans.time_grid(4, td=1.5)
     np.testing.assert_allclose(t_next, [0.375, 0.125, 0, 0])
 
 
@@ -189,7 +189,7 @@ def test_a_jitted_call_gives_the_same():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"sampler": "heun"}, "unknown sampler 'heun'; valid names are: ddim, ddpm, ddpm_small, dpm"),
+        ({"sampler": "euler"}, "unknown sampler 'euler'; valid names are: ddim, ddpm, ddpm_small, dpm"),
         ({"prediction": "x"}, "unknown prediction 'x'"),
         ({"steps": 0}, "steps is 0"),
         ({"steps": 2.5}, "steps is 2.5"),

@@ -1,0 +1,214 @@
+"""EDM in the variance-preserving form against EDM as its paper writes it, in sigma, with double precision."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+
+from bitdiff import diffusion, edm, plans, sampling, schedules
+from bitdiff.errors import UsageError
+
+KEY = jax.random.key(0)
+KARRAS = schedules.karras()
+MEANS = np.array([[-1.0, 0.5], [0.8, 0.2], [0.3, -0.9]])
+SPREAD = 0.3
+
+
+def bayes(y, sigma, xp=np):
+    """E[x0 | y] for y = x0 + sigma eps of a mixture of three round Gaussians: float [B, 2]."""
+    total = SPREAD**2 + sigma**2
+    offsets = y[:, None] - MEANS
+    logits = -xp.sum(offsets**2, -1) / (2 * total)
+    logits = logits - xp.max(logits, axis=1, keepdims=True)
+    weights = xp.exp(logits) / xp.sum(xp.exp(logits), axis=1, keepdims=True)
+    return xp.sum(weights[..., None] * (MEANS + SPREAD**2 / total * offsets), axis=1)
+
+
+def denoise(x_t, x0_prev, gamma_t):
+    sigma = edm.sigma_of(gamma_t[0])
+    return bayes(x_t / jnp.sqrt(gamma_t[0]), sigma, jnp)
+
+
+def levels(steps, low=0.002, high=80.0, rho=7.0):
+    i = np.arange(steps)
+    return (high ** (1 / rho) + i / (steps - 1) * (low ** (1 / rho) - high ** (1 / rho))) ** rho
+
+
+def edm_sampler(y, steps, second_order, denoise=bayes):
+    """Algorithm 1 of the paper."""
+    sigmas = np.append(levels(steps), 0.0)
+    asked = 0
+    for i in range(steps):
+        slope = (y - denoise(y, sigmas[i])) / sigmas[i]
+        following = y + (sigmas[i + 1] - sigmas[i]) * slope
+        asked += 1
+        if second_order and sigmas[i + 1] > 0:
+            slope_there = (following - denoise(following, sigmas[i + 1])) / sigmas[i + 1]
+            following = y + (sigmas[i + 1] - sigmas[i]) * (slope + slope_there) / 2
+            asked += 1
+        y = following
+    return y, asked
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "heun"])
+def test_ddim_is_eulers_step_and_heun_is_edms(sampler):
+    x = jax.random.normal(KEY, (64, 2))
+    start = np.asarray(x, np.float64) * np.sqrt(1 + 80.0**2)
+    expected, asked = edm_sampler(start, 18, sampler == "heun")
+    drawn = sampling.sample(
+        denoise, KEY, x.shape, gamma=KARRAS, steps=18, sampler=sampler, endpoint=True, clip=None, x_init=x
+    )
+    np.testing.assert_allclose(drawn, expected, atol=2e-3)  # float32, and a flow that spreads what lies between modes
+    assert np.median(np.abs(drawn - expected)) < 2e-5
+    plan = plans.make_plan(KARRAS, 18, endpoint=True)
+    assert plans.evaluations(plan, sampler == "heun") == asked == (35 if sampler == "heun" else 18)
+
+
+def test_heun_is_of_second_order():
+    x = jax.random.normal(KEY, (256, 2))
+
+    def draw(steps, sampler):
+        return sampling.sample(
+            denoise, KEY, x.shape, gamma=KARRAS, steps=steps, sampler=sampler, endpoint=True, clip=None, x_init=x
+        )
+
+    exact = draw(400, "heun")
+    errors = {
+        (sampler, steps): float(jnp.median(jnp.abs(draw(steps, sampler) - exact)))
+        for sampler in ("ddim", "heun")
+        for steps in (20, 40)
+    }
+    assert errors["ddim", 20] / errors["ddim", 40] < 2.6  # halved
+    assert errors["heun", 20] / errors["heun", 40] > 3.0  # quartered
+    assert errors["heun", 40] < errors["ddim", 40] / 4
+
+
+def test_the_levels_are_the_papers():
+    plan = plans.make_plan(KARRAS, 18, endpoint=True)
+    np.testing.assert_allclose(plans.sigma_of(plan.now), levels(18), rtol=1e-9)
+    np.testing.assert_allclose(plans.sigma_of(plan.after), np.append(levels(18)[1:], 0.0), rtol=1e-9, atol=1e-9)
+    np.testing.assert_array_equal(plan.before, plan.now)
+    assert not plan.adds_noise
+
+
+def test_training_levels_are_lognormal():
+    t = np.linspace(0, 1, 20_001)[1:-1]
+    logs = np.log(plans.sigma_of(schedules.lognormal()(t)))
+    assert scipy.stats.kstest(logs, scipy.stats.norm(-1.2, 1.2).cdf).statistic < 1e-3
+    traced = schedules.lognormal()(jnp.asarray(t, jnp.float32))
+    np.testing.assert_allclose(traced, schedules.lognormal()(t), rtol=2e-3)  # float32 in the tails
+    assert np.isfinite(schedules.lognormal()(jnp.array([0.0, 1.0]))).all()
+
+
+def test_preconditioning_with_unit_deviation_is_a_prediction_of_minus_v():
+    gamma_t = jnp.array([0.01, 0.3, 0.9, 0.999])
+    x_t, output = jax.random.normal(KEY, (2, 4, 5))
+    x0 = edm.precondition(lambda y, c: output, x_t, gamma_t, 1.0)
+    expected = diffusion.estimate_x0(-output, x_t, gamma_t, prediction="v", clip=None)
+    np.testing.assert_allclose(x0, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("sigma", [0.02, 0.5, 10.0])
+def test_preconditioning_is_the_papers(sigma):
+    sd = 0.5
+    y = np.array([[0.4, -1.0, 2.0]])
+    gamma_t = jnp.array([1 / (1 + sigma**2)])
+    seen = {}
+
+    def network(scaled, noise):
+        seen.update(y=scaled, c_noise=noise)
+        return jnp.ones_like(scaled)
+
+    x0 = edm.precondition(network, jnp.asarray(y * np.sqrt(gamma_t[0])), gamma_t, sd)
+    c_skip, c_out = sd**2 / (sigma**2 + sd**2), sigma * sd / np.sqrt(sigma**2 + sd**2)
+    np.testing.assert_allclose(x0, c_skip * y + c_out, rtol=1e-4)
+    np.testing.assert_allclose(seen["y"], y / np.sqrt(sigma**2 + sd**2), rtol=1e-4)
+    np.testing.assert_allclose(seen["c_noise"], [np.log(sigma) / 4], rtol=1e-3)
+    np.testing.assert_allclose(edm.loss_weight(gamma_t, sd), [1 / c_out**2], rtol=1e-3)
+
+
+def test_an_untrained_network_has_a_weighted_loss_of_one():
+    """EDM's weight makes the loss of F = 0 equal 1 at every level, for data of deviation sigma_data."""
+    sd = 0.5
+    x0 = sd * jax.random.normal(KEY, (4_000, 8))
+
+    def network(x_t, x0_prev, gamma_t, condition):
+        return edm.precondition(lambda y, c: 0.0 * y, x_t, gamma_t, sd)
+
+    loss, t = diffusion.denoising_loss(
+        network,
+        x0,
+        jax.random.split(KEY, len(x0)),
+        gamma=schedules.lognormal(),
+        objective=diffusion.l2("x0"),
+        self_cond_rate=0.0,
+        clip=None,
+        weight=lambda gamma_t: edm.loss_weight(gamma_t, sd),
+    )
+    for part in np.array_split(np.argsort(t), 4):  # 8,000 squares of unit variance each: 0.016 of deviation
+        np.testing.assert_allclose(np.mean(np.asarray(loss)[part]), 1.0, atol=0.06)
+
+
+def test_churn_raises_the_noise_by_the_papers_factor_within_its_range():
+    plan = plans.make_plan(KARRAS, 32, endpoint=True, churn=plans.Churn(8.0, 0.05, 50.0))
+    before, now = plans.sigma_of(plan.before), plans.sigma_of(plan.now)
+    inside = (before >= 0.05) & (before <= 50.0)
+    np.testing.assert_allclose(now[inside], before[inside] * 1.25, rtol=1e-9)
+    np.testing.assert_array_equal(plan.now[~inside], plan.before[~inside])
+    most = plans.make_plan(KARRAS, 4, endpoint=True, churn=plans.Churn(100.0, 0.05, 50.0))
+    assert np.max(plans.sigma_of(most.now) / plans.sigma_of(most.before)) == pytest.approx(2**0.5)
+
+
+def test_a_restart_goes_up_and_down_again_where_the_grid_is_nearest():
+    plan = plans.make_plan(KARRAS, 18, endpoint=True, restarts=[plans.Restart(4, 2, 0.1, 1.0)])
+    assert len(plan.now) == 18 + 2 * 3
+    ups = np.flatnonzero(plan.before != plan.now)
+    assert len(ups) == 2
+    low = levels(18)[np.argmin(np.abs(np.log(levels(18)) - np.log(0.1)))]
+    for up in ups:
+        np.testing.assert_allclose(plans.sigma_of(plan.before[up]), low, rtol=1e-6)
+        np.testing.assert_allclose(plans.sigma_of(plan.now[up : up + 3]), levels(4, low, 1.0)[:3], rtol=1e-6)
+        np.testing.assert_allclose(plans.sigma_of(plan.after[up + 2]), low, rtol=1e-6)
+    # Every step begins where the one before ended.
+    np.testing.assert_allclose(plan.before[1:], plan.after[:-1], rtol=1e-9)
+    assert plans.evaluations(plan, True) == 2 * 24 - 1
+
+
+@pytest.mark.parametrize(
+    "options", [{"churn": plans.Churn(20.0, 0.05, 50.0)}, {"restarts": [plans.Restart(6, 3, 0.1, 2.0)]}]
+)
+def test_added_noise_leaves_the_distribution_as_it_is(options):
+    """With the exact denoiser the samples are those of the mixture: its moments and its modes' shares."""
+    drawn = np.asarray(
+        jax.jit(
+            lambda key: sampling.sample(
+                denoise, key, (8_000, 2), gamma=KARRAS, steps=40, sampler="heun", endpoint=True, clip=None, **options
+            )
+        )(KEY)
+    )
+    plain = sampling.sample(denoise, KEY, (8_000, 2), gamma=KARRAS, steps=40, sampler="heun", endpoint=True, clip=None)
+    assert np.abs(drawn - plain).mean() > 0.05  # it is another draw
+    nearest = np.argmin(((drawn[:, None] - MEANS) ** 2).sum(-1), axis=1)
+    np.testing.assert_allclose(np.bincount(nearest) / 8_000, 1 / 3, atol=0.03)  # 5 deviations, and overlap
+    # Four standard errors of a mean and of a variance of 8,000.
+    variance = MEANS.var(0) + SPREAD**2
+    np.testing.assert_allclose(drawn.mean(0), MEANS.mean(0), atol=4 * np.sqrt(variance.max() / 8_000))
+    np.testing.assert_allclose(drawn.var(0), variance, rtol=4 * np.sqrt(2 / 8_000) + 0.01)
+
+
+def test_bad_plans_are_refused():
+    with pytest.raises(UsageError, match="2 or more"):
+        plans.time_grid(1, endpoint=True)
+    with pytest.raises(UsageError, match="churn is -1"):
+        plans.make_plan(KARRAS, 4, churn=plans.Churn(-1.0))
+    with pytest.raises(UsageError, match="0 < low < high"):
+        plans.make_plan(KARRAS, 4, restarts=[plans.Restart(3, 1, 2.0, 1.0)])
+    with pytest.raises(UsageError, match="goes up to sigma"):
+        plans.make_plan(schedules.karras(1.0, 80.0), 3, restarts=[plans.Restart(3, 1, 0.1, 0.5)])
+    with pytest.raises(UsageError, match="does not go with churn"):
+        plans.make_plan(KARRAS, 4, lag=2.0, length=3, churn=plans.Churn(1.0))
+    with pytest.raises(UsageError, match="'heun' takes none"):
+        sampling.sample(denoise, KEY, (1, 4, 2), gamma=KARRAS, steps=4, sampler="heun", lag=2.0)
+    with pytest.raises(UsageError, match="0 < sigma_min < sigma_max"):
+        schedules.karras(2.0, 1.0)
