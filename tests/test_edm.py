@@ -155,7 +155,7 @@ def test_churn_raises_the_noise_by_the_papers_factor_within_its_range():
     before, now = plans.sigma_of(plan.before), plans.sigma_of(plan.now)
     inside = (before >= 0.05) & (before <= 50.0)
     np.testing.assert_allclose(now[inside], before[inside] * 1.25, rtol=1e-6)
-    np.testing.assert_array_equal(plan.now[~inside], plan.before[~inside])
+    np.testing.assert_allclose(plan.now[~inside], plan.before[~inside], rtol=1e-12)
     most = plans.make_plan(KARRAS, 4, endpoint=True, churn=plans.Churn(100.0, 0.05, 50.0))
     assert np.max(plans.sigma_of(most.now) / plans.sigma_of(most.before)) == pytest.approx(2**0.5)
 

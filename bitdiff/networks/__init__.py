@@ -7,11 +7,13 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from bitdiff.errors import UsageError, choose
+from bitdiff.networks.latents import LATENT_ENCODERS, LatentEncoder, LatentTransformer
+from bitdiff.networks.mlp import MLP
 from bitdiff.networks.transformer import Transformer
 from bitdiff.networks.unet import UNet
 from bitdiff.networks.vit import ViT
 
-NETWORKS = {"unet": UNet, "transformer": Transformer}
+NETWORKS = {"unet": UNet, "transformer": Transformer, "mlp": MLP}
 ENCODERS = {"vit": ViT}
 _DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
@@ -23,7 +25,8 @@ def make_network(options: Mapping[str, Any], *, out_channels: int, num_classes: 
       options: the section.
       out_channels: of the network's output.
       num_classes: 0 for an unconditional network.
-      **facts: what else the data say; of the Transformer length, vocab_size and crosses.
+      **facts: what else the data say; of the Transformer length, vocab_size, crosses and lagged, of the U-Net
+        context_groups.
 
     Raises:
       UsageError: an unknown network name, field or dtype.
@@ -43,6 +46,18 @@ def make_encoder(options: Mapping[str, Any]) -> ViT | None:
         return None
     choose("image encoder", options["name"], ENCODERS)
     return _make(ENCODERS[options["name"]], "encoder", options, {})
+
+
+def make_latent_networks(options: Mapping[str, Any]) -> tuple[LatentEncoder, LatentTransformer]:
+    """What infers the latents of a config's `latents` section, and what embeds them.
+
+    Raises:
+      UsageError: an unknown encoder, field or dtype.
+    """
+    choose("latents' encoder (config.latents.encoder.kind)", options["encoder"]["kind"], LATENT_ENCODERS)
+    facts = {name: options[name] for name in ("count", "codes")}
+    encoder = _make(LatentEncoder, "latents.encoder", options["encoder"], facts)
+    return encoder, _make(LatentTransformer, "latents.embed", options["embed"], facts)
 
 
 def _make(kind: type[nn.Module], section: str, options: Mapping[str, Any], facts: Mapping[str, Any]) -> Any:

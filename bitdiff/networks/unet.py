@@ -46,8 +46,26 @@ class AttentionBlock(nn.Module):
         return (x + h.reshape(x.shape)) / math.sqrt(2.0)
 
 
+class CrossBlock(nn.Module):
+    """GN, attention of all pixels to a context; (sum with x) / sqrt 2."""
+
+    head_dim: int
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x: jax.Array, context: jax.Array) -> jax.Array:
+        batch, height, width, channels = x.shape
+        h = group_norm(channels, dtype=self.dtype, name="norm")(x).reshape(batch, height * width, channels)
+        attention = Attention(channels, max(channels // self.head_dim, 1), dtype=self.dtype, name="attention")
+        h = attention(h, attention.remember(context.astype(self.dtype)))
+        return (x + h.reshape(x.shape)) / math.sqrt(2.0)
+
+
 class UNet(nn.Module):
-    """Convolutional U-Net with attention at some resolutions.
+    """Convolutional U-Net with attention at some resolutions, which may look at a context.
+
+    A context of one group is looked at after every self-attention. One of several groups is looked at on the way up
+    alone, each group at one resolution, the first at the lowest (DisCo-Diff's group hierarchy).
 
     Attributes:
       out_channels: channels of the output.
@@ -58,6 +76,7 @@ class UNet(nn.Module):
       num_classes: number of classes, 0 for an unconditional network.
       dropout: rate within ResBlocks, applied where keys are given.
       head_dim: channels per attention head.
+      context_groups: into how many equal groups a context is divided; at most one for each stage.
       out_size: width of the last convolution's kernel; the paper's softmax head is a 1 x 1 convolution.
       remat: whether the blocks' inner values are computed anew in the backward pass, to save memory.
       dtype: type of the computation; parameters and output are float32.
@@ -71,6 +90,7 @@ class UNet(nn.Module):
     num_classes: int = 0
     dropout: float = 0.0
     head_dim: int = 64
+    context_groups: int = 1
     out_size: int = 3
     remat: bool = False
     dtype: jnp.dtype = jnp.float32
@@ -82,6 +102,7 @@ class UNet(nn.Module):
         time: jax.Array,
         label: jax.Array | None = None,
         dropout_keys: jax.Array | None = None,
+        context: jax.Array | None = None,
     ) -> jax.Array:
         """Applies the network.
 
@@ -90,14 +111,17 @@ class UNet(nn.Module):
           time: float [B], fed to a sinusoid: O(1000) at its largest.
           label: int [B] in [-1, num_classes), -1 for no label; needed if num_classes > 0.
           dropout_keys: PRNG keys [B], or None for no dropout.
+          context: float [B, M, any], or None.
 
         Returns:
           float32 [B, H, W, out_channels].
 
         Raises:
-          UsageError: an image that cannot be halved often enough, or channels that do not divide.
+          UsageError: an image that cannot be halved often enough, channels that do not divide, groups of a context
+            that do not fit, or no resolution at which it would be looked at.
         """
         halvings = len(self.multipliers) - 1
+        groups = self._groups(context, [x.shape[1] // 2**i for i in range(halvings + 1)])
         if any(size % 2**halvings for size in x.shape[1:3]):
             raise UsageError(
                 f"images of {x.shape[1]} x {x.shape[2]} cannot be halved {halvings} times; "
@@ -105,7 +129,9 @@ class UNet(nn.Module):
             )
         embedding = TimeEmbedding(self.dim, self.num_classes, dtype=self.dtype, name="embedding")(time, label)
 
-        res_block, attention_block = (nn.remat(kind) if self.remat else kind for kind in (ResBlock, AttentionBlock))
+        res_block, attention_block, cross_block = (
+            nn.remat(kind) if self.remat else kind for kind in (ResBlock, AttentionBlock, CrossBlock)
+        )
 
         def block(h, stage, name):
             h = res_block(self.dim * self.multipliers[stage], self.dropout, self.dtype, name=name)(
@@ -114,6 +140,10 @@ class UNet(nn.Module):
             before_attention = h
             if h.shape[1] in self.attention_resolutions:
                 h = attention_block(self.head_dim, self.dtype, name=f"{name}_attention")(h)
+                if len(groups) == 1:
+                    h = cross_block(self.head_dim, self.dtype, name=f"{name}_cross")(h, groups[0])
+            if len(groups) > 1 and name.startswith("up") and halvings - stage < len(groups):
+                h = cross_block(self.head_dim, self.dtype, name=f"{name}_cross")(h, groups[halvings - stage])
             return h, before_attention
 
         h = conv(self.dim * self.multipliers[0], dtype=self.dtype, name="conv_in")(x.astype(self.dtype))
@@ -136,3 +166,18 @@ class UNet(nn.Module):
         h = nn.silu(group_norm(h.shape[-1], dtype=self.dtype, name="norm_out")(h))
         h = conv(self.out_channels, size=self.out_size, near_zero=True, dtype=self.dtype, name="conv_out")(h)
         return h.astype(jnp.float32)
+
+    def _groups(self, context: jax.Array | None, sizes: Sequence[int]) -> list[jax.Array]:
+        if context is None:
+            return []
+        if not 1 <= self.context_groups <= len(sizes) or context.shape[1] % self.context_groups:
+            raise UsageError(
+                f"{context.shape[1]} latents in {self.context_groups} groups; groups are equal, and at most one for "
+                f"each of the {len(sizes)} resolutions"
+            )
+        if self.context_groups == 1 and not set(sizes) & set(self.attention_resolutions):
+            raise UsageError(
+                f"latents are looked at after self-attention, but config.network.attention_resolutions = "
+                f"{tuple(self.attention_resolutions)} names none of the resolutions {', '.join(map(str, sizes))}"
+            )
+        return jnp.split(context, self.context_groups, axis=1)

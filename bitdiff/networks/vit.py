@@ -19,7 +19,7 @@ from bitdiff.networks.layers import Attention, Dense, conv
 
 
 class ViT(nn.Module):
-    """uint8 images [B, S, S, 3 or 1] -> float32 [B, 1 + (S / patch)^2, dim]: the class token, then the patches.
+    """Images [B, S, S, C] of 0 to 255 -> float32 [B, tokens + (S / patch)^2, dim]: class tokens, then the patches.
 
     Attributes:
       patch: width of a patch in pixels.
@@ -29,6 +29,7 @@ class ViT(nn.Module):
       layers: number of blocks.
       head_dim: channels per attention head.
       mlp_ratio: width of the MLP over dim.
+      tokens: how many class tokens; the published ViT has one.
       remat: whether what attention holds is computed anew in the backward pass, to save memory.
       dtype: type of the computation; parameters and output are float32.
     """
@@ -39,6 +40,7 @@ class ViT(nn.Module):
     stem: Sequence[int] = ()
     head_dim: int = 64
     mlp_ratio: int = 4
+    tokens: int = 1
     remat: bool = False
     dtype: jnp.dtype = jnp.float32
 
@@ -56,8 +58,8 @@ class ViT(nn.Module):
         window = (1, 1) if self.stem else (self.patch, self.patch)
         h = nn.Conv(self.dim, window, window, padding="VALID", dtype=self.dtype, name="embed")(x)
         h = h.reshape(batch, -1, self.dim)
-        first = self.param("class_token", nn.initializers.zeros, (1, 1, self.dim)).astype(self.dtype)
-        h = jnp.concatenate([jnp.broadcast_to(first, (batch, 1, self.dim)), h], axis=1)
+        first = self.param("class_token", nn.initializers.zeros, (1, self.tokens, self.dim)).astype(self.dtype)
+        h = jnp.concatenate([jnp.broadcast_to(first, (batch, self.tokens, self.dim)), h], axis=1)
         h = h + self.param("positions", nn.initializers.normal(0.02), (1, *h.shape[1:])).astype(self.dtype)
         norm = {"epsilon": 1e-6, "dtype": self.dtype}
         attention = nn.remat(Attention) if self.remat else Attention
