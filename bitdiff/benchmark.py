@@ -29,7 +29,7 @@ from bitdiff.logs import table
 from bitdiff.metrics import fid, inception, weights
 from bitdiff.state import init_state, make_optimizer
 from bitdiff.steps import Rows, make_train_step
-from bitdiff.tasks import make_task, sample_options
+from bitdiff.tasks import examples_for, make_task, sample_options
 from bitdiff.train import batches, check
 
 _ROUNDS = 5  # a time is the median of so many
@@ -79,7 +79,7 @@ class _Step:
         config = bench.config.copy_and_resolve_references()
         config.diffusion.self_cond_rate = self_cond_rate
         self.task = make_task(config)
-        optimizer = make_optimizer(config.optimizer, config.train.steps)
+        optimizer = make_optimizer(config.optimizer, config.train.steps, self.task.frozen)
         self.state = parallel.replicate(init_state(self.task.init(jax.random.key(0)), optimizer))
         step = make_train_step(
             self.task,
@@ -135,7 +135,7 @@ def measure_sampling(bench: Bench) -> dict[str, float]:
     task = make_task(config)
     params = parallel.replicate(task.init(jax.random.key(0)))
     size = parallel.local_batch(config.sample.batch_size)
-    images = bench.dataset.test if bench.dataset.field == "captions" else None
+    images = examples_for(task, bench.dataset)
     keys = jax.random.split(jax.random.key(0), size)
     rows = parallel.split({"condition": task.condition(np.arange(size), None, images), "key": keys})
     options = sample_options(config.sample)

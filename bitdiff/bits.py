@@ -115,6 +115,15 @@ def continuous_codec(vocab_size: int = 256, scale: float = 1.0) -> Codec:
     return Codec("continuous", vocab_size, 1, scale, encode, decode, invalid)
 
 
+def real_codec() -> Codec:
+    """For data that are real numbers already: encode and decode leave them as they are."""
+
+    def same(x):
+        return jnp.asarray(x, jnp.float32)
+
+    return Codec("real", 0, 1, 1.0, same, same, lambda x: jnp.zeros(jnp.shape(x), bool))
+
+
 def _binary_codec(encoding: str, vocab_size: int, scale: float) -> Codec:
     num_bits = (vocab_size - 1).bit_length()
     permutation = None

@@ -14,7 +14,7 @@ from bitdiff.data.dataset import deal_labels
 from bitdiff.errors import UsageError
 from bitdiff.logs import progress_bar, table
 from bitdiff.metrics import captions, fid, weights
-from bitdiff.tasks import SampleOptions, Score
+from bitdiff.tasks import SampleOptions, Score, examples_for
 
 
 class Judge(NamedTuple):
@@ -24,7 +24,7 @@ class Judge(NamedTuple):
     reference: fid.Reference
 
 
-def open_judge(config: Any) -> Judge | None:
+def open_judge(run: inference.Trained) -> Judge | None:
     """Loads what --inception and --reference name, or None if neither is given.
 
     Raises:
@@ -35,7 +35,8 @@ def open_judge(config: Any) -> Judge | None:
         return None
     if None in paths:
         raise UsageError("FID needs both --inception (weights) and --reference (statistics of the data)")
-    if config.task != "images" or config.data.vocab_size != 256:
+    config = run.config
+    if run.task.field != "image" or config.data.vocab_size != 256:
         raise UsageError("FID is of 8-bit images, which this model does not generate")
     inception = weights.load(Path(paths[0]))
     size = config.data.image_size
@@ -97,10 +98,10 @@ def measure(
 ) -> tuple[dict[str, Score], dict[str, np.ndarray]]:
     """Draws samples, with labels as the training data have them, and scores them: (scores, the samples)."""
     labels = None
-    if run.config.data.num_classes and dataset.label_shares:
+    images = examples_for(run.task, dataset)
+    if run.config.data.num_classes and dataset.label_shares and images is None:
         labels = deal_labels(dataset.label_shares, num_samples)
-    images = dataset.test if dataset.field == "captions" else None
-    if images is not None and num_samples > len(images):
+    if dataset.field == "captions" and num_samples > len(images):
         raise UsageError(
             f"{num_samples} captions were asked for, one of each test picture, of which there are {len(images)}; "
             "lower --num_samples (config.evaluate.num_samples)"
@@ -134,7 +135,7 @@ def main() -> None:
     section = run.config.evaluate
     options = inference.apply_flags(run.config, section)
     inference.check_options(run, [options])
-    judge = open_judge(run.config)
+    judge = open_judge(run)
     dataset = open_data(run.config)
     scores, outputs = measure(run, options, dataset, judge, num_samples=section.num_samples, seed=section.seed)
     report = {

@@ -89,7 +89,7 @@ def open_run(folder: Path, checkpoint: str | None = None) -> Trained:
     config = workdir.load_config(folder)
     try:
         task = make_task(config)
-        optimizer = make_optimizer(config.optimizer, config.train.steps)
+        optimizer = make_optimizer(config.optimizer, config.train.steps, task.frozen)
         sample_options(config.sample)
         pieces = workdir.load_tokenizer(folder, config)
         if pieces and config.data.name != "shapes":

@@ -71,12 +71,17 @@ def write_texts(path: Path, texts: Sequence[str], images: np.ndarray | None = No
 
 
 def write_preview(path: Path, outputs: dict[str, np.ndarray], vocab_size: int, columns: int | None = None) -> Path:
-    """Writes samples beside `path`: images as a grid `.png`, tokens as lines of `.txt`; returns the file's path."""
+    """Writes samples beside `path`: images as a grid `.png`, tokens and points as lines of `.txt`.
+
+    Returns:
+      The file's path.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     if "image" in outputs:
         path = path.with_suffix(".png")
         image_grid(outputs["image"], vocab_size, columns).save(path)
     else:
         path = path.with_suffix(".txt")
-        path.write_text("".join(" ".join(map(str, row)) + "\n" for row in outputs["tokens"].tolist()))
+        rows = outputs["tokens" if "tokens" in outputs else "point"].tolist()
+        path.write_text("".join(" ".join(f"{value:g}" for value in row) + "\n" for row in rows))
     return path

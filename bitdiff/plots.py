@@ -30,3 +30,19 @@ def curves(path: Path, lines: Mapping[str, Mapping[float, float]], *, x_label: s
     axes.legend()
     figure.savefig(path, dpi=120)
     plt.close(figure)
+
+
+def ways(path: Path, of_models: Mapping[str, np.ndarray], bends: Mapping[str, Mapping[float, float]]) -> None:
+    """Draws the ways float [N, S, 2] of points from noise to data, a panel for each model, and their curvature."""
+    count = len(of_models)
+    figure, axes = plt.subplots(1, count + 1, figsize=(4 * (count + 1), 4), layout="constrained")
+    for panel, (name, lines) in zip(axes, of_models.items(), strict=False):
+        panel.plot(lines[..., 0].T, lines[..., 1].T, color="tab:blue", linewidth=0.5, alpha=0.5)
+        panel.plot(lines[:, -1, 0], lines[:, -1, 1], ".", color="black", markersize=3)
+        panel.set(title=name, xlim=(-6, 6), ylim=(-6, 6), aspect="equal")
+    for name, points in bends.items():
+        axes[-1].plot(list(points), list(points.values()), marker="o", label=name)
+    axes[-1].set(xlabel="sigma", ylabel="curvature", xscale="log", yscale="log")
+    axes[-1].legend()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)

@@ -80,7 +80,7 @@ def write_shards(
     """
     if shard_size < 1:
         raise UsageError(f"--shard_size is {shard_size}; it must be 1 or more")
-    if png and run.config.task != "images":
+    if png and run.task.field != "image":
         raise UsageError("--format png is for images; this model generates tokens")
     about: dict[str, Any] = {
         "run": workdir.plain(run.config) | {"sample": None, "evaluate": None},

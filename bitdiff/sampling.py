@@ -100,6 +100,17 @@ RULES = {
 }
 
 
+class Path(NamedTuple):
+    """The way of samples: float32 [steps, B, ...] each.
+
+    x0: the network's estimates.
+    x_t: the states that it made them from.
+    """
+
+    x0: jax.Array
+    x_t: jax.Array
+
+
 def guide(conditional: Denoise, unconditional: Denoise, guidance: float) -> Denoise:
     """Classifier-free guidance: cond + guidance (cond - uncond); guidance 0 is plain conditional."""
 
@@ -125,6 +136,27 @@ def self_guide(denoise: Denoise, weight: float, *, prediction: str, clip: float 
     return guided
 
 
+def infill(denoise: Denoise, known: jax.Array, mask: jax.Array, keys: jax.Array) -> Denoise:
+    """Holds some entries of x0 to known values, so that the others are drawn to go with them.
+
+    Wherever the mask holds, the network sees the known value with the noise of its level (always the same noise), and
+    the estimate, of prediction 'x0', is the known value.
+
+    Args:
+      denoise: of prediction 'x0'.
+      known: float [B, ...].
+      mask: bool [B, ...].
+      keys: PRNG keys [B], of the noise.
+    """
+    eps = jax.vmap(lambda key: jax.random.normal(key, known.shape[1:]))(keys)
+
+    def held(x_t, x0_prev, gamma_t):
+        x_t = jnp.where(mask, diffusion.corrupt(known, eps, gamma_t), x_t)
+        return jnp.where(mask, known, denoise(x_t, x0_prev, gamma_t))
+
+    return held
+
+
 def sample(
     denoise: Denoise,
     key: jax.Array,
@@ -145,7 +177,7 @@ def sample(
     noise_scale: float = 1.0,
     x_init: jax.Array | None = None,
     keep_all: bool = False,
-) -> jax.Array:
+) -> jax.Array | Path:
     """Draws samples by running the generative process from noise to data; may be jitted as a whole.
 
     Args:
@@ -167,10 +199,10 @@ def sample(
       restarts: parts of the way gone several times, see `plans.Restart`.
       noise_scale: of the noise that churn and restarts add (S_noise).
       x_init: float32 [B, ...], the state at t = 1; drawn from the standard normal where not given.
-      keep_all: whether the estimates of all steps are returned.
+      keep_all: whether the estimates of all steps, and where they were made, are returned.
 
     Returns:
-      float32 [B, ...], the last x0 estimate; with keep_all float32 [steps, B, ...], those of all steps.
+      float32 [B, ...], the last x0 estimate; with keep_all the `Path`.
 
     Raises:
       UsageError: an unknown name, or an option out of range.
@@ -203,6 +235,7 @@ def sample(
         kept, added = scalars.pop("kept"), scalars.pop("added")
         if plan.adds_noise:
             x_t = kept * x_t + noise_scale * added * _normal(keys, len(plan.now) + 1 + i, shape)
+        asked_at = x_t
         x0, x0_prev = ask(x_t, x0_prev, gammas["now"])
         noise = _normal(keys, i, shape) if rule.needs_noise else jnp.zeros_like(x_t)
         moved = StepInput(x_t=x_t, x0=x0, x0_last=x0_last, noise=noise, is_first=i == 0, **scalars)
@@ -214,12 +247,12 @@ def sample(
                 return rule.correct(moved, x0_next, x_next), x0_prev
 
             x_t, x0_prev = jax.lax.cond(corrected, correct, lambda *unchanged: unchanged, x_t, x0_prev)
-        return (x_t, x0_prev, x0), x0 if keep_all else None
+        return (x_t, x0_prev, x0), Path(x0, asked_at) if keep_all else None
 
     zeros = jnp.zeros(shape, jnp.float32)
     carry = (x_init.astype(jnp.float32), zeros, zeros)
-    (_, _, x0), estimates = jax.lax.scan(step, carry, _scan_inputs(plan, lag > 0))
-    return estimates if keep_all else x0
+    (_, _, x0), path = jax.lax.scan(step, carry, _scan_inputs(plan, lag > 0))
+    return path if keep_all else x0
 
 
 def example_keys(key: jax.Array, batch_size: int) -> jax.Array:

@@ -51,11 +51,16 @@ def learning_rate(options: Any, total_steps: int) -> optax.Schedule:
     return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), after], [warmup]) if warmup else after
 
 
-def make_optimizer(options: Any, total_steps: int) -> optax.GradientTransformation:
+def make_optimizer(options: Any, total_steps: int, frozen: tuple[str, ...] = ()) -> optax.GradientTransformation:
     """Adam (AdamW with weight_decay > 0), or Muon, after clipping by the global norm (clip_norm > 0).
 
     Muon makes the update of every hidden matrix nearly orthogonal, of a size that suits Adam's learning rates, and
     leaves the other weights to Adam; a convolution's kernel [h, w, in, out] is the matrix [h w in, out].
+
+    Args:
+      options: a config's `optimizer` section.
+      total_steps: of training, where a learning rate decays.
+      frozen: entries of the parameters that are left as they are.
 
     Raises:
       UsageError: an unknown name, or as `learning_rate`.
@@ -77,7 +82,14 @@ def make_optimizer(options: Any, total_steps: int) -> optax.GradientTransformati
             muon_weight_dimension_numbers=_hidden_matrices,
             consistent_rms=_MUON_RMS,
         )
-    return optax.chain(clip, steps)
+    optimizer = optax.chain(clip, steps)
+    if not frozen:
+        return optimizer
+
+    def labels(params):
+        return {name: "frozen" if name in frozen else "trained" for name in params}
+
+    return optax.multi_transform({"trained": optimizer, "frozen": optax.set_to_zero()}, labels)
 
 
 def _hidden_matrices(params: Any) -> Any:

@@ -16,7 +16,7 @@ from absl import flags
 from bitdiff import commands, data, evaluate, files, inference, parallel, plots
 from bitdiff.errors import UsageError, choose
 from bitdiff.generate import generate
-from bitdiff.tasks import SampleOptions, sample_options
+from bitdiff.tasks import SampleOptions, examples_for, sample_options
 
 AXES = ("sampler", "steps", "td", "lag", "guidance", "beams")
 _PREFERRED = (
@@ -122,7 +122,7 @@ def identity(provenance: dict[str, Any]) -> dict[str, Any]:
 
 def _rate(run: inference.Trained, options: SampleOptions, dataset: data.Dataset, count: int) -> dict[str, float]:
     """How fast a process draws `count` samples more, by the sampler that is compiled already."""
-    images = dataset.test if dataset.field == "captions" else None
+    images = examples_for(run.task, dataset)
     size = run.config.sample.batch_size
     start = time.perf_counter()
     drawn = generate(run.task, run.params, options, num_samples=count, batch_size=size, seed=0, images=images)
@@ -143,7 +143,7 @@ def main() -> None:
     base = sample_options(run.config.sample)
     todo = cells(base, {name: _axis(name, getattr(base, name)) for name in AXES})
     inference.check_options(run, todo)
-    judge = evaluate.open_judge(run.config)
+    judge = evaluate.open_judge(run)
     dataset = evaluate.open_data(run.config)
 
     path = run.folder / "sweep.json"

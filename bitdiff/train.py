@@ -23,7 +23,7 @@ from bitdiff.interrupts import StopSignals
 from bitdiff.logs import NoLog, TrainLog, table
 from bitdiff.state import init_state, make_optimizer
 from bitdiff.steps import Rows, make_test_loss, make_train_step
-from bitdiff.tasks import Task, make_task, sample_options
+from bitdiff.tasks import Task, complete, examples_for, make_task, sample_options
 
 _METRICS_LAG = 2  # steps that may be under way before their metrics are looked at
 
@@ -46,9 +46,9 @@ def train(config: ml_collections.ConfigDict, folder: Path) -> Progress:
       DivergedError: the loss or its gradient is not finite; nothing is saved from then on.
     """
     dataset = data.load(config.data)
-    config = data.resolve(config, dataset)
+    config = complete(data.resolve(config, dataset))
     task = make_task(config)
-    optimizer = make_optimizer(config.optimizer, config.train.steps)
+    optimizer = make_optimizer(config.optimizer, config.train.steps, task.frozen)
     init_key, run_key = jax.random.split(jax.random.key(config.seed))
     check(config, task, dataset)
     if workdir.has_checkpoints(folder):
@@ -162,7 +162,7 @@ class _Run:
         self.checkpoints, self.state, self.iterator = checkpoints, state, iterator
         self.examples, self.test, self.about = len(dataset.train), dataset.test, dataset.about
         self.tokenizer = dataset.tokenizer
-        self.images = (dataset.test if len(dataset.test) else dataset.train) if dataset.field == "captions" else None
+        self.images = examples_for(task, dataset)
         self.policy = Policy.of(config.checkpoint)
         self.measure = make_test_loss(task, key)
         self.sums = dict(sums)  # of the metrics since the last line of the log
@@ -295,7 +295,7 @@ class _Run:
         path = self.folder / "samples" / f"step_{self.step:08d}"
         if self.tokenizer:
             texts = self.tokenizer.texts(outputs["tokens"])
-            shown = [self.images[int(i)]["image"] for i in outputs["source"]] if self.images is not None else None
+            shown = [self.images[int(i)]["image"] for i in outputs["source"]] if self.config.encoder else None
             path = pictures.write_texts(path, texts, None if shown is None else np.stack(shown))
         else:
             path = pictures.write_preview(path, outputs, config.data.vocab_size, config.data.num_classes)

@@ -27,6 +27,7 @@ _CHANGEABLE = (
     "data.path",
     "data.tokenizer",
     "encoder.weights",
+    "first_run",
 )
 
 

@@ -17,7 +17,7 @@ CAPTION_MODELS = ("bits", "softmax", "autoregressive")
 def base() -> ml_collections.ConfigDict:
     """A configuration without data; sizes of 0 are taken from the data when a run starts."""
     config = ml_collections.ConfigDict()
-    config.task = "images"  # images | tokens | autoregressive (the baseline for tokens)
+    config.task = "images"  # images | tokens | points | autoregressive (the baseline for tokens) | prior (of latents)
     config.seed = 0  # of everything: weights, data order, noise
 
     config.data = data = ml_collections.ConfigDict()
@@ -59,7 +59,18 @@ def base() -> ml_collections.ConfigDict:
     diffusion.time_input = "gamma"  # gamma (the official code) | t (the paper's pseudocode), times 1000
     diffusion.self_cond_rate = 0.5  # share of a batch; 0 turns self-conditioning off
     diffusion.lag = 0.0  # the greatest lag of a sequence's positions, see schedules.lagged; 0 is the paper
+    diffusion.sigma_data = 0.0  # EDM's: preconditioning, time input and loss weight for data of this deviation; 0 none
     diffusion.label_dropout = 0.0  # share of labels hidden in training, for guidance
+
+    config.latents = latents = ml_collections.ConfigDict()  # DisCo-Diff's, inferred from the clean example
+    latents.count = 0  # of an example; 0 none
+    latents.codes = 0  # values of one; 2 makes them bits
+    latents.groups = 1  # of which each is looked at by one resolution of the U-Net's way up; 1: by all
+    latents.temperature = 1.0  # of Gumbel-Softmax
+    latents.straight_through = False  # one-hot values with the relaxed gradient, or relaxed values
+    latents.dropout = 0.1  # share of examples whose latents are hidden in training, for guidance
+    latents.encoder = ml_collections.ConfigDict()  # see latent_encoder()
+    latents.embed = ml_collections.ConfigDict()  # see latent_transformer()
 
     config.network = ml_collections.ConfigDict()  # see unet() and transformer()
     config.encoder = ml_collections.ConfigDict()  # of pictures to be described, see vit(); else empty
@@ -92,20 +103,31 @@ def base() -> ml_collections.ConfigDict:
     checkpoint.test_examples = 1_024  # of the test set, for test_loss
 
     config.sample = sample = ml_collections.ConfigDict()
-    sample.sampler = "ddim"  # ddim | ddpm | ddpm_small | dpm++; autoregressive: beam | random
+    sample.sampler = "ddim"  # ddim | ddpm | ddpm_small | dpm++ | heun; autoregressive: beam | random
     sample.steps = 100
     sample.td = 0.0  # in steps
     sample.lag = 0.0  # of a sequence's positions, up to diffusion.lag
+    sample.endpoint = False  # whether the network is last asked at t = 0 (EDM) or at 1 / steps
+    sample.churn = (0.0, 0.0, 1e9)  # EDM's S_churn, S_min, S_max; S_churn 0 adds no noise
+    sample.restarts = ()  # of (steps, times, sigma low, sigma high)
+    sample.noise_scale = 1.0  # of the noise that churn and restarts add (S_noise)
     sample.guidance = 0.0  # cond + guidance (cond - uncond)
+    sample.latent_guidance = 0.0  # the same, of latents against null latents
     sample.momentum = 0.0  # of the self-conditioning estimate
     sample.self_guidance = 0.0  # weight of the estimate against none, 3 to 5 if wanted; 0 is off
     sample.frames = 0  # estimates on the way that are kept for a picture strip
     sample.beams = 1  # of an autoregressive model
-    sample.schedule = "cosine"
+    sample.schedule = "cosine"  # cosine | linear | sigmoid | karras (EDM's)
     sample.schedule_options = _schedule_options()
     sample.batch_size = 100  # over all devices
     sample.num_samples = 64
     sample.seed = 0
+
+    config.first = ml_collections.ConfigDict()  # of a prior: its first stage's config, taken from `first_run`
+    config.first_run = ""  # of a prior: its first stage's workdir
+    config.prior = ml_collections.ConfigDict()
+    config.prior.model = "autoregressive"  # autoregressive | bits
+    config.prior.sample = sample.copy_and_resolve_references()  # how latents are drawn
 
     config.evaluate = evaluate = ml_collections.ConfigDict()
     evaluate.num_samples = 10_000
@@ -115,10 +137,9 @@ def base() -> ml_collections.ConfigDict:
 
 
 def _schedule_options() -> ml_collections.ConfigDict:
-    """start, end and tau of a schedule; None is the schedule's own value."""
-    return ml_collections.ConfigDict(
-        {name: ml_collections.config_dict.placeholder(float) for name in ("start", "end", "tau")}
-    )
+    """The options of all schedules; None is the schedule's own value."""
+    names = ("start", "end", "tau", "sigma_min", "sigma_max", "rho", "mean", "std")
+    return ml_collections.ConfigDict({name: ml_collections.config_dict.placeholder(float) for name in names})
 
 
 def unet(**changes) -> ml_collections.ConfigDict:
@@ -169,6 +190,64 @@ def vit(**changes) -> ml_collections.ConfigDict:
     encoder.dtype = "float32"
     encoder.update(changes)
     return encoder
+
+
+def mlp(**changes) -> ml_collections.ConfigDict:
+    """The fields of an MLP over points."""
+    network = ml_collections.ConfigDict()
+    network.name = "mlp"
+    network.dim = 128
+    network.layers = 4
+    network.dropout = 0.0
+    network.dtype = "float32"
+    network.update(changes)
+    return network
+
+
+def latent_encoder(**changes) -> ml_collections.ConfigDict:
+    """The fields of what infers latents, at the size of DisCo-Diff's for ImageNet 64 x 64."""
+    encoder = ml_collections.ConfigDict()
+    encoder.kind = "vit"  # vit | mlp
+    encoder.patch = 8
+    encoder.dim = 768
+    encoder.layers = 12
+    encoder.head_dim = 64
+    encoder.dtype = "float32"
+    encoder.update(changes)
+    return encoder
+
+
+def latent_transformer(**changes) -> ml_collections.ConfigDict:
+    """The fields of what embeds latents, at the size of DisCo-Diff's for images."""
+    embed = ml_collections.ConfigDict()
+    embed.dim = 192
+    embed.layers = 6
+    embed.head_dim = 64
+    embed.dtype = "float32"
+    embed.update(changes)
+    return embed
+
+
+def edm(config: ml_collections.ConfigDict, *, sigma_data: float, steps: int) -> None:
+    """Sets what makes a diffusion EDM's (Karras et al. 2022): 2 steps - 1 evaluations by Heun's method."""
+    config.diffusion.sigma_data = sigma_data
+    config.diffusion.schedule = "lognormal"
+    config.diffusion.self_cond_rate = 0.0
+    config.sample.sampler = "heun"
+    config.sample.schedule = "karras"
+    config.sample.endpoint = True
+    config.sample.steps = steps
+
+
+def second_stage(config: ml_collections.ConfigDict, model: str) -> None:
+    """Makes a first stage's config that of a prior of its latents, drawn one after the other or by Bit Diffusion."""
+    config.first = config.copy_and_resolve_references()
+    config.task = "prior"
+    config.prior.model = model
+    config.diffusion = base().diffusion
+    config.bits = base().bits
+    config.prior.sample.sampler = "random" if model == "autoregressive" else "ddpm"
+    config.prior.sample.steps = 0 if model == "autoregressive" else 40
 
 
 def paper_encoding(config: ml_collections.ConfigDict, encoding: str, *, dropout: float) -> None:

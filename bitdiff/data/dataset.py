@@ -13,7 +13,7 @@ _SPLIT_SEED = 0  # a split must not move when a run's seed does
 
 
 class Source(Protocol):
-    """Random access to examples, each a dict of NumPy values: 'image', 'tokens' or both, and 'label' if labelled."""
+    """Random access to examples, dicts of NumPy values: 'image', 'tokens' or both, or 'point'; 'label' if labelled."""
 
     def __len__(self) -> int: ...
 
@@ -25,8 +25,8 @@ class Dataset(NamedTuple):
 
     field: 'image' (uint8 [H, W, C]), 'tokens' (int32 [L]), values below vocab_size; or 'captions': 'image' and 'tokens'
       (int32 [captions, length]), of which the tokens are below vocab_size. A source of captions gives their texts by
-      `captions(index)`.
-    shape: (H, W, C) or (L,).
+      `captions(index)`. Or 'point' (float32 [C], vocab_size 0).
+    shape: (H, W, C), (L,) or (C,).
     num_classes: 0 if there are no labels.
     class_names: one name per class.
     about: where the data come from, in words; goes into every evaluation.

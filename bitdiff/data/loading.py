@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from bitdiff.data import captioned, digits, folder, mixture, npz, photos, prepared, shapes, text, tfds
+from bitdiff.data import captioned, digits, folder, gaussians, mixture, npz, photos, prepared, shapes, text, tfds
 from bitdiff.data.dataset import Dataset
 from bitdiff.errors import UsageError, choose
 
 LOADERS = {
     "digits": digits.load,
     "mixture": mixture.load,
+    "gaussians": gaussians.load,
     "photos": photos.load,
     "folder": folder.load,
     "npz": npz.load,
@@ -44,16 +45,20 @@ def resolve(config: Any, dataset: Dataset) -> Any:
       UsageError: the config states a size that the data do not have.
     """
     facts = {"vocab_size": dataset.vocab_size}
-    if dataset.field != "tokens":
+    if dataset.field == "point":
+        facts |= {"channels": dataset.shape[0]}
+    if dataset.field in ("image", "captions"):
         if dataset.shape[0] != dataset.shape[1]:
             raise UsageError(f"images are {dataset.shape[0]} x {dataset.shape[1]} pixels; they must be square")
         facts |= {"image_size": dataset.shape[0], "channels": dataset.shape[2]}
-    if dataset.field != "image":
+    if dataset.field in ("tokens", "captions"):
         facts |= {"length": dataset.length or dataset.shape[0]}
     if dataset.tokenizer:
         pieces = dataset.tokenizer
         facts |= {"tokenizer_hash": pieces.fingerprint(), "eos": pieces.eos, "pad": pieces.pad}
-    tasks = ("images",) if dataset.field == "image" else ("tokens", "autoregressive")
+    tasks = {"image": ("images", "prior"), "point": ("points", "prior")}.get(
+        dataset.field, ("tokens", "autoregressive")
+    )
     if config.task not in tasks:
         names = " or ".join(f"'config.task={task}'" for task in tasks)
         raise UsageError(f"config.task is {config.task!r}, but the data ({dataset.about}) need {names}")
@@ -64,8 +69,8 @@ def resolve(config: Any, dataset: Dataset) -> Any:
         )
     if not 0 < config.data.crop <= 1:
         raise UsageError(f"config.data.crop is {config.data.crop}; it must be above 0, and 1 crops nothing")
-    if (config.data.flip or config.data.crop < 1) and dataset.field == "tokens":
-        raise UsageError("config.data.flip or .crop is set, but tokens cannot be mirrored or cropped")
+    if (config.data.flip or config.data.crop < 1) and dataset.field in ("tokens", "point"):
+        raise UsageError(f"config.data.flip or .crop is set, but {dataset.field} data cannot be mirrored or cropped")
     drawn, known = config.data.captions_drawn, config.data.captions
     if not 0 <= drawn <= known or config.data.curriculum_steps < 0 or (config.data.curriculum_steps and not drawn):
         raise UsageError(

@@ -5,12 +5,20 @@ from typing import Any
 from bitdiff.errors import choose
 from bitdiff.tasks.autoregressive import make_autoregressive_task
 from bitdiff.tasks.images import make_image_task
-from bitdiff.tasks.task import SampleOptions, Score, Task, sample_options
+from bitdiff.tasks.points import make_point_task
+from bitdiff.tasks.prior import complete, make_prior_task
+from bitdiff.tasks.task import SampleOptions, Score, Task, examples_for, sample_options
 from bitdiff.tasks.tokens import make_token_task
 
-TASKS = {"images": make_image_task, "tokens": make_token_task, "autoregressive": make_autoregressive_task}
+TASKS = {
+    "images": make_image_task,
+    "tokens": make_token_task,
+    "points": make_point_task,
+    "autoregressive": make_autoregressive_task,
+    "prior": make_prior_task,
+}
 
-__all__ = ["SampleOptions", "Score", "Task", "make_task", "sample_options"]
+__all__ = ["SampleOptions", "Score", "Task", "complete", "examples_for", "make_task", "sample_options"]
 
 
 def make_task(config: Any) -> Task:

@@ -12,6 +12,7 @@ import numpy as np
 from bitdiff.errors import UsageError, choose
 from bitdiff.networks import make_network
 from bitdiff.tasks import looking, tokens
+from bitdiff.tasks.labels import make_classes
 from bitdiff.tasks.task import Task
 
 SAMPLERS = ("beam", "random")
@@ -28,11 +29,13 @@ def make_autoregressive_task(config: Any) -> Task:
     """
     length, vocab_size = config.data.length, config.data.vocab_size
     eos, pad = config.data.eos, config.data.pad
-    if min(length, vocab_size - 1) < 1 or config.data.num_classes != 0:
+    num_classes = config.data.num_classes
+    if min(length, vocab_size - 1) < 1 or num_classes < 0:
         raise UsageError(
-            f"the config's data section has length {length}, vocab_size {vocab_size}, num_classes "
-            f"{config.data.num_classes}; an autoregressive model needs 1, 2 or more, and 0 (it takes no labels)"
+            f"the config's data section has length {length}, vocab_size {vocab_size}, num_classes {num_classes}; an "
+            "autoregressive model needs 1, 2 and 0 or more"
         )
+    classes = make_classes(num_classes, config.diffusion.label_dropout)
     if config.network.name != "transformer" or config.network.embed_layers != 1:
         raise UsageError("an autoregressive model is a 'transformer' with config.network.embed_layers=1")
     network = make_network(
@@ -40,29 +43,39 @@ def make_autoregressive_task(config: Any) -> Task:
         out_channels=vocab_size,
         num_classes=0,
         length=length,
-        vocab_size=vocab_size + 1,  # the last is what stands before the first token
+        vocab_size=vocab_size + 1 + num_classes,  # the last are what stands before the first token: no class, or one
         crosses=bool(config.encoder),
     )
     look = looking.make_looking(config, network)
 
-    def shifted(values):
-        return jnp.concatenate([jnp.full_like(values[:, :1], vocab_size), values[:, :-1]], axis=1)
+    def shifted(values, first):
+        return jnp.concatenate([first[:, None], values[:, :-1]], axis=1)
+
+    def before_all(label, count):
+        """The token that stands before the first one: int32 [count]."""
+        return jnp.full((count,), vocab_size, jnp.int32) if label is None else vocab_size + 1 + label
 
     def init(key):
         return look.init(key, jnp.zeros((1, length), jnp.int32))
 
     def loss(params, batch, keys):
         batch, keys, memory = look.rows(params, batch, keys)
-        values = batch["tokens"]
-        logits = network.apply(look.own(params), shifted(values), dropout_keys=keys, memory=memory)
+        values, label = batch["tokens"], None
+        if num_classes:
+            label = classes.hide(batch["label"], jax.vmap(jax.random.fold_in, (0, None))(keys, 0))
+        inputs = shifted(values, before_all(label, len(values)))
+        logits = network.apply(look.own(params), inputs, dropout_keys=keys, memory=memory)
         log_p = jnp.take_along_axis(jax.nn.log_softmax(logits), values[..., None], axis=-1)[..., 0]
-        weights = jnp.cumsum(shifted(values) == eos, axis=1) == 0  # up to EOS, itself included
+        weights = jnp.cumsum(inputs == eos, axis=1) == 0  # up to EOS, itself included
         return jnp.mean(-jnp.sum(log_p * weights, axis=1) / jnp.sum(weights, axis=1)), {}
 
     def sample(params, condition, keys, how):
         choose("sampler of an autoregressive model", how.sampler, SAMPLERS)
-        unused = ("steps", "td", "guidance", "momentum", "self_guidance", "frames", "lag")
+        unused = ("steps", "td", "guidance", "momentum", "self_guidance", "frames", "lag", "endpoint", "restarts")
+        unused += ("latent_guidance",)
         given = [f"{name} {getattr(how, name)}" for name in unused if getattr(how, name)]
+        if "known" in condition:
+            raise UsageError("an autoregressive model cannot fill in what is left open; take a prior of bits")
         if given:
             raise UsageError(f"{', '.join(given)}: of diffusion; an autoregressive model takes none (0)")
         if how.beams < 1 or how.beams > vocab_size or (how.sampler == "random" and how.beams != 1):
@@ -93,20 +106,27 @@ def make_autoregressive_task(config: Any) -> Task:
             written = written.at[:, :, index].set(token)
             return (token, ended, scores, written, cache), None
 
-        token = jnp.full((count, width), vocab_size, jnp.int32)
+        token = before_all(condition.get("label"), count)[:, None].repeat(width, axis=1)
         scores = jnp.where(jnp.arange(width) == 0, 0.0, -jnp.inf) * jnp.ones((count, 1))
         cache = network.apply(look.own(params), count * width, method="empty_cache")
-        carry = (token, token < 0, scores, jnp.zeros((count, width, length), jnp.int32), cache)
+        carry = (token.astype(jnp.int32), token < -1, scores, jnp.zeros((count, width, length), jnp.int32), cache)
         (_, _, _, written, _), _ = jax.lax.scan(step, carry, jnp.arange(length))
         outputs = {name: array for name, array in condition.items() if name != "image"}
         return outputs | {"tokens": written[:, 0], "invalid": jnp.zeros(count)}
 
     def condition(indices, labels, images=None):
-        if labels is not None:
-            raise UsageError("labels were given, but the model takes none")
-        return look.take(np.asarray(indices), images)
+        return classes.deal(indices, labels) | look.take(np.asarray(indices), images)
 
     def evaluate(outputs, dataset, options):
         return tokens.evaluate(outputs, dataset, options, config)
 
-    return Task(init=init, loss=loss, sample=sample, condition=condition, evaluate=evaluate, start=look.start)
+    return Task(
+        field="tokens",
+        init=init,
+        loss=loss,
+        sample=sample,
+        condition=condition,
+        evaluate=evaluate,
+        start=look.start,
+        told_by_examples=look.sees,
+    )

@@ -7,7 +7,7 @@ import numpy as np
 from bitdiff.data import Dataset
 from bitdiff.data.dataset import stack
 from bitdiff.metrics import classifier, frechet, neighbours, pixels, sliced
-from bitdiff.tasks.bit_diffusion import bit_scores, make_bit_task
+from bitdiff.tasks.denoising import bit_scores, make_denoising_task
 from bitdiff.tasks.task import SampleOptions, Score, Task
 
 _REFERENCE_LIMIT = 20_000  # images of each split that the metrics look at
@@ -22,7 +22,7 @@ def make_image_task(config: Any) -> Task:
     def evaluate_images(outputs, dataset, options):
         return bit_scores(outputs, config.bits.encoding) | evaluate(outputs, dataset, options)
 
-    return make_bit_task(
+    return make_denoising_task(
         config, field="image", grid=(size, size), channels=config.data.channels, evaluate=evaluate_images
     )
 

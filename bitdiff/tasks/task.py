@@ -6,14 +6,17 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from bitdiff.data import Dataset
+from bitdiff.data import Dataset, Source
 
 
 class SampleOptions(NamedTuple):
     """How to sample; hashable, so that a compiled sampler is known by it.
 
     `sampling.sample` explains sampler, steps, td, momentum and lag, `sampling.guide` the guidance,
-    `sampling.self_guide` the self-guidance. frames: how many estimates, evenly spread over the steps, are kept.
+    `sampling.self_guide` the self-guidance, and `plans` endpoint, churn, restarts and noise_scale.
+    latent_guidance: D(z) + w (D(z) - D(null)) of a model with latents; 0 is plain. (DisCo-Diff's formula and its table
+    disagree on what weight is plain; here as in the table.)
+    frames: how many estimates, evenly spread over the steps, are kept.
     beams: of an autoregressive model, whose samplers are 'beam' and 'random' and which takes no steps.
     """
 
@@ -28,6 +31,11 @@ class SampleOptions(NamedTuple):
     schedule_options: tuple[tuple[str, float], ...]
     beams: int = 1
     lag: float = 0.0
+    endpoint: bool = False
+    churn: tuple[float, float, float] = (0.0, 0.0, 1e9)
+    restarts: tuple[tuple[int, int, float, float], ...] = ()
+    noise_scale: float = 1.0
+    latent_guidance: float = 0.0
 
 
 class Score(NamedTuple):
@@ -40,6 +48,7 @@ class Score(NamedTuple):
 class Task(NamedTuple):
     """A model that can be trained, sampled and evaluated.
 
+    field: what it generates, 'image', 'tokens' or 'point', the name among its outputs.
     init: key -> parameters.
     loss: (params, batch, keys [B]) -> (loss, metrics): the mean over the batch, float32 [], and scalars by
       name. An example's randomness comes from its own key.
@@ -48,13 +57,18 @@ class Task(NamedTuple):
       bits as in `metrics.bits`, and with options.frames 'trajectory' [B, frames, ...], estimates on the way.
     condition: (indices int [B], labels or None, images or None) -> arrays [B, ...] by name: what sample number i is to
       be. A model that describes pictures takes them from `images`, in turn (blank ones without), and gives their
-      numbers among them as 'source'.
+      numbers among them as 'source'; so does one with latents, which infers them from the examples there (without: the
+      null latents).
     evaluate: (outputs, dataset, options) -> scores by name; runs on the host.
     start: parameters -> parameters to begin training with: published weights in place of random ones.
     network: (params, condition, batch size) -> one call of the network on zeros, to be timed beside sampling; None
       where sampling is more than such calls.
+    told_by_examples: whether `condition` takes examples as `images`.
+    frozen: entries of the parameters that training leaves as they are.
+    infer: (params, the examples' values [B, ...], keys [B]) -> int32 [B, latents]; None without latents.
     """
 
+    field: str
     init: Callable[[jax.Array], Any]
     loss: Callable[[Any, dict[str, jax.Array], jax.Array], tuple[jax.Array, dict[str, jax.Array]]]
     sample: Callable[[Any, dict[str, jax.Array], jax.Array, SampleOptions], dict[str, jax.Array]]
@@ -62,10 +76,24 @@ class Task(NamedTuple):
     evaluate: Callable[[dict[str, np.ndarray], Dataset, SampleOptions], dict[str, Score]]
     start: Callable[[Any], Any] = lambda params: params
     network: Callable[[Any, dict[str, jax.Array], int], jax.Array] | None = None
+    told_by_examples: bool = False
+    frozen: tuple[str, ...] = ()
+    infer: Callable[[Any, jax.Array, jax.Array], jax.Array] | None = None
+
+
+def examples_for(task: Task, dataset: Dataset) -> Source | None:
+    """What tells a task's samples: the test examples (the training examples where there are none), or None."""
+    if not task.told_by_examples:
+        return None
+    return dataset.test if len(dataset.test) else dataset.train
 
 
 def sample_options(section: Any, **changes: Any) -> SampleOptions:
     """The options of a config's `sample` section, with those changes that are not None."""
-    fields = {name: section[name] for name in SampleOptions._fields}
+    fields = {name: _hashable(section[name]) for name in SampleOptions._fields}
     fields["schedule_options"] = tuple(sorted(section.schedule_options.items()))
     return SampleOptions(**fields)._replace(**{name: value for name, value in changes.items() if value is not None})
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(map(_hashable, value)) if isinstance(value, list | tuple) else value

@@ -11,7 +11,7 @@ from bitdiff.data.dataset import stack
 from bitdiff.metrics import distributions
 from bitdiff.oracle import bayes_denoiser
 from bitdiff.tasks import captions
-from bitdiff.tasks.bit_diffusion import bit_scores, make_bit_task, make_codec
+from bitdiff.tasks.denoising import bit_scores, make_codec, make_denoising_task
 from bitdiff.tasks.task import SampleOptions, Score, Task
 
 _MAX_STATES = 4_096  # sequences that the oracle holds; beyond that distances are per position
@@ -25,7 +25,7 @@ def make_token_task(config: Any) -> Task:
     def evaluate_tokens(outputs, dataset, options):
         return evaluate(outputs, dataset, options, config, codec=make_codec(config))
 
-    return make_bit_task(config, field="tokens", grid=(config.data.length,), channels=1, evaluate=evaluate_tokens)
+    return make_denoising_task(config, field="tokens", grid=(config.data.length,), channels=1, evaluate=evaluate_tokens)
 
 
 def evaluate(
