@@ -3,6 +3,10 @@
 A model that describes pictures takes them from `--images FOLDER` and writes captions.json, in the form of COCO's
 results, and a sheet of the pictures with their captions.
 
+A model with latents (DisCo-Diff's first stage) infers them from `--images FOLDER` and writes variations of
+these; without, its latents are hidden. A prior of bits keeps some latents of earlier samples, by
+`--keep samples.npz --keep_latents 0,1`, and draws the others.
+
 With `--out FOLDER/` the samples are written in shards as they come, and a stopped command goes on with the
 shards that are missing: for the 50,000 images of a FID.
 """
@@ -21,6 +25,8 @@ from absl import flags
 from PIL import Image
 
 from bitdiff import commands, files, inference, parallel, pictures, workdir
+from bitdiff.data import Source
+from bitdiff.data.dataset import Arrays
 from bitdiff.data.folder import open_pictures
 from bitdiff.errors import UsageError
 from bitdiff.metrics import captions
@@ -33,7 +39,7 @@ _SHEET = 24  # captioned pictures to look at
 
 def write_npz(path: Path, outputs: dict[str, np.ndarray]) -> None:
     """Writes samples as a whole or not at all: 'image' or 'tokens', 'text', 'label' if there is one, 'invalid'."""
-    arrays = {name: outputs[name] for name in outputs if name not in ("histogram", "trajectory")}
+    arrays = {name: outputs[name] for name in outputs if name not in ("histogram", "trajectory", "path")}
     files.write(path, lambda file: np.savez_compressed(file, **arrays))
 
 
@@ -158,7 +164,11 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "out", "samples.npz", "The .npz file to write, with a picture or text beside it; or a folder, for shards."
     )
-    flags.DEFINE_string("images", None, "A folder of images to describe; --out is then a .json or .npz file.")
+    flags.DEFINE_string(
+        "images", None, "A folder of images to describe, or to infer latents from; --out is then a .json or .npz file."
+    )
+    flags.DEFINE_string("keep", None, "An .npz file of samples whose latents are kept in part, by a prior of bits.")
+    flags.DEFINE_list("keep_latents", None, "Which of them, counted from 0.")
     flags.DEFINE_list("labels", None, "Classes by number, dealt to the samples in turn; by default all of them.")
     flags.DEFINE_enum("format", "npz", ["npz", "png"], "In a folder: shards of arrays, or a PNG file per image.")
     flags.DEFINE_integer("shard_size", 5000, "Samples in a shard.")
@@ -209,6 +219,35 @@ def describe(run: inference.Trained, options: SampleOptions, section: Any, root:
     print(f"{count} captions of step {run.step} in {out}, to look at in {sheet}")
 
 
+def _examples(run: inference.Trained) -> tuple[Source | None, tuple[int, ...] | None]:
+    """What --images and --keep tell a model with latents, and the labels that go with it."""
+    values = flags.FLAGS
+    if values.images is not None:
+        config = run.config.data
+        resize = "bicubic" if config.resize == "none" else config.resize
+        images = open_pictures(Path(values.images), config.image_size, config.channels, resize)
+        pixels = np.stack([images[i]["image"] for i in range(len(images))]) / 255.0 * (config.vocab_size - 1)
+        return Arrays({"image": np.round(pixels).astype(np.uint8)}), None
+    if values.keep is None and values.keep_latents is None:
+        return None, None
+    if values.keep is None or values.keep_latents is None or run.config.task != "prior":
+        raise UsageError("--keep and --keep_latents go together, with a second stage of DisCo-Diff")
+    positions = list(_labels(values.keep_latents))
+    try:
+        with np.load(values.keep, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in ("latents", "label") if name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise UsageError(f"--keep: {values.keep} is no .npz file of samples: {error}") from error
+    if "latents" not in arrays or (arrays["latents"] < 0).any():
+        raise UsageError(f"--keep: {values.keep} holds no latents; draw samples from a second stage first")
+    latents = arrays["latents"]
+    if not all(0 <= position < latents.shape[1] for position in positions):
+        raise UsageError(f"--keep_latents {positions}: a sample has {latents.shape[1]} latents, counted from 0")
+    kept = np.isin(np.arange(latents.shape[1]), positions)
+    labels = tuple(arrays["label"].tolist()) if "label" in arrays else None
+    return Arrays({"known": np.where(kept, latents, -1)}), labels
+
+
 def _captions_path(out: Path) -> Path:
     """Where captions go: --out, or captions.json."""
     if not flags.FLAGS["out"].present:
@@ -223,7 +262,7 @@ def main() -> None:
     out, labels, frames = Path(flags.FLAGS.out), _labels(flags.FLAGS.labels), flags.FLAGS.frames
     single = out.suffix == ".npz"
     root = None if flags.FLAGS.images is None else Path(flags.FLAGS.images)
-    if root is not None:
+    if root is not None and out.suffix != ".npz":
         out, single = _captions_path(out), True
     if not out.parent.is_dir() or (not single and (out.suffix in _FILES or out.is_file())):
         raise UsageError(f"--out is {out}; it must be an .npz file or a folder, in a folder that exists")
@@ -236,18 +275,20 @@ def main() -> None:
     section = run.config.sample
     options = inference.apply_flags(run.config, section)
     inference.check_options(run, [options, options._replace(frames=frames or 0)])
-    if (root is not None) != bool(run.config.encoder):
-        raise UsageError(
-            "this model describes pictures: give a folder of them as --images"
-            if root is None
-            else "--images is for models that describe pictures; this one does not"
-        )
+    if root is None and run.config.encoder:
+        raise UsageError("this model describes pictures: give a folder of them as --images")
+    if root is not None and not (run.config.encoder or (run.task.told_by_examples and run.task.field == "image")):
+        raise UsageError("--images is for models that describe pictures or infer latents from them; this one does not")
     if single and parallel.is_main():
         files.check_writable(out)
-    if root is not None:
+    if run.config.encoder:
         return describe(run, options, section, root, out)
+    examples, their_labels = _examples(run)
+    labels = labels or their_labels
     drawing = {"num_samples": section.num_samples, "seed": section.seed, "labels": labels}
     if not single:
+        if examples is not None:
+            raise UsageError("--images and --keep go with an .npz file as --out")
         png = flags.FLAGS.format == "png"
         drawn = write_shards(run, options, out, shard_size=flags.FLAGS.shard_size, png=png, **drawing)
         more = _held(out, png) > section.num_samples
@@ -256,6 +297,7 @@ def main() -> None:
         if more:
             print(f"{out} holds more of them, from an earlier call that asked for more")
         return
+    drawing["images"] = examples
     outputs = inference.draw(run, options, **drawing)
     strip = None
     if frames:

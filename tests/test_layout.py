@@ -25,7 +25,7 @@ LAYERS = [
     ["generate", "steps"],
     ["inference", "commands"],
     ["train", "sample", "evaluate", "prepare", "reference", "convert_inception", "train_tokenizer"],
-    ["sweep", "benchmark", "trajectories"],
+    ["sweep", "benchmark", "trajectories", "losses"],
     ["compare"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

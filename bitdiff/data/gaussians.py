@@ -13,9 +13,9 @@ _PER_MODE = 1_000
 
 
 def draw(per_mode: int, seed: int) -> np.ndarray:
-    """float32 [8 per_mode, 2]: equally many independent points of every mode, one mode after the other."""
+    """float32 [8 per_mode, 2]: independent points, of each mode in turn."""
     noise = np.random.RandomState(seed).randn(len(MODES), per_mode, 2)
-    return (MODES[:, None] + SPREAD * noise).reshape(-1, 2).astype(np.float32)
+    return (MODES[:, None] + SPREAD * noise).swapaxes(0, 1).reshape(-1, 2).astype(np.float32)
 
 
 def load(options: Any) -> Dataset:

@@ -30,7 +30,7 @@ def mode_tv(points: np.ndarray, modes: np.ndarray) -> float:
 
 
 def curvature(path: np.ndarray) -> np.ndarray:
-    """How much ways bend at each inner point: the mean of |T_i - T_(i-1)| over that of |y_i - y_(i-1)|, T unit tangents.
+    """How much ways bend: the mean of |T_i - T_(i-1)| over that of |y_i - y_(i-1)|, with T the unit tangents.
 
     The ratio of means, and not the mean ratio: a point that hardly moves would outweigh all others in it.
 

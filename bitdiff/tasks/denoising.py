@@ -197,6 +197,9 @@ def make_denoising_task(config: Any, *, field: str, grid: tuple[int, ...], chann
         return nn.init(whole, network)(network_key, context, *inputs) | {"latents": of_latents}
 
     def loss(params, batch, keys):
+        return jnp.mean(losses(params, batch, keys)[0]), {}
+
+    def losses(params, batch, keys):
         batch, keys, memory = look.rows(params, batch, keys)
         x0 = clean(batch[field])
         diffusion_keys, label_keys, dropout_keys = jax.vmap(lambda key: jax.random.split(key, 3))(keys).T
@@ -209,7 +212,7 @@ def make_denoising_task(config: Any, *, field: str, grid: tuple[int, ...], chann
         def denoise(x_t, x0_prev, gamma_t, condition):
             return apply(params, x_t, x0_prev, gamma_t, **condition)
 
-        losses, _ = diffusion.denoising_loss(
+        return diffusion.denoising_loss(
             denoise,
             x0,
             diffusion_keys,
@@ -221,7 +224,6 @@ def make_denoising_task(config: Any, *, field: str, grid: tuple[int, ...], chann
             lag=options.lag,
             weight=(lambda gamma_t: edm.loss_weight(gamma_t, sigma_data)) if sigma_data else None,
         )
-        return jnp.mean(losses), {}
 
     def infer(params, values, keys):
         return latents.drawn(params["latents"], seen_by_encoder(values), keys)
@@ -334,13 +336,17 @@ def make_denoising_task(config: Any, *, field: str, grid: tuple[int, ...], chann
         if look.sees:
             values = [captions[0] for captions in values]
         elif num_classes:
-            taken["label"] = np.asarray([example["label"] for example in examples], np.int32)
+            known = [example.get("label", -1) for example in examples]
+            if -1 in known and options.label_dropout == 0:
+                raise UsageError("the examples have no labels, which this class-conditional model needs")
+            taken["label"] = np.asarray(known, np.int32)
         return taken | {"example": np.stack(values), "source": source}
 
     return Task(
         field=field,
         init=init,
         loss=loss,
+        losses=losses,
         sample=sample,
         condition=condition,
         evaluate=evaluate,

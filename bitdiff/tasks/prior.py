@@ -73,9 +73,18 @@ def make_prior_task(config: Any) -> Task:
         return first.sample(params["first"], told | {"latents": drawn["tokens"]}, first_keys, how)
 
     def condition(indices, labels, images=None):
-        if images is not None:
+        told = first.condition(indices, labels)
+        if images is None:
+            return told
+        if "known" not in images[0]:
             raise UsageError("examples were given, but the prior generates the latents")
-        return first.condition(indices, labels)
+        known = np.stack([images[int(i) % len(images)]["known"] for i in indices])
+        if known.shape[1:] != (count,) or known.min() < -1 or known.max() >= codes:
+            raise UsageError(
+                f"latents {list(known.shape[1:])} from {known.min()} to {known.max()}; they must be "
+                f"[{count}], below {codes}, -1 where they are open"
+            )
+        return told | {"known": known.astype(np.int32)}
 
     return Task(
         field=first.field,

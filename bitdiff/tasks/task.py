@@ -58,13 +58,15 @@ class Task(NamedTuple):
     condition: (indices int [B], labels or None, images or None) -> arrays [B, ...] by name: what sample number i is to
       be. A model that describes pictures takes them from `images`, in turn (blank ones without), and gives their
       numbers among them as 'source'; so does one with latents, which infers them from the examples there (without: the
-      null latents).
+      null latents). A prior of bits takes 'known' from there, int [latents], and draws those that are -1.
     evaluate: (outputs, dataset, options) -> scores by name; runs on the host.
     start: parameters -> parameters to begin training with: published weights in place of random ones.
     network: (params, condition, batch size) -> one call of the network on zeros, to be timed beside sampling; None
       where sampling is more than such calls.
     told_by_examples: whether `condition` takes examples as `images`.
     frozen: entries of the parameters that training leaves as they are.
+    losses: (params, batch, keys [B]) -> (loss [N], t [N]) of each example, of which `loss` is the mean; None where
+      there is no time.
     infer: (params, the examples' values [B, ...], keys [B]) -> int32 [B, latents]; None without latents.
     """
 
@@ -78,6 +80,7 @@ class Task(NamedTuple):
     network: Callable[[Any, dict[str, jax.Array], int], jax.Array] | None = None
     told_by_examples: bool = False
     frozen: tuple[str, ...] = ()
+    losses: Callable[[Any, dict[str, jax.Array], jax.Array], tuple[jax.Array, jax.Array]] | None = None
     infer: Callable[[Any, jax.Array, jax.Array], jax.Array] | None = None
 
 

@@ -1,0 +1,300 @@
+"""Discrete latents: their relaxation, what looks at them, and what the two stages of DisCo-Diff make of them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bitdiff import data, sampling, schedules
+from bitdiff.data import gaussians
+from bitdiff.errors import UsageError
+from bitdiff.metrics import points
+from bitdiff.networks import LatentEncoder, LatentTransformer
+from bitdiff.networks.unet import UNet
+from bitdiff.tasks import make_task, sample_options
+from bitdiff.tasks.latents import gumbel_softmax, make_latents
+from configs import common, digits_disco, imagenet64_disco, toy_disco
+
+KEY = jax.random.key(0)
+
+
+def test_gumbel_softmax_draws_from_the_softmax():
+    logits = jnp.log(jnp.array([0.5, 0.3, 0.2]))
+    keys = jax.random.split(KEY, 20_000)
+    drawn = gumbel_softmax(jnp.broadcast_to(logits, (20_000, 1, 3)), keys, 1.0, hard=False)
+    np.testing.assert_allclose(drawn.sum(-1), 1.0, atol=1e-5)
+    shares = np.bincount(np.argmax(drawn[:, 0], -1), minlength=3) / 20_000
+    np.testing.assert_allclose(shares, [0.5, 0.3, 0.2], atol=4 * 0.5 / np.sqrt(20_000))  # four standard errors
+    cold = gumbel_softmax(jnp.broadcast_to(logits, (20_000, 1, 3)), keys, 1e-3, hard=False)
+    assert np.mean(np.max(cold, -1) > 0.99) > 0.98
+
+
+def test_with_two_values_it_is_gumbel_sigmoid():
+    """softmax((l + g) / T) of two values is sigmoid((l_1 - l_0 + logistic noise) / T)."""
+    keys = jax.random.split(KEY, 20_000)
+    drawn = gumbel_softmax(jnp.broadcast_to(jnp.array([0.0, 0.7]), (20_000, 1, 2)), keys, 0.5, hard=False)[:, 0, 1]
+    logistic = np.random.RandomState(0).logistic(size=20_000)
+    expected = 1 / (1 + np.exp(-(0.7 + logistic) / 0.5))
+    quantiles = np.linspace(0.05, 0.95, 19)
+    np.testing.assert_allclose(np.quantile(drawn, quantiles), np.quantile(expected, quantiles), atol=0.03)
+
+
+def test_straight_through_is_one_hot_with_the_relaxed_gradient():
+    logits, keys = jax.random.normal(KEY, (4, 3, 5)), jax.random.split(KEY, 4)
+    hard = gumbel_softmax(logits, keys, 0.7, hard=True)
+    soft = gumbel_softmax(logits, keys, 0.7, hard=False)
+    np.testing.assert_allclose(np.sort(np.asarray(hard), -1)[..., -1], 1.0, atol=1e-6)
+    np.testing.assert_array_equal(np.argmax(hard, -1), np.argmax(soft, -1))
+    weights = jax.random.normal(jax.random.key(1), logits.shape)
+    grads = [jax.grad(lambda x, h=h: jnp.sum(weights * gumbel_softmax(x, keys, 0.7, hard=h)))(logits) for h in (0, 1)]
+    np.testing.assert_allclose(*grads, atol=1e-6)
+
+
+def test_an_example_draws_alone():
+    logits, keys = jax.random.normal(KEY, (4, 3, 5)), jax.random.split(KEY, 4)
+    together = gumbel_softmax(logits, keys, 1.0, hard=False)
+    np.testing.assert_allclose(gumbel_softmax(logits[2:3], keys[2:3], 1.0, hard=False), together[2:3], atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["mlp", "vit"])
+def test_the_encoder_gives_logits_of_every_latent(kind):
+    encoder = LatentEncoder(3, 7, kind, dim=16, layers=2, patch=4, head_dim=8)
+    x = jax.random.uniform(KEY, (2, 8, 8, 1), minval=-1.0)
+    params = encoder.init(KEY, x)
+    assert encoder.apply(params, x).shape == (2, 3, 7)
+    grads = jax.grad(lambda p: jnp.sum(encoder.apply(p, x) ** 2))(params)
+    assert all(
+        np.abs(leaf).max() > 0 for name, leaf in jax.tree_util.tree_leaves_with_path(grads) if "key" not in str(name)
+    )
+
+
+@pytest.mark.parametrize("layers", [0, 2])
+def test_hidden_latents_tell_nothing(layers):
+    module = LatentTransformer(3, 5, dim=8, layers=layers, head_dim=4)
+    z = jax.nn.softmax(jax.random.normal(KEY, (2, 4, 3, 5)))
+    params = module.init(KEY, z[0], jnp.zeros(4, bool))
+    hidden = jnp.array([True, False, True, False])
+    first, second = (module.apply(params, one, hidden) for one in z)
+    np.testing.assert_allclose(first[hidden], second[hidden], atol=1e-6)
+    np.testing.assert_allclose(first[0], first[2], atol=1e-6)
+    assert np.abs(first[1] - second[1]).max() > 1e-3
+
+
+def unet(**changes):
+    return UNet(
+        out_channels=1, dim=8, multipliers=(1, 2), blocks=1, attention_resolutions=(8, 4), head_dim=4, **changes
+    )
+
+
+def test_groups_are_looked_at_on_the_way_up_at_one_resolution_each():
+    module = unet(context_groups=2)
+    x, time, context = jnp.ones((1, 8, 8, 1)), jnp.ones(1), jax.random.normal(KEY, (1, 4, 6))
+    params = module.init(KEY, x, time, context=context)
+    crosses = {name for name in params["params"] if name.endswith("_cross")}
+    assert crosses == {f"up{stage}_block{i}_cross" for stage in (0, 1) for i in (0, 1)}
+    everywhere = unet().init(KEY, x, time, context=context)["params"]
+    assert {name for name in everywhere if name.endswith("_cross")} == {
+        name.replace("_attention", "_cross") for name in everywhere if name.endswith("_attention")
+    }
+    # Both groups matter, and each goes to its own stage's keys and values.
+    params = jax.tree.map(lambda a: a + 0.1, params)
+    grad = jax.grad(lambda c: jnp.sum(module.apply(params, x, time, context=c) ** 2))(context)
+    assert (np.abs(grad).max(-1) > 0).all()
+
+
+def test_latents_that_nothing_would_look_at_are_refused():
+    x, time, context = jnp.ones((1, 8, 8, 1)), jnp.ones(1), jnp.ones((1, 3, 6))
+    with pytest.raises(UsageError, match="names none of the resolutions 8, 4"):
+        unet().clone(attention_resolutions=(16,)).init(KEY, x, time, context=context)
+    with pytest.raises(UsageError, match="3 latents in 2 groups"):
+        unet(context_groups=2).init(KEY, x, time, context=context)
+    config = digits_disco.get_config("disco")
+    for field, value, message in (
+        ("codes", 1, "count 4 and codes 1"),
+        ("temperature", 0.0, "temperature is 0"),
+        ("dropout", 1.0, "dropout is 1"),
+    ):
+        bad = config.copy_and_resolve_references()
+        bad.latents[field] = value
+        with pytest.raises(UsageError, match=message):
+            make_latents(bad.latents)
+    config.latents.encoder.kind = "resnet"
+    with pytest.raises(UsageError, match="unknown latents' encoder"):
+        make_latents(config.latents)
+
+
+def tiny(variant, **changes):
+    config = digits_disco.get_config(variant)
+    for part in (config, config.first) if config.first else (config,):
+        if part.network.name == "unet":
+            part.network.update(dim=8, head_dim=8)
+        part.latents.encoder.update(dim=16, layers=1, head_dim=8)
+        part.latents.embed.update(dim=8, layers=1, head_dim=8)
+    if config.task == "prior":
+        config.network.update(dim=16, layers=1, head_dim=8)
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+def batch(count=4):
+    return {
+        "image": jax.random.randint(KEY, (count, 8, 8, 1), 0, 17).astype(jnp.uint8),
+        "label": jnp.arange(count) % 10,
+    }
+
+
+@pytest.mark.parametrize("variant", ["disco", "hierarchical", "binary", "bits_disco"])
+def test_the_loss_alone_trains_the_encoder(variant):
+    task = make_task(tiny(variant))
+    params = jax.tree.map(lambda a: a + 0.02, jax.jit(task.init)(KEY))  # off the near-zero last layers
+    grads = jax.jit(jax.grad(lambda p: task.loss(p, batch(), jax.random.split(KEY, 4))[0]))(params)
+    assert np.abs(grads["latents"]["encoder"]["logits"]["kernel"]).max() > 0
+    assert np.abs(grads["latents"]["embed"]["embed"]["kernel"]).max() > 0
+    losses, t = task.losses(params, batch(), jax.random.split(KEY, 4))
+    assert losses.shape == t.shape == (4,)
+    np.testing.assert_allclose(losses.mean(), task.loss(params, batch(), jax.random.split(KEY, 4))[0], rtol=1e-5)
+
+
+def options(config, **changes):
+    return sample_options(config.sample, steps=2, **changes)
+
+
+def test_a_first_stage_samples_from_examples_or_with_hidden_latents():
+    config = tiny("disco")
+    task = make_task(config)
+    params = jax.jit(task.init)(KEY)
+    digits = data.load(config.data)
+    keys = jax.random.split(KEY, 3)
+    told = task.condition(np.arange(3), None, digits.test)
+    np.testing.assert_array_equal(told["label"], [digits.test[i]["label"] for i in range(3)])
+    outputs = task.sample(params, told, keys, options(config))
+    assert outputs["latents"].shape == (3, 4)
+    assert 0 <= outputs["latents"].min() <= outputs["latents"].max() < 8
+    assert outputs["image"].shape == (3, 8, 8, 1)
+    assert "example" not in outputs
+    hidden = task.sample(params, task.condition(np.arange(3), None), keys, options(config))
+    np.testing.assert_array_equal(hidden["latents"], -1)
+    # Guided by its latents with weight w it is D(z) + w (D(z) - D(null)): nothing where they are hidden anyway.
+    guided = task.sample(params, task.condition(np.arange(3), None), keys, options(config, latent_guidance=2.0))
+    np.testing.assert_array_equal(guided["image"], hidden["image"])
+    with pytest.raises(UsageError, match="neither describes pictures nor infers latents"):
+        make_task(tiny("plain")).condition(np.arange(3), None, digits.test)
+    plain = tiny("plain")
+    other = make_task(plain)
+    how = options(plain, latent_guidance=1.0)
+    with pytest.raises(UsageError, match=r"latent_guidance 1.0 needs a model with latents"):
+        jax.eval_shape(lambda: other.sample(other.init(KEY), other.condition(np.arange(3), None), keys, how))
+
+
+@pytest.mark.parametrize("variant", ["prior", "prior_bits"])
+def test_a_second_stage_learns_its_prior_alone_and_samples_to_the_end(variant):
+    config = tiny(variant)
+    task = make_task(config)
+    params = jax.jit(task.init)(KEY)
+    grads = jax.jit(jax.grad(lambda p: task.loss(p, batch(), jax.random.split(KEY, 4))[0]))(params)
+    assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(grads["first"])) == 0
+    assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(grads["prior"])) > 0
+    assert task.frozen == ("first",)
+    config.prior.sample.steps = 0 if variant == "prior" else 3
+    outputs = make_task(config).sample(
+        params, task.condition(np.arange(3), None), jax.random.split(KEY, 3), options(config)
+    )
+    assert outputs["image"].shape == (3, 8, 8, 1)
+    assert outputs["label"].tolist() == [0, 1, 2]
+    assert 0 <= outputs["latents"].min() <= outputs["latents"].max() < config.first.latents.codes
+
+
+def test_a_prior_of_bits_keeps_what_is_known():
+    config = tiny("prior_bits")
+    config.prior.sample.steps = 5
+    task = make_task(config)
+    params = jax.jit(task.init)(KEY)
+    known = np.full((2, 12), -1)
+    known[0, :6], known[1, ::2] = [0, 1, 1, 0, 1, 0], 1
+    told = task.condition(np.arange(4), None, data.dataset.Arrays({"known": known}))
+    drawn = np.asarray(task.sample(params, told, jax.random.split(KEY, 4), options(config))["latents"])
+    for i in range(4):
+        np.testing.assert_array_equal(drawn[i][known[i % 2] >= 0], known[i % 2][known[i % 2] >= 0])
+    assert (drawn[0] != drawn[2]).any() or (drawn[1] != drawn[3]).any()  # the rest is drawn
+    with pytest.raises(UsageError, match="they must be"):
+        task.condition(np.arange(2), None, data.dataset.Arrays({"known": np.zeros((2, 5), int)}))
+    autoregressive = tiny("prior")
+    other = make_task(autoregressive)
+    told = other.condition(np.arange(2), None, data.dataset.Arrays({"known": np.zeros((2, 4), int)}))
+    with pytest.raises(UsageError, match="cannot fill in"):
+        other.sample(other.init(KEY), told, jax.random.split(KEY, 2), options(autoregressive))
+
+
+def test_infilling_with_the_exact_denoiser_draws_from_the_conditional():
+    """Pairs of equal bits, one of which is known: the other follows it."""
+
+    def denoise(x_t, x0_prev, gamma_t):
+        g = gamma_t[:, None]
+        snr = jnp.sqrt(g) / jnp.maximum(1 - g, 1e-6)
+        return jnp.tanh(jnp.clip(snr * (x_t[:, :1] + x_t[:, 1:]), -20, 20)) * jnp.ones((1, 2))
+
+    known = jnp.where(jnp.arange(200)[:, None] % 2 == 0, 1.0, -1.0) * jnp.ones((1, 2))
+    mask = jnp.broadcast_to(jnp.array([True, False]), known.shape)
+    held = sampling.infill(denoise, known, mask, jax.random.split(KEY, 200))
+    drawn = sampling.sample(held, jax.random.key(1), known.shape, gamma=schedules.cosine(), steps=100, sampler="ddpm")
+    np.testing.assert_array_equal(drawn[:, 0], known[:, 0])
+    assert np.mean(np.sign(drawn[:, 1]) == known[:, 1]) > 0.95
+
+
+def test_latents_and_pictures_are_looked_at_together():
+    config = common.base()
+    config.task = "tokens"
+    config.data.update(name="shapes", image_size=16, channels=3, length=4, captions=2, vocab_size=8, num_classes=0)
+    config.encoder = common.vit(patch=8, dim=16, layers=1, head_dim=8)
+    config.network = common.transformer(dim=16, layers=1, head_dim=8)
+    config.latents.update(count=2, codes=4)
+    config.latents.encoder = common.latent_encoder(kind="mlp", dim=16, layers=2)
+    config.latents.embed = common.latent_transformer(dim=16, layers=0)
+    task = make_task(config)
+    params = jax.tree.map(lambda a: a + 0.02, task.init(KEY))
+    rows = {"image": jnp.ones((2, 16, 16, 3), jnp.uint8), "tokens": jnp.ones((2, 2, 4), jnp.int32)}
+    grads = jax.grad(lambda p: task.loss(p, rows, jax.random.split(KEY, 2))[0])(params)
+    for part in (grads["encoder"], grads["latents"]["encoder"]):
+        assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(part)) > 0
+    config.latents.embed.dim = 8
+    with pytest.raises(UsageError, match="of one width"):
+        make_task(config)
+
+
+@pytest.mark.parametrize("variant", [*imagenet64_disco.FIRST, *imagenet64_disco.SECOND])
+def test_imagenet_is_of_the_papers_size(variant):
+    task = make_task(imagenet64_disco.get_config(variant))
+    params = jax.eval_shape(task.init, KEY)
+    rows = {"image": jax.ShapeDtypeStruct((2, 64, 64, 3), jnp.uint8), "label": jax.ShapeDtypeStruct((2,), jnp.int32)}
+    keys = jax.eval_shape(lambda: jax.random.split(KEY, 2))
+    loss, _ = jax.eval_shape(task.loss, params, rows, keys)
+    assert loss.shape == ()
+    first = params.get("first", params)
+    kernel = first["params"]["down3_block0"]["conv_in"]["kernel"]
+    assert kernel.shape[-1] == 768
+    if "latents" in first:
+        assert first["latents"]["encoder"]["ViT_0"]["mlp_in11"]["kernel"].shape == (768, 3072)
+
+
+def test_the_toys_numbers_against_known_answers():
+    modes, spread = gaussians.MODES, gaussians.SPREAD
+    true = gaussians.draw(1_000, seed=3)
+    assert points.outliers(true, modes, spread) < 2e-3  # exp(-8) = 3.4e-4 of a round Gaussian
+    assert points.outliers(np.zeros((5, 2)), modes, spread) == 1.0
+    assert points.mode_tv(true, modes) < 1e-3
+    assert points.mode_tv(np.repeat(modes[:4], 5, axis=0), modes) == pytest.approx(0.5)
+    np.testing.assert_allclose(points.wasserstein_2(true[:400] + np.array([0.3, 0.4]), true[:400]), 0.5, atol=1e-6)
+    angle = np.linspace(0, 1, 200)
+    for radius in (0.5, 2.0):
+        circle = radius * np.stack([np.cos(angle), np.sin(angle)], axis=-1)[None]
+        np.testing.assert_allclose(points.curvature(circle), 1 / radius, rtol=1e-3)
+    assert points.curvature(np.linspace([0, 0], [1, 2], 50)[None]).max() < 1e-6
+
+
+def test_the_toy_is_the_papers():
+    toy = data.load(toy_disco.get_config().data)
+    drawn = np.stack([toy.train[i]["point"] for i in range(len(toy.train))])
+    assert drawn.shape == (8_000, 2)
+    for i in range(8):
+        np.testing.assert_allclose(drawn[i::8].mean(0), gaussians.MODES[i], atol=0.03)  # 4.7 standard errors
+        np.testing.assert_allclose(drawn[i::8].std(0), 0.2, atol=0.02)
