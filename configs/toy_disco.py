@@ -31,7 +31,7 @@ def get_config(variant: str = "plain") -> ml_collections.ConfigDict:
     config.data.prefetch_batches = 2
     config.network = common.mlp(dim=128, layers=4)
     common.edm(config, sigma_data=0.5, steps=50)
-    common.small_run(config, steps=6_000, batch_size=1_024)
+    common.small_run(config, steps=6_000, batch_size=256)
     config.optimizer.warmup_steps = 0
     config.optimizer.schedule = "constant"
     config.train.sample_every_steps = 0

@@ -26,10 +26,9 @@ def evaluate(outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOp
     even = gaussians.draw(count // len(gaussians.MODES), seed=2)
     scores = {}
     for name, these, what in (("", drawn, "samples"), ("_real", real, "test points")):
-        chosen = these[np.arange(count) * len(these) // count]
         scores |= {
             f"w2{name}": Score(
-                points.wasserstein_2(chosen, even), f"2-Wasserstein distance of {count} {what} to as many, mode by mode"
+                points.wasserstein_2(these[:count], even), f"2-Wasserstein distance of {count} {what} to as many, mode by mode"
             ),
             f"outliers{name}": Score(
                 points.outliers(these, gaussians.MODES, gaussians.SPREAD),
