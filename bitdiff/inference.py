@@ -9,7 +9,7 @@ import ml_collections
 import numpy as np
 from absl import flags
 
-from bitdiff import parallel, workdir
+from bitdiff import parallel, plans, workdir
 from bitdiff.checkpoints import Checkpoints
 from bitdiff.data import Source
 from bitdiff.data.tokenizer import Tokenizer
@@ -19,7 +19,7 @@ from bitdiff.logs import progress_bar
 from bitdiff.state import init_state, make_optimizer
 from bitdiff.tasks import SampleOptions, Task, make_task, sample_options
 
-_OPTION_FLAGS = ("sampler", "steps", "td", "guidance", "momentum", "self_guidance", "beams", "lag")
+_OPTION_FLAGS = ("sampler", "steps", "td", "guidance", "latent_guidance", "momentum", "self_guidance", "beams", "lag")
 
 
 def define_flags() -> None:
@@ -34,10 +34,15 @@ def define_flags() -> None:
         lower_bound=0,
         upper_bound=2**31 - 1,
     )
-    flags.DEFINE_string("sampler", None, "ddim, ddpm, ddpm_small or dpm++; autoregressive: beam, random.")
-    flags.DEFINE_integer("steps", None, "Network evaluations per sample; by default the config's.")
+    flags.DEFINE_string("sampler", None, "ddim, ddpm, ddpm_small, dpm++ or heun; autoregressive: beam, random.")
+    flags.DEFINE_integer(
+        "steps", None, "Steps of the sampler, each a network evaluation (heun's: two); by default the config's."
+    )
     flags.DEFINE_float("td", None, "Asymmetric time intervals, in steps; by default the config's.")
     flags.DEFINE_float("guidance", None, "Classifier-free guidance, 0 for none; by default the config's.")
+    flags.DEFINE_float("latent_guidance", None, "Of latents against hidden ones, 0 for none; by default the config's.")
+    flags.DEFINE_list("churn", None, "EDM's S_churn, S_min, S_max, as in 40,0.05,50; by default the config's.")
+    flags.DEFINE_list("restarts", None, "Of steps:times:low:high in sigma, as in 4:2:0.1:1; by default the config's.")
     flags.DEFINE_float("momentum", None, "Of the self-conditioning estimate; by default the config's.")
     flags.DEFINE_float("self_guidance", None, "Weight of guidance by self-conditioning, 0 for none.")
     flags.DEFINE_integer("beams", None, "Of an autoregressive model; by default the config's.")
@@ -61,7 +66,19 @@ def apply_flags(config: ml_collections.ConfigDict, section: ml_collections.Confi
     section.update({name: given[name] for name in ("num_samples", "seed") if name in given})
     if "batch_size" in given:
         config.sample.batch_size = given["batch_size"]
-    return sample_options(config.sample, **{name: given[name] for name in _OPTION_FLAGS if name in given})
+    changes = {name: given[name] for name in _OPTION_FLAGS if name in given}
+    try:
+        if "churn" in given:
+            changes["churn"] = plans.Churn(*map(float, given["churn"]))
+        if "restarts" in given:
+            changes["restarts"] = tuple(_restart(*part.split(":")) for part in given["restarts"])
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"--churn is S_churn,S_min,S_max and --restarts steps:times:low:high,...: {error}") from error
+    return sample_options(config.sample, **changes)
+
+
+def _restart(steps: str, times: str, low: str, high: str) -> plans.Restart:
+    return plans.Restart(int(steps), int(times), float(low), float(high))
 
 
 class Trained(NamedTuple):

@@ -54,8 +54,9 @@ def learning_rate(options: Any, total_steps: int) -> optax.Schedule:
 def make_optimizer(options: Any, total_steps: int, frozen: tuple[str, ...] = ()) -> optax.GradientTransformation:
     """Adam (AdamW with weight_decay > 0), or Muon, after clipping by the global norm (clip_norm > 0).
 
-    Muon makes the update of every hidden matrix nearly orthogonal, of a size that suits Adam's learning rates, and
-    leaves the other weights to Adam; a convolution's kernel [h, w, in, out] is the matrix [h w in, out].
+    Muon makes the update of every hidden matrix nearly orthogonal, of a size that suits Adam's learning rates; a
+    convolution's kernel [h, w, in, out] is the matrix [h w in, out]. The other weights are left to Adam, with
+    Nesterov's momentum as optax has it.
 
     Args:
       options: a config's `optimizer` section.
@@ -116,8 +117,9 @@ def init_state(params: Any, optimizer: optax.GradientTransformation) -> TrainSta
 def apply_gradients(
     state: TrainState, grads: Any, optimizer: optax.GradientTransformation, ema_decay: float
 ) -> TrainState:
-    """One optimiser step; ema <- ema_decay ema + (1 - ema_decay) params."""
+    """One optimiser step; ema <- ema + (1 - ema_decay) (params - ema)."""
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    ema_params = optax.incremental_update(params, state.ema_params, 1.0 - ema_decay)
+    # In this form weights that stay as they are, as frozen ones do, equal their average to the last bit.
+    ema_params = jax.tree.map(lambda ema, new: ema + (1.0 - ema_decay) * (new - ema), state.ema_params, params)
     return TrainState(state.step + 1, params, ema_params, opt_state)

@@ -1,8 +1,8 @@
 """Measures one checkpoint under many samplers: python -m bitdiff.sweep --workdir DIR --steps 10,20 --td 0,1.
 
-Every cell of {sampler} x {steps} x {td} x {lag} x {guidance} x {beams} is kept in DIR/sweep.json as soon as it
-is measured, so a stopped sweep goes on where it was, and a later one adds to it. DIR/sweep.md holds the table of all
-cells, DIR/sweep.png the chosen score against td.
+Every cell of {sampler} x {steps} x {td} x {lag} x {guidance} x {latent_guidance} x {beams} is kept in DIR/sweep.json as
+soon as it is measured, so a stopped sweep goes on where it was, and a later one adds to it. DIR/sweep.md holds the
+table of all cells, DIR/sweep.png the chosen score against td.
 """
 
 import itertools
@@ -16,15 +16,16 @@ from absl import flags
 from bitdiff import commands, data, evaluate, files, inference, parallel, plots
 from bitdiff.errors import UsageError, choose
 from bitdiff.generate import generate
-from bitdiff.tasks import SampleOptions, examples_for, sample_options
+from bitdiff.tasks import SampleOptions, examples_for, hashable, sample_options
 
-AXES = ("sampler", "steps", "td", "lag", "guidance", "beams")
+AXES = ("sampler", "steps", "td", "lag", "guidance", "latent_guidance", "beams")
 _PREFERRED = (
     "fid",
     "swd",
     "frechet_pixels",
     "tv",
     "marginal_tv",
+    "w2",
     "CIDEr",
 )  # the score of the picture, where none is named
 
@@ -41,8 +42,7 @@ def name_of(options: SampleOptions) -> str:
 
 def options_of(name: str) -> SampleOptions:
     """The inverse of `name_of`."""
-    fields = json.loads(name)
-    return SampleOptions(**fields | {"schedule_options": tuple(map(tuple, fields["schedule_options"]))})
+    return SampleOptions(**{field: hashable(value) for field, value in json.loads(name).items()})
 
 
 def markdown(rows: list[tuple[SampleOptions, dict[str, float]]]) -> str:
@@ -64,6 +64,8 @@ def curves(rows: list[tuple[SampleOptions, dict[str, float]]], score: str) -> di
             name += f", lag {options.lag:g}"
         if options.guidance:
             name += f", guidance {options.guidance:g}"
+        if options.latent_guidance:
+            name += f", latent guidance {options.latent_guidance:g}"
         lines.setdefault(name, {})[options.td] = scores[score]
     return lines
 
@@ -76,6 +78,7 @@ def define_flags() -> None:
     flags.DEFINE_list("td", None, "Values of td, in steps; by default the config's.")
     flags.DEFINE_list("lag", None, "Values of lag; by default the config's.")
     flags.DEFINE_list("guidance", None, "Values of guidance; by default the config's.")
+    flags.DEFINE_list("latent_guidance", None, "Values of the guidance by latents; by default the config's.")
     flags.DEFINE_list("beams", None, "Numbers of beams; by default the config's.")
     flags.DEFINE_integer("num_samples", None, "How many samples a cell; by default the config's.", lower_bound=2)
     flags.DEFINE_integer("batch_size", None, "Samples at a time over all devices; by default the config's.")

@@ -37,13 +37,15 @@ def get_config(variant: str = "bits") -> ml_collections.ConfigDict:
     config.data.channels = 3
     config.data.length = 16
     config.data.captions = 6
-    config.data.captions_drawn = 2
-    config.data.curriculum_steps = 2_000
+    config.data.captions_drawn = 4
+    config.data.curriculum_steps = 600
     config.data.vocab_size = 31
     config.data.num_classes = 0
     config.encoder = common.vit(patch=8, dim=128, layers=1, head_dim=32, stem=(64, 128, 128))
     config.network = common.transformer(dim=128, layers=3, head_dim=32)
-    common.small_run(config, steps=5_500, batch_size=32)
+    common.small_run(config, steps=2_000 if variant == "autoregressive" else 3_600, batch_size=32)
+    config.optimizer.name = "muon"
+    config.optimizer.learning_rate = 2e-3
     common.captioning(config, variant)
     # Noisier than the sampling schedule: what a caption says is chosen while little of it can be read.
     config.diffusion.schedule_options.update(start=0.0, end=1.0, tau=3.0)

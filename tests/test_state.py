@@ -53,3 +53,46 @@ def test_gradients_are_clipped_by_their_global_norm():
     plain = optax.adam(1e-2)
     expected, _ = plain.update({"w": jnp.array([0.6, 0.8])}, plain.init(grads), grads)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), clipped, expected)
+
+
+def test_muon_makes_updates_of_hidden_matrices_nearly_orthogonal_and_leaves_the_rest_to_adam():
+    section = options(name="muon", clip_norm=0.0)
+    section.warmup_steps = 0
+    key = jax.random.key(0)
+    params = {
+        "blocks_0": {"attention": {"query": {"kernel": jax.random.normal(key, (16, 16)), "bias": jnp.ones(16)}}},
+        "up0_block1": {"conv_in": {"kernel": jax.random.normal(key, (3, 3, 4, 8))}},
+        "scale_shift": {"kernel": jax.random.normal(key, (16, 32))},
+        "out": {"kernel": jax.random.normal(key, (16, 4))},
+    }
+    grads = jax.tree.map(lambda a: 0.3 * a + 0.1, params)
+    optimizer = state.make_optimizer(section, 10)
+    updates, _ = optimizer.update(grads, optimizer.init(params), params)
+    adam = optax.nadam(1e-2)  # optax gives it Nesterov's momentum, as Muon has
+    expected, _ = adam.update(grads, adam.init(params), params)
+    for part in ("scale_shift", "out"):
+        np.testing.assert_allclose(updates[part]["kernel"], expected[part]["kernel"], rtol=1e-5)
+    query = updates["blocks_0"]["attention"]["query"]
+    np.testing.assert_allclose(query["bias"], expected["blocks_0"]["attention"]["query"]["bias"], rtol=1e-5)
+    # Five Newton-Schulz steps bring all singular values to 0.7 to 1.2 of one (Jordan 2024), the update's size to
+    # 0.2 learning rates for each element, as Adam's is (Liu et al. 2025).
+    for update in (query["kernel"], updates["up0_block1"]["conv_in"]["kernel"].reshape(-1, 8)):
+        values = np.linalg.svd(np.asarray(update), compute_uv=False) / (1e-2 * 0.2 * np.sqrt(max(update.shape)))
+        assert 0.3 < values.min() < values.max() < 1.3
+    section.name = "sgd"
+    with pytest.raises(UsageError, match="unknown optimizer"):
+        state.make_optimizer(section, 10)
+
+
+def test_frozen_weights_stay_as_they_are_to_the_last_bit():
+    section = options(weight_decay=0.1)
+    section.warmup_steps = 0
+    optimizer = state.make_optimizer(section, 10, frozen=("first",))
+    params = {"first": {"w": jax.random.normal(jax.random.key(0), (50,))}, "prior": {"w": jnp.ones(3)}}
+    now = state.init_state(params, optimizer)
+    for _ in range(3):
+        now = state.apply_gradients(now, jax.tree.map(jnp.ones_like, params), optimizer, 0.9)
+    np.testing.assert_array_equal(now.params["first"]["w"], params["first"]["w"])
+    np.testing.assert_array_equal(now.ema_params["first"]["w"], params["first"]["w"])
+    assert np.abs(now.params["prior"]["w"] - 1.0).min() > 1e-3
+    assert not [leaf for leaf in jax.tree.leaves(now.opt_state) if jnp.shape(leaf) == (50,)]  # no memory for them

@@ -28,7 +28,8 @@ def evaluate(outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOp
     for name, these, what in (("", drawn, "samples"), ("_real", real, "test points")):
         scores |= {
             f"w2{name}": Score(
-                points.wasserstein_2(these[:count], even), f"2-Wasserstein distance of {count} {what} to as many, mode by mode"
+                points.wasserstein_2(these[:count], even),
+                f"2-Wasserstein distance of {count} {what} to as many, mode by mode",
             ),
             f"outliers{name}": Score(
                 points.outliers(these, gaussians.MODES, gaussians.SPREAD),

@@ -93,10 +93,11 @@ def examples_for(task: Task, dataset: Dataset) -> Source | None:
 
 def sample_options(section: Any, **changes: Any) -> SampleOptions:
     """The options of a config's `sample` section, with those changes that are not None."""
-    fields = {name: _hashable(section[name]) for name in SampleOptions._fields}
+    fields = {name: hashable(section[name]) for name in SampleOptions._fields}
     fields["schedule_options"] = tuple(sorted(section.schedule_options.items()))
     return SampleOptions(**fields)._replace(**{name: value for name, value in changes.items() if value is not None})
 
 
-def _hashable(value: Any) -> Any:
-    return tuple(map(_hashable, value)) if isinstance(value, list | tuple) else value
+def hashable(value: Any) -> Any:
+    """The value with tuples in the place of lists, however deep."""
+    return tuple(map(hashable, value)) if isinstance(value, list | tuple) else value

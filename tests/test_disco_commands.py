@@ -1,0 +1,167 @@
+"""DisCo-Diff as a user runs it: both stages trained, resumed, sampled, evaluated by the same commands."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bitdiff import inference, losses, trajectories
+from bitdiff.errors import UsageError
+from bitdiff.train import train
+from configs import digits_disco, toy_disco
+
+SHRINK = {"train.batch_size": 16, "train.log_every_steps": 2, "checkpoint.every_steps": 2, "sample.batch_size": 16}
+
+
+def shrink(config, **changes):
+    config.update_from_flattened_dict(SHRINK | changes)
+    config.optimizer.update(warmup_steps=1, schedule="constant")
+    for part in (config, config.first) if config.first else (config,):
+        if part.network.name == "unet":
+            part.network.update(dim=8, head_dim=8, attention_resolutions=(4,))
+            part.latents.encoder.update(dim=16, layers=1, head_dim=8)
+            part.latents.embed.update(dim=8, layers=0)
+    if config.task == "prior":
+        config.network.update(dim=16, layers=1, head_dim=8)
+    return config
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory):
+    """Both stages of the toy, and the plain model."""
+    folder = tmp_path_factory.mktemp("toy")
+    for variant in ("plain", "disco"):
+        train(shrink(toy_disco.get_config(variant), **{"train.steps": 4, "sample.steps": 4}), folder / variant)
+    changes = {"train.steps": 2, "sample.steps": 4, "first_run": str(folder / "disco")}
+    train(shrink(toy_disco.get_config("prior"), **changes), folder / "prior")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """A first stage of digits with binary latents, and Bit Diffusion of these."""
+    folder = tmp_path_factory.mktemp("digits")
+    train(shrink(digits_disco.get_config("binary"), **{"train.steps": 2, "sample.steps": 2}), folder / "binary")
+    changes = {"train.steps": 2, "sample.steps": 2, "first_run": str(folder / "binary"), "prior.sample.steps": 3}
+    train(shrink(digits_disco.get_config("prior_bits"), **changes), folder / "bits")
+    return folder
+
+
+def test_the_second_stage_holds_the_first_and_goes_on_without_it(toy, tmp_path):
+    first, second = inference.open_run(toy / "disco"), inference.open_run(toy / "prior")
+    for name, kernel in first.params["params"]["hidden0"].items():
+        np.testing.assert_array_equal(second.params["first"]["params"]["hidden0"][name], kernel)
+    assert second.config.first.latents.count == 1
+    moved = tmp_path / "alone"
+    moved.mkdir()
+    for name in ("config.json", "checkpoints"):
+        (moved / name).symlink_to(toy / "prior" / name)
+    drawn = inference.draw(
+        inference.open_run(moved), trajectories.sample_options(second.config.sample), num_samples=3, seed=0
+    )
+    assert drawn["point"].shape == (3, 2)
+
+
+def test_the_toys_commands(command, toy, tmp_path):
+    code, output = command("evaluate", "--workdir", toy / "prior", "--num_samples", 64)
+    assert code == 0, output
+    scores = json.loads((toy / "prior" / "evaluation.json").read_text())["scores"]
+    assert {"w2", "outliers", "mode_tv", "codes", "w2_real"} <= scores.keys()
+    # Of 64 test points the best pairing with 64 others is far below the ring's radius.
+    assert scores["w2_real"]["value"] < 0.5
+    out = tmp_path / "points.npz"
+    code, output = command("sample", "--workdir", toy / "prior", "--num_samples", 5, "--out", out)
+    assert code == 0, output
+    with np.load(out, allow_pickle=False) as file:
+        assert file["point"].shape == (5, 2)
+        assert file["latents"].shape == (5, 1)
+    runs = f"{toy / 'plain'},{toy / 'disco'}"
+    picture = tmp_path / "ways.png"
+    code, output = command("trajectories", "--workdirs", runs, "--out", picture, "--num_samples", 20, "--steps", 30)
+    assert code == 0, output
+    assert "mean curvature of 20 ways" in output
+    assert Image.open(picture).size[0] > 1_000
+    picture = tmp_path / "losses.png"
+    code, output = command("losses", "--workdirs", runs, "--out", picture, "--examples", 64, "--rounds", 8)
+    assert code == 0, output
+    lines = json.loads(picture.with_suffix(".json").read_text())
+    assert set(lines) == {"plain", "disco"}
+    assert all(len(line) == 10 for line in lines.values())
+
+
+def test_a_stage_with_churn_and_restarts(command, toy):
+    flags = ["--num_samples", 64, "--steps", 6, "--churn", "2,0.05,50", "--restarts", "3:2:0.1:1"]
+    code, output = command("evaluate", "--workdir", toy / "plain", *flags)
+    assert code == 0, output
+    sampling = json.loads((toy / "plain" / "evaluation.json").read_text())["provenance"]["sampling"]
+    assert sampling["churn"] == [2.0, 0.05, 50.0]
+    assert sampling["restarts"] == [[3, 2, 0.1, 1.0]]
+    code, output = command("evaluate", "--workdir", toy / "plain", "--restarts", "3:2:0.1")
+    assert code == 2
+    assert "steps:times:low:high" in output
+
+
+def test_losses_are_the_same_whenever_they_are_measured(toy):
+    run = inference.open_run(toy / "plain")
+    line = losses.against_t(run, 200, 4, 5, 0)
+    assert list(line) == pytest.approx([0.1, 0.3, 0.5, 0.7, 0.9])
+    again = losses.against_t(run, 200, 4, 5, 0)
+    assert line == again
+
+
+def test_latents_of_bits_are_kept_in_part(command, digits, tmp_path):
+    first, second = tmp_path / "first.npz", tmp_path / "second.npz"
+    code, output = command("sample", "--workdir", digits / "bits", "--num_samples", 6, "--out", first)
+    assert code == 0, output
+    flags = ["--keep", first, "--keep_latents", "0,1,2", "--seed", 5]
+    code, output = command("sample", "--workdir", digits / "bits", "--num_samples", 6, "--out", second, *flags)
+    assert code == 0, output
+    with np.load(first, allow_pickle=False) as a, np.load(second, allow_pickle=False) as b:
+        np.testing.assert_array_equal(a["latents"][:, :3], b["latents"][:, :3])
+        np.testing.assert_array_equal(a["label"], b["label"])
+        assert (a["latents"] != b["latents"]).any()
+    code, output = command(
+        "sample", "--workdir", digits / "bits", "--out", second, "--keep", first, "--keep_latents", 12
+    )
+    assert code == 2
+    assert "12 latents, counted from 0" in output
+
+
+def test_latents_are_inferred_from_a_folder_of_images(command, digits, tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for i in range(3):
+        Image.fromarray(np.full((8, 8), 80 * i, np.uint8)).save(folder / f"{i}.png")
+    out = tmp_path / "variations.npz"
+    flags = ["--images", folder, "--num_samples", 6, "--out", out]
+    code, output = command("sample", "--workdir", digits / "binary", *flags)
+    assert code == 0, output
+    with np.load(out, allow_pickle=False) as file:
+        assert file["image"].shape == (6, 8, 8, 1)
+        assert file["source"].tolist() == [0, 1, 2, 0, 1, 2]
+        assert file["latents"].min() >= 0
+    code, output = command("sample", "--workdir", digits / "bits", *flags)
+    assert code == 2
+    assert "this one does not" in output
+
+
+def test_both_stages_resume(digits):
+    config = shrink(digits_disco.get_config("prior_bits"), **{"train.steps": 4, "sample.steps": 2})
+    config.prior.sample.steps = 3
+    config.first_run = str(digits / "binary")
+    assert train(config, digits / "bits").step == 4
+
+
+def test_a_prior_without_its_first_stage_is_refused(toy, digits, tmp_path):
+    config = shrink(toy_disco.get_config("prior"))
+    with pytest.raises(UsageError, match="needs the workdir of its first stage"):
+        train(config, tmp_path / "a")
+    for folder, message in ((tmp_path / "nothing", "no folder"), (toy / "plain", "holds a run without latents")):
+        config.first_run = str(folder)
+        with pytest.raises(UsageError, match=message):
+            train(config, tmp_path / "a")
+    config.first_run = str(digits / "binary")
+    with pytest.raises(UsageError, match=r"config.data.name is 'gaussians'"):
+        train(config, tmp_path / "a")
+    assert not (tmp_path / "a" / "config.json").exists()
