@@ -123,6 +123,7 @@ def provenance(run: inference.Trained, dataset: data.Dataset, judge: Judge | Non
         "weights": f"moving average, decay {run.config.optimizer.ema_decay}",
         "data": dataset.about,
         "labels": "in the training data's shares" if dataset.label_shares else "all classes alike",
+        "latents": "inferred from test examples" if run.task.infer else None,
         "words": run.config.evaluate.tokenizer if dataset.field == "captions" else None,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "reference": judge.reference.provenance if judge else None,

@@ -46,7 +46,7 @@ def train(config: ml_collections.ConfigDict, folder: Path) -> Progress:
       DivergedError: the loss or its gradient is not finite; nothing is saved from then on.
     """
     dataset = data.load(config.data)
-    config = complete(data.resolve(config, dataset))
+    config = complete(data.resolve(config, dataset), folder)
     task = make_task(config)
     optimizer = make_optimizer(config.optimizer, config.train.steps, task.frozen)
     init_key, run_key = jax.random.split(jax.random.key(config.seed))

@@ -28,6 +28,7 @@ _CHANGEABLE = (
     "data.tokenizer",
     "encoder.weights",
     "first_run",
+    "prior.sample.",
 )
 
 
@@ -124,6 +125,7 @@ def check_unchanged(workdir: Path, config: ml_collections.ConfigDict) -> None:
 
 
 def _may_change(name: str) -> bool:
+    name = name.removeprefix("first.")  # a first stage may have been trained longer since
     return any(name.startswith(entry) if entry.endswith(".") else name == entry for entry in _CHANGEABLE)
 
 

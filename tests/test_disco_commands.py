@@ -151,6 +151,9 @@ def test_both_stages_resume(digits):
     config.prior.sample.steps = 3
     config.first_run = str(digits / "binary")
     assert train(config, digits / "bits").step == 4
+    config.first_run = ""  # what it needs of the first stage is in the workdir
+    config.train.steps = 5
+    assert train(config, digits / "bits").step == 5
 
 
 def test_a_prior_without_its_first_stage_is_refused(toy, digits, tmp_path):

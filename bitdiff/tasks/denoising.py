@@ -55,7 +55,7 @@ def make_objective(config: Any, codec: bits.Codec) -> diffusion.Objective:
         heads := {"l2": _HEADS, "cross_entropy": ("factorised_softmax",)}.get(options.loss, ("linear",))
     ):
         raise UsageError(f"the {options.loss} loss goes with the head {' or '.join(heads)}, not with {options.head}")
-    fits = {"logistic": codec.encoding != "continuous", "softmax": codec.encoding == "one_hot"}
+    fits = {"logistic": codec.encoding not in ("continuous", "real"), "softmax": codec.encoding == "one_hot"}
     if not fits.get(options.loss, True):
         raise UsageError(f"the {options.loss} loss does not go with the encoding {codec.encoding!r}")
     if options.loss == "logistic":

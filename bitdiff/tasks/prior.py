@@ -98,14 +98,23 @@ def make_prior_task(config: Any) -> Task:
     )
 
 
-def complete(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
-    """A copy of the config with the first stage's config as it was trained, where config.first_run names one.
+def complete(config: ml_collections.ConfigDict, folder: Path) -> ml_collections.ConfigDict:
+    """A copy of the config with the first stage's config as it was trained.
+
+    Args:
+      config: of any task; only a prior has a first stage.
+      folder: the workdir; a run that goes on there has its first stage already.
 
     Raises:
-      UsageError: there is no run in that folder, or it has no latents, or other data.
+      UsageError: there is no run in config.first_run, or it has no latents, or other data.
     """
     config = config.copy_and_resolve_references()
-    if config.task != "prior" or not config.first_run:
+    if config.task != "prior":
+        return config
+    if not config.first_run:
+        if workdir.has_checkpoints(folder):
+            with config.unlocked():
+                config.first = workdir.load_config(folder).first
         return config
     folder = Path(config.first_run).expanduser().resolve()
     first = workdir.load_config(folder)
