@@ -38,7 +38,10 @@ def read(folder: Path) -> Swept:
     config = workdir.flatten(workdir.plain(workdir.load_config(folder)))
     report = sweep.read(folder / "sweep.json")
     cells = {sweep.options_of(name): scores for name, scores in report["cells"].items()}
-    return Swept(str(folder), config, sweep.identity(report["provenance"]), cells)
+    measured_on = sweep.identity(report["provenance"])
+    config["train.steps"] = measured_on.pop("step", None)  # those of the checkpoint that was swept
+    measured_on.pop("latents", None)
+    return Swept(str(folder), config, measured_on, cells)
 
 
 def group(runs: Iterable[Swept]) -> dict[str, list[Swept]]:

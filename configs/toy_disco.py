@@ -42,6 +42,8 @@ def get_config(variant: str = "plain") -> ml_collections.ConfigDict:
         return config
     config.latents.count = 1
     config.latents.codes = 8
+    # Relaxed values let a mode be a mixture of two codes, which no draw is: then it is never generated.
+    config.latents.straight_through = True
     config.latents.encoder = common.latent_encoder(kind="mlp", dim=128, layers=3)
     config.latents.embed = common.latent_transformer(dim=16, layers=0)
     if variant == "prior":

@@ -60,9 +60,9 @@ def test_an_example_draws_alone():
 def test_the_encoder_gives_logits_of_every_latent(kind):
     encoder = LatentEncoder(3, 7, kind, dim=16, layers=2, patch=4, head_dim=8)
     x = jax.random.uniform(KEY, (2, 8, 8, 1), minval=-1.0)
-    params = encoder.init(KEY, x)
+    params = jax.jit(encoder.init)(KEY, x)
     assert encoder.apply(params, x).shape == (2, 3, 7)
-    grads = jax.grad(lambda p: jnp.sum(encoder.apply(p, x) ** 2))(params)
+    grads = jax.jit(jax.grad(lambda p: jnp.sum(encoder.apply(p, x) ** 2)))(params)
     assert all(
         np.abs(leaf).max() > 0 for name, leaf in jax.tree_util.tree_leaves_with_path(grads) if "key" not in str(name)
     )
@@ -89,16 +89,16 @@ def unet(**changes):
 def test_groups_are_looked_at_on_the_way_up_at_one_resolution_each():
     module = unet(context_groups=2)
     x, time, context = jnp.ones((1, 8, 8, 1)), jnp.ones(1), jax.random.normal(KEY, (1, 4, 6))
-    params = module.init(KEY, x, time, context=context)
+    params = jax.jit(module.init)(KEY, x, time, context=context)
     crosses = {name for name in params["params"] if name.endswith("_cross")}
     assert crosses == {f"up{stage}_block{i}_cross" for stage in (0, 1) for i in (0, 1)}
-    everywhere = unet().init(KEY, x, time, context=context)["params"]
+    everywhere = jax.eval_shape(lambda: unet().init(KEY, x, time, context=context))["params"]
     assert {name for name in everywhere if name.endswith("_cross")} == {
         name.replace("_attention", "_cross") for name in everywhere if name.endswith("_attention")
     }
     # Both groups matter, and each goes to its own stage's keys and values.
     params = jax.tree.map(lambda a: a + 0.1, params)
-    grad = jax.grad(lambda c: jnp.sum(module.apply(params, x, time, context=c) ** 2))(context)
+    grad = jax.jit(jax.grad(lambda c: jnp.sum(module.apply(params, x, time, context=c) ** 2)))(context)
     assert (np.abs(grad).max(-1) > 0).all()
 
 
@@ -143,20 +143,23 @@ def batch(count=4):
     }
 
 
-@pytest.mark.parametrize("variant", ["disco", "hierarchical", "binary", "bits_disco"])
+@pytest.mark.parametrize("variant", ["hierarchical", "bits_disco"])
 def test_the_loss_alone_trains_the_encoder(variant):
     task = make_task(tiny(variant))
     params = jax.tree.map(lambda a: a + 0.02, jax.jit(task.init)(KEY))  # off the near-zero last layers
     grads = jax.jit(jax.grad(lambda p: task.loss(p, batch(), jax.random.split(KEY, 4))[0]))(params)
     assert np.abs(grads["latents"]["encoder"]["logits"]["kernel"]).max() > 0
     assert np.abs(grads["latents"]["embed"]["embed"]["kernel"]).max() > 0
-    losses, t = task.losses(params, batch(), jax.random.split(KEY, 4))
+    loss, (losses, t) = jax.jit(lambda *args: (task.loss(*args)[0], task.losses(*args)))(
+        params, batch(), jax.random.split(KEY, 4)
+    )
     assert losses.shape == t.shape == (4,)
-    np.testing.assert_allclose(losses.mean(), task.loss(params, batch(), jax.random.split(KEY, 4))[0], rtol=1e-5)
+    np.testing.assert_allclose(losses.mean(), loss, rtol=1e-5)
 
 
-def options(config, **changes):
-    return sample_options(config.sample, steps=2, **changes)
+def draw(config, task, params, told, count=3, **changes):
+    how = sample_options(config.sample, steps=2, **changes)
+    return jax.jit(lambda *args: task.sample(*args, how))(params, told, jax.random.split(KEY, count))
 
 
 def test_a_first_stage_samples_from_examples_or_with_hidden_latents():
@@ -164,26 +167,24 @@ def test_a_first_stage_samples_from_examples_or_with_hidden_latents():
     task = make_task(config)
     params = jax.jit(task.init)(KEY)
     digits = data.load(config.data)
-    keys = jax.random.split(KEY, 3)
     told = task.condition(np.arange(3), None, digits.test)
     np.testing.assert_array_equal(told["label"], [digits.test[i]["label"] for i in range(3)])
-    outputs = task.sample(params, told, keys, options(config))
+    outputs = draw(config, task, params, told)
     assert outputs["latents"].shape == (3, 4)
     assert 0 <= outputs["latents"].min() <= outputs["latents"].max() < 8
     assert outputs["image"].shape == (3, 8, 8, 1)
     assert "example" not in outputs
-    hidden = task.sample(params, task.condition(np.arange(3), None), keys, options(config))
+    hidden = draw(config, task, params, task.condition(np.arange(3), None))
     np.testing.assert_array_equal(hidden["latents"], -1)
     # Guided by its latents with weight w it is D(z) + w (D(z) - D(null)): nothing where they are hidden anyway.
-    guided = task.sample(params, task.condition(np.arange(3), None), keys, options(config, latent_guidance=2.0))
+    guided = draw(config, task, params, task.condition(np.arange(3), None), latent_guidance=2.0)
     np.testing.assert_array_equal(guided["image"], hidden["image"])
     with pytest.raises(UsageError, match="neither describes pictures nor infers latents"):
         make_task(tiny("plain")).condition(np.arange(3), None, digits.test)
     plain = tiny("plain")
     other = make_task(plain)
-    how = options(plain, latent_guidance=1.0)
     with pytest.raises(UsageError, match=r"latent_guidance 1.0 needs a model with latents"):
-        jax.eval_shape(lambda: other.sample(other.init(KEY), other.condition(np.arange(3), None), keys, how))
+        draw(plain, other, jax.eval_shape(other.init, KEY), other.condition(np.arange(3), None), latent_guidance=1.0)
 
 
 @pytest.mark.parametrize("variant", ["prior", "prior_bits"])
@@ -196,9 +197,7 @@ def test_a_second_stage_learns_its_prior_alone_and_samples_to_the_end(variant):
     assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(grads["prior"])) > 0
     assert task.frozen == ("first",)
     config.prior.sample.steps = 0 if variant == "prior" else 3
-    outputs = make_task(config).sample(
-        params, task.condition(np.arange(3), None), jax.random.split(KEY, 3), options(config)
-    )
+    outputs = draw(config, make_task(config), params, task.condition(np.arange(3), None))
     assert outputs["image"].shape == (3, 8, 8, 1)
     assert outputs["label"].tolist() == [0, 1, 2]
     assert 0 <= outputs["latents"].min() <= outputs["latents"].max() < config.first.latents.codes
@@ -212,7 +211,7 @@ def test_a_prior_of_bits_keeps_what_is_known():
     known = np.full((2, 12), -1)
     known[0, :6], known[1, ::2] = [0, 1, 1, 0, 1, 0], 1
     told = task.condition(np.arange(4), None, data.dataset.Arrays({"known": known}))
-    drawn = np.asarray(task.sample(params, told, jax.random.split(KEY, 4), options(config))["latents"])
+    drawn = np.asarray(draw(config, task, params, told, count=4)["latents"])
     for i in range(4):
         np.testing.assert_array_equal(drawn[i][known[i % 2] >= 0], known[i % 2][known[i % 2] >= 0])
     assert (drawn[0] != drawn[2]).any() or (drawn[1] != drawn[3]).any()  # the rest is drawn
@@ -222,7 +221,7 @@ def test_a_prior_of_bits_keeps_what_is_known():
     other = make_task(autoregressive)
     told = other.condition(np.arange(2), None, data.dataset.Arrays({"known": np.zeros((2, 4), int)}))
     with pytest.raises(UsageError, match="cannot fill in"):
-        other.sample(other.init(KEY), told, jax.random.split(KEY, 2), options(autoregressive))
+        draw(autoregressive, other, jax.jit(other.init)(KEY), told, count=2)
 
 
 def test_infilling_with_the_exact_denoiser_draws_from_the_conditional():
@@ -251,9 +250,9 @@ def test_latents_and_pictures_are_looked_at_together():
     config.latents.encoder = common.latent_encoder(kind="mlp", dim=16, layers=2)
     config.latents.embed = common.latent_transformer(dim=16, layers=0)
     task = make_task(config)
-    params = jax.tree.map(lambda a: a + 0.02, task.init(KEY))
+    params = jax.tree.map(lambda a: a + 0.02, jax.jit(task.init)(KEY))
     rows = {"image": jnp.ones((2, 16, 16, 3), jnp.uint8), "tokens": jnp.ones((2, 2, 4), jnp.int32)}
-    grads = jax.grad(lambda p: task.loss(p, rows, jax.random.split(KEY, 2))[0])(params)
+    grads = jax.jit(jax.grad(lambda p: task.loss(p, rows, jax.random.split(KEY, 2))[0]))(params)
     for part in (grads["encoder"], grads["latents"]["encoder"]):
         assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(part)) > 0
     config.latents.embed.dim = 8

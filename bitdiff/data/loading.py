@@ -56,9 +56,12 @@ def resolve(config: Any, dataset: Dataset) -> Any:
     if dataset.tokenizer:
         pieces = dataset.tokenizer
         facts |= {"tokenizer_hash": pieces.fingerprint(), "eos": pieces.eos, "pad": pieces.pad}
-    tasks = {"image": ("images", "prior"), "point": ("points", "prior")}.get(
-        dataset.field, ("tokens", "autoregressive")
-    )
+    tasks = {
+        "image": ("images", "prior"),
+        "point": ("points", "prior"),
+        "tokens": ("tokens", "autoregressive", "prior"),
+        "captions": ("tokens", "autoregressive"),
+    }[dataset.field]
     if config.task not in tasks:
         names = " or ".join(f"'config.task={task}'" for task in tasks)
         raise UsageError(f"config.task is {config.task!r}, but the data ({dataset.about}) need {names}")

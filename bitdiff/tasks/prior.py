@@ -23,7 +23,7 @@ from bitdiff.tasks.task import Task, sample_options
 from bitdiff.tasks.tokens import make_token_task
 
 PRIORS = {"autoregressive": make_autoregressive_task, "bits": make_token_task}
-FIRST = {"images": make_image_task, "points": make_point_task}
+FIRST = {"images": make_image_task, "tokens": make_token_task, "points": make_point_task}
 
 
 def make_prior_task(config: Any) -> Task:
@@ -39,6 +39,8 @@ def make_prior_task(config: Any) -> Task:
     first_config = config.first
     if not first_config or not first_config.latents.count:
         raise UsageError("a prior needs a first stage with latents: give its workdir as --config.first_run")
+    if first_config.encoder:
+        raise UsageError("a prior of the latents of captions would have to see the pictures, which it does not")
     choose("first stage's task (config.first.task)", first_config.task, FIRST)
     first = FIRST[first_config.task](first_config)
     count, codes = first_config.latents.count, first_config.latents.codes

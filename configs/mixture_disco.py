@@ -1,0 +1,37 @@
+r"""Discrete latents inside Bit Diffusion, on token pairs from a known distribution over 256 states.
+
+    python -m bitdiff.train --config configs/mixture_disco.py:disco --workdir runs/mixture_disco
+    python -m bitdiff.train --config configs/mixture_disco.py:prior --workdir runs/mixture_prior \
+        --config.first_run=runs/mixture_disco
+    python -m bitdiff.sweep --workdir runs/mixture_prior --steps 2,5,10,20,40
+
+Variants: plain (without a variant), disco (with a latent of 8 values), prior (of it, autoregressive). Add
+`--config.diffusion.self_cond_rate=0` for the other half of the two by two table. Hardware: two CPU cores, a minute or
+two each. Results: not yet run. Neither paper has such a model.
+"""
+
+import ml_collections
+
+from configs import common, mixture
+
+VARIANTS = ("plain", "disco", "prior")
+
+
+def get_config(variant: str = "plain") -> ml_collections.ConfigDict:
+    """The configuration of one of VARIANTS."""
+    common.check_variant(__file__, variant, VARIANTS)
+    config = mixture.get_config()
+    config.train.sample_every_steps = 0
+    if variant == "plain":
+        return config
+    config.latents.count = 1
+    config.latents.codes = 8
+    config.latents.straight_through = True
+    config.latents.encoder = common.latent_encoder(kind="mlp", dim=64, layers=3)
+    config.latents.embed = common.latent_transformer(dim=64, layers=0)
+    if variant == "prior":
+        common.second_stage(config, "autoregressive")
+        config.network = common.transformer(dim=32, layers=1, head_dim=16)
+        common.small_run(config, steps=500, batch_size=256)
+        config.train.sample_every_steps = 0
+    return config
