@@ -29,7 +29,7 @@ from bitdiff.logs import table
 from bitdiff.metrics import fid, inception, weights
 from bitdiff.state import init_state, make_optimizer
 from bitdiff.steps import Rows, make_train_step
-from bitdiff.tasks import examples_for, make_task, sample_options
+from bitdiff.tasks import evaluations, examples_for, make_task, sample_options
 from bitdiff.train import batches, check
 
 _ROUNDS = 5  # a time is the median of so many
@@ -123,7 +123,7 @@ def measure_training(bench: Bench) -> dict[str, float]:
     if memory is not None:
         total = memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes
         result["memory_mib"] = (total - memory.alias_size_in_bytes) / 2**20
-    if config.diffusion.self_cond_rate and config.task != "autoregressive":
+    if config.diffusion.self_cond_rate and config.task not in ("autoregressive", "prior"):
         del step
         result["self_conditioning_costs"] = seconds / seconds_of(_Step(bench, 0.0), bench.seconds)
     return result
@@ -161,7 +161,7 @@ def measure_sampling(bench: Bench) -> dict[str, float]:
         alone = seconds_of(lambda: network(params), bench.seconds)
         result |= {
             "network_call_seconds": alone,
-            "loop_over_network_calls": seconds / (options.steps * alone),
+            "loop_over_network_calls": seconds / (evaluations(options) * alone),
         }
     return result
 

@@ -17,7 +17,16 @@ from bitdiff.errors import UsageError
 from bitdiff.tasks import SampleOptions
 
 # What the name of a row never says: it does not change what is compared.
-_SILENT = ("seed", "sample.", "evaluate.", "checkpoint.", "train.sample_every_steps", "train.log_every_steps")
+_SILENT = (
+    "seed",
+    "first_run",
+    "prior.sample.",
+    "sample.",
+    "evaluate.",
+    "checkpoint.",
+    "train.sample_every_steps",
+    "train.log_every_steps",
+)
 
 
 class Swept(NamedTuple):
@@ -40,7 +49,8 @@ def read(folder: Path) -> Swept:
     cells = {sweep.options_of(name): scores for name, scores in report["cells"].items()}
     measured_on = sweep.identity(report["provenance"])
     config["train.steps"] = measured_on.pop("step", None)  # those of the checkpoint that was swept
-    measured_on.pop("latents", None)
+    for name in ("latents", "labels", "prior"):  # what the configs say
+        measured_on.pop(name, None)
     return Swept(str(folder), config, measured_on, cells)
 
 
@@ -62,9 +72,13 @@ def group(runs: Iterable[Swept]) -> dict[str, list[Swept]]:
                 f"{first.measured_on[name]!r} and {run.measured_on.get(name)!r}"
             )
         told, base = (
-            {name: value for name, value in config.items() if not name.startswith(_SILENT)}
+            {name: value for name, value in config.items() if not name.removeprefix("first.").startswith(_SILENT)}
             for config in (run.config, first.config)
         )
+        if run.config.get("task") != first.config.get(
+            "task"
+        ):  # one has no first stage, and its own fields say the rest
+            told, base = ({k: v for k, v in config.items() if not k.startswith("first")} for config in (told, base))
         changes = [f"{name}={told.get(name)}" for name in sorted(told | base) if told.get(name) != base.get(name)]
         row = rows.setdefault(", ".join(changes) or "as configured", [])
         twins = [other.folder for other in row if other.config.get("seed") == run.config.get("seed")]

@@ -9,12 +9,12 @@ import jax
 import numpy as np
 from absl import flags
 
-from bitdiff import __version__, commands, data, files, inference, parallel, plots
+from bitdiff import __version__, commands, data, files, inference, parallel, plots, workdir
 from bitdiff.data.dataset import deal_labels
 from bitdiff.errors import UsageError
 from bitdiff.logs import progress_bar, table
 from bitdiff.metrics import captions, fid, weights
-from bitdiff.tasks import SampleOptions, Score, examples_for
+from bitdiff.tasks import SampleOptions, Score, evaluations, examples_for
 
 
 class Judge(NamedTuple):
@@ -122,7 +122,8 @@ def provenance(run: inference.Trained, dataset: data.Dataset, judge: Judge | Non
         "step": run.step,
         "weights": f"moving average, decay {run.config.optimizer.ema_decay}",
         "data": dataset.about,
-        "labels": "in the training data's shares" if dataset.label_shares else "all classes alike",
+        "labels": _about_labels(run, dataset),
+        "prior": workdir.plain(run.config.prior) if run.config.task == "prior" else None,
         "latents": "inferred from test examples" if run.task.infer else None,
         "words": run.config.evaluate.tokenizer if dataset.field == "captions" else None,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -130,9 +131,15 @@ def provenance(run: inference.Trained, dataset: data.Dataset, judge: Judge | Non
     }
 
 
+def _about_labels(run: inference.Trained, dataset: data.Dataset) -> str:
+    if run.task.told_by_examples:
+        return "of the test examples"
+    return "in the training data's shares" if dataset.label_shares else "all classes alike"
+
+
 def main() -> None:
     """The command."""
-    run = inference.open_run(Path(flags.FLAGS.workdir), flags.FLAGS.checkpoint)
+    run = inference.open_run(Path(flags.FLAGS.workdir), flags.FLAGS.checkpoint, flags.FLAGS.prior_steps)
     section = run.config.evaluate
     options = inference.apply_flags(run.config, section)
     inference.check_options(run, [options])
@@ -143,7 +150,8 @@ def main() -> None:
         "scores": {name: score._asdict() for name, score in scores.items()},
         "provenance": provenance(run, dataset, judge)
         | {"num_samples": section.num_samples, "seed": section.seed}
-        | {"sampling": options._asdict() | {"schedule_options": dict(options.schedule_options)}},
+        | {"sampling": options._asdict() | {"schedule_options": dict(options.schedule_options)}}
+        | {"evaluations": evaluations(options)},
     }
     if "histogram" in outputs:
         scale = run.config.bits.scale
@@ -162,7 +170,8 @@ def main() -> None:
         ids = [dataset.test.id(i) for i in numbers] if hasattr(dataset.test, "id") else numbers
         texts = run.tokenizer.texts(outputs["tokens"])
         files.write_text(written[-1], captions.results(ids, texts))
-    how = f"{options.sampler}, {options.steps} steps, td {options.td:g}, guidance {options.guidance:g}"
+    how = f"{options.sampler}, {options.steps} steps ({evaluations(options)} evaluations), td {options.td:g}"
+    how += f", guidance {options.guidance:g}"
     how = f"{options.sampler}, {options.beams} beams" if run.config.task == "autoregressive" else how
     print(f"step {run.step}, {section.num_samples} samples, {how}")
     print(table([(name, f"{score.value:<10.4g}  {score.about}") for name, score in scores.items()]))

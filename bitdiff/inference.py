@@ -53,6 +53,7 @@ def define_run_flags() -> None:
     """Defines the flags that say which trained model is opened."""
     flags.DEFINE_string("workdir", None, "The folder of a training run.", required=True)
     flags.DEFINE_string("checkpoint", None, "A step, or 'best'; by default the latest.")
+    flags.DEFINE_integer("prior_steps", None, "Steps in which a second stage's prior of bits draws latents.")
 
 
 def apply_flags(config: ml_collections.ConfigDict, section: ml_collections.ConfigDict) -> SampleOptions:
@@ -95,15 +96,24 @@ class Trained(NamedTuple):
     tokenizer: Tokenizer | None
 
 
-def open_run(folder: Path, checkpoint: str | None = None) -> Trained:
+def open_run(folder: Path, checkpoint: str | None = None, prior_steps: int | None = None) -> Trained:
     """Opens a checkpoint in a workdir, the latest readable one or that of a step or the 'best'.
 
     It needs that folder alone and changes nothing in it.
+
+    Args:
+      folder: the workdir.
+      checkpoint: a step or 'best'.
+      prior_steps: takes the place of config.prior.sample.steps, of a prior of bits.
 
     Raises:
       UsageError: there is no run in the folder, or no checkpoint, or none that can be read.
     """
     config = workdir.load_config(folder)
+    if prior_steps is not None:
+        if config.task != "prior" or config.prior.model != "bits":
+            raise UsageError(f"--prior_steps is for second stages with a prior of bits; {folder} holds none")
+        config.prior.sample.steps = prior_steps
     try:
         task = make_task(config)
         optimizer = make_optimizer(config.optimizer, config.train.steps, task.frozen)

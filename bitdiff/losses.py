@@ -1,6 +1,7 @@
 """Where models lose: python -m bitdiff.losses --workdirs runs/a,runs/b --out losses.png.
 
 The loss of test examples against t (1 is noise), by the moving average of the weights, each example at many times.
+Labels and latents are hidden as often as in training.
 """
 
 import json
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from bitdiff import commands, data, files, inference, plots
+from bitdiff import commands, data, files, inference, parallel, plots
 from bitdiff.data.dataset import stack
 from bitdiff.errors import UsageError
 from bitdiff.logs import table
@@ -67,12 +68,15 @@ def main() -> None:
     out = Path(flags.FLAGS.out)
     if out.suffix != ".png" or not out.parent.is_dir():
         raise UsageError(f"--out is {out}; it must be a .png file in a folder that exists")
-    files.check_writable(out)
+    if parallel.is_main():
+        files.check_writable(out)
     values = flags.FLAGS
     lines = {}
     for folder in map(Path, values.workdirs):
         run = inference.open_run(folder)
-        lines[folder.name] = against_t(run, values.examples, values.rounds, values.bins, values.seed)
+        lines[str(folder)] = against_t(run, values.examples, values.rounds, values.bins, values.seed)
+    if not parallel.is_main():
+        return
     plots.curves(out, lines, x_label="t (1 is noise)", y_label="loss")
     files.write_text(out.with_suffix(".json"), json.dumps(lines, indent=2) + "\n")
     middles = sorted({t for line in lines.values() for t in line})

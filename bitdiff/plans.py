@@ -34,12 +34,13 @@ class Plan(NamedTuple):
     """The noise levels of a sampler's steps, float64 [S], or [S, L] where positions lag.
 
     Before a step the state is at gamma `before`; noise takes it to `now`, where the network is asked; the step ends
-    at `after`. Without churn and restarts `now` is `before`.
+    at `after`. Without churn and restarts `now` is `before`. `restarts`: bool [S], at which steps a restart begins.
     """
 
     before: np.ndarray
     now: np.ndarray
     after: np.ndarray
+    restarts: np.ndarray
 
     @property
     def adds_noise(self) -> bool:
@@ -99,13 +100,10 @@ def make_plan(
         now, after = (np.asarray(gamma(t), np.float64) for t in (t_now, t_next))
     if endpoint:
         after[-1] = 1.0
-    before = now
-    if not lag:
-        raised = _churned(now, steps, churn)
-        before, now, after = (
-            np.concatenate(levels) for levels in zip(*_with_restarts(now, raised, after, restarts), strict=True)
-        )
-    return Plan(before, now, after)
+    if lag:
+        return Plan(now, now, after, np.zeros(len(now), bool))
+    parts = _with_restarts(now, _churned(now, steps, churn), after, restarts)
+    return Plan(*(np.concatenate(levels) for levels in zip(*parts, strict=True)))
 
 
 def evaluations(plan: Plan, second_order: bool) -> int:
@@ -129,8 +127,8 @@ def gamma_of(sigma: np.ndarray) -> np.ndarray:
 
 
 def _churned(now: np.ndarray, steps: int, churn: Churn) -> np.ndarray:
-    if churn.amount < 0:
-        raise UsageError(f"churn is {churn.amount}; it must be 0 or more")
+    if not (churn.amount >= 0 and 0 <= churn.low <= churn.high):
+        raise UsageError(f"churn is {tuple(churn)}; it is (S_churn, S_min, S_max): 0 or more, and 0 <= S_min <= S_max")
     if churn.amount == 0:
         return now
     sigma = sigma_of(now)
@@ -151,7 +149,7 @@ def _with_restarts(before, now, after, restarts: Sequence[Restart]) -> list[tupl
         inserted.setdefault(int(np.argmin(np.abs(ends - np.log(restart.low)))), []).append(restart)
     parts, start = [], 0
     for index in sorted(inserted):
-        parts.append((before[start : index + 1], now[start : index + 1], after[start : index + 1]))
+        parts.append(_own(before, now, after, slice(start, index + 1)))
         start = index + 1
         for restart in inserted[index]:
             low = float(sigma_of(after[index]))
@@ -160,5 +158,9 @@ def _with_restarts(before, now, after, restarts: Sequence[Restart]) -> list[tupl
             t = np.linspace(1.0, 0.0, restart.steps)
             levels = np.asarray(karras(low, restart.high)(t), np.float64)
             up = np.concatenate([[after[index]], levels[1:-1]])
-            parts += [(up, levels[:-1], levels[1:])] * restart.times
-    return [*parts, (before[start:], now[start:], after[start:])]
+            parts += [(up, levels[:-1], levels[1:], np.arange(len(up)) == 0)] * restart.times
+    return [*parts, _own(before, now, after, slice(start, None))]
+
+
+def _own(before, now, after, part: slice) -> tuple[np.ndarray, ...]:
+    return before[part], now[part], after[part], np.zeros(len(now[part]), bool)

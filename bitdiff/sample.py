@@ -223,12 +223,19 @@ def _examples(run: inference.Trained) -> tuple[Source | None, tuple[int, ...] | 
     """What --images and --keep tell a model with latents, and the labels that go with it."""
     values = flags.FLAGS
     if values.images is not None:
+        if values.keep is not None or values.keep_latents is not None:
+            raise UsageError("--images and --keep do not go together: one infers latents, the other keeps some")
         config = run.config.data
         resize = "bicubic" if config.resize == "none" else config.resize
         images = open_pictures(Path(values.images), config.image_size, config.channels, resize)
         pixels = np.stack([images[i]["image"] for i in range(len(images))]) / 255.0 * (config.vocab_size - 1)
         return Arrays({"image": np.round(pixels).astype(np.uint8)}), None
     if values.keep is None and values.keep_latents is None:
+        if run.task.infer and run.config.latents.dropout == 0:
+            raise UsageError(
+                "the model was trained with config.latents.dropout=0, so it knows no hidden latents: give --images, "
+                "or draw from a second stage"
+            )
         return None, None
     if values.keep is None or values.keep_latents is None or run.config.task != "prior":
         raise UsageError("--keep and --keep_latents go together, with a second stage of DisCo-Diff")
@@ -271,7 +278,7 @@ def main() -> None:
     for name in ("format", "shard_size"):
         if single and flags.FLAGS[name].present:
             raise UsageError(f"--{name} goes with a folder as --out")
-    run = inference.open_run(Path(flags.FLAGS.workdir), flags.FLAGS.checkpoint)
+    run = inference.open_run(Path(flags.FLAGS.workdir), flags.FLAGS.checkpoint, flags.FLAGS.prior_steps)
     section = run.config.sample
     options = inference.apply_flags(run.config, section)
     inference.check_options(run, [options, options._replace(frames=frames or 0)])

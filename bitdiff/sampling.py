@@ -217,6 +217,8 @@ def sample(
     if rule.correct and lag:
         raise UsageError(f"lag is {lag}; the sampler {sampler!r} takes none (0)")
     plan = make_plan(gamma, steps, td=td, endpoint=endpoint, lag=lag, length=shape[1], churn=churn, restarts=restarts)
+    if plan.adds_noise and sampler == "dpm++":
+        raise UsageError("the sampler 'dpm++' takes no churn and no restarts: it goes by the step before")
     keys = example_keys(key, shape[0])
     if x_init is None:
         x_init = _normal(keys, len(plan.now), shape)
@@ -235,6 +237,7 @@ def sample(
         kept, added = scalars.pop("kept"), scalars.pop("added")
         if plan.adds_noise:
             x_t = kept * x_t + noise_scale * added * _normal(keys, len(plan.now) + 1 + i, shape)
+            x0_prev = jnp.where(scalars.pop("restarts"), 0.0, x0_prev)  # it knows what the noise was to hide
         asked_at = x_t
         x0, x0_prev = ask(x_t, x0_prev, gammas["now"])
         noise = _normal(keys, i, shape) if rule.needs_noise else jnp.zeros_like(x_t)
@@ -279,6 +282,8 @@ def _scan_inputs(plan: Plan, lags: bool):
     # How much is kept of a state whose noise is raised from `before` to `now`, and how much noise is added.
     scalars["kept"] = np.sqrt(plan.now / plan.before)
     scalars["added"] = np.sqrt(np.maximum(1.0 - plan.now / plan.before, 0.0))
+    if plan.adds_noise:
+        scalars["restarts"] = plan.restarts
     scalars = {name: jnp.asarray(value[..., None] if lags else value, jnp.float32) for name, value in scalars.items()}
     return (
         jnp.arange(len(plan.now)),

@@ -12,7 +12,9 @@ from bitdiff.errors import UsageError, choose
 
 OPTIMIZERS = ("adam", "muon")
 # The products inside of attention, MLPs and convolutional blocks; not what embeds, modulates, begins or ends.
-_HIDDEN = re.compile(r"(attention\d*|cross)/|mlp_(in|out)\d*/|block\d+/(conv_in|conv_out|shortcut)/|stem[1-9]\d*/")
+_HIDDEN = re.compile(
+    r"(attention\d*|cross)/|mlp_(in|out)\d*/|block\d+/(conv_in|conv_out|shortcut)/|(stem|hidden)[1-9]\d*/"
+)
 _NEWTON_SCHULZ = (
     (3.4445, -4.7750, 2.0315),
 ) * 5  # Muon's own; as a list optax loops over it, which compiles in less time

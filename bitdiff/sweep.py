@@ -16,7 +16,7 @@ from absl import flags
 from bitdiff import commands, data, evaluate, files, inference, parallel, plots
 from bitdiff.errors import UsageError, choose
 from bitdiff.generate import generate
-from bitdiff.tasks import SampleOptions, examples_for, hashable, sample_options
+from bitdiff.tasks import SampleOptions, evaluations, examples_for, hashable, sample_options
 
 AXES = ("sampler", "steps", "td", "lag", "guidance", "latent_guidance", "beams")
 _PREFERRED = (
@@ -136,7 +136,7 @@ def _rate(run: inference.Trained, options: SampleOptions, dataset: data.Dataset,
 
 def main() -> None:
     """The command."""
-    run = inference.open_run(Path(flags.FLAGS.workdir), flags.FLAGS.checkpoint)
+    run = inference.open_run(Path(flags.FLAGS.workdir), flags.FLAGS.checkpoint, flags.FLAGS.prior_steps)
     section = run.config.evaluate
     for name in ("num_samples", "seed"):
         if flags.FLAGS[name].value is not None:
@@ -174,6 +174,7 @@ def main() -> None:
             measured[name] = {score: value.value for score, value in scores.items()} | _rate(
                 run, options, dataset, min(section.num_samples, run.config.sample.batch_size)
             )
+            measured[name] |= {"evaluations": evaluations(options)} if options.steps else {}
             if parallel.is_main():
                 others = read(path)["cells"] if path.exists() else {}  # of another sweep that runs beside this one
                 report = {"provenance": about, "cells": others | measured}

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from bitdiff import commands, data, files, inference, plans, plots, schedules
+from bitdiff import commands, data, files, inference, parallel, plans, plots, schedules
 from bitdiff.errors import UsageError
 from bitdiff.logs import table
 from bitdiff.metrics.points import curvature
@@ -19,6 +19,7 @@ from bitdiff.tasks import examples_for, sample_options
 
 _RANGE = (0.2, 2.0)  # of sigma, where curvature is compared: below 0.1 float32 makes it noise
 _BINS = 12
+_PLAIN = {"churn": plans.NO_CHURN, "restarts": ()}
 _SHOWN = 100  # ways in the picture
 
 
@@ -36,7 +37,7 @@ def bends(run: inference.Trained, count: int, steps: int, seed: int) -> tuple[np
       [steps - 1], the curvature there).
     """
     config = run.config
-    options = sample_options(config.sample, sampler="ddim", steps=steps, frames=steps)
+    options = sample_options(config.sample, sampler="ddim", steps=steps, frames=steps, **_PLAIN)
     dataset = data.load(config.data)
     config.sample.batch_size = count
     outputs = inference.draw(run, options, num_samples=count, seed=seed, images=examples_for(run.task, dataset))
@@ -66,7 +67,8 @@ def main() -> None:
     out = Path(flags.FLAGS.out)
     if out.suffix != ".png" or not out.parent.is_dir():
         raise UsageError(f"--out is {out}; it must be a .png file in a folder that exists")
-    files.check_writable(out)
+    if parallel.is_main():
+        files.check_writable(out)
     ways, lines, rows = {}, {}, []
     for folder in map(Path, flags.FLAGS.workdirs):
         run = inference.open_run(folder)
@@ -76,9 +78,11 @@ def main() -> None:
         edges = np.geomspace(0.05, 20.0, _BINS + 1)
         which = np.digitize(sigma, edges) - 1
         middles = np.sqrt(edges[1:] * edges[:-1])
-        lines[folder.name] = {float(middles[i]): float(bend[which == i].mean()) for i in range(_BINS) if i in which}
-        ways[folder.name] = path[:_SHOWN]
-        rows.append((folder.name, f"{mean_curvature(sigma, bend):.4g}"))
+        lines[str(folder)] = {float(middles[i]): float(bend[which == i].mean()) for i in range(_BINS) if i in which}
+        ways[str(folder)] = path[:_SHOWN]
+        rows.append((str(folder), f"{mean_curvature(sigma, bend):.4g}"))
+    if not parallel.is_main():
+        return
     plots.ways(out, ways, lines)
     print(f"mean curvature of {flags.FLAGS.num_samples} ways for {_RANGE[0]:g} < sigma < {_RANGE[1]:g}, in 1 / length")
     print(table(rows))

@@ -19,7 +19,7 @@ def shrink(config, **changes):
     config.optimizer.update(warmup_steps=1, schedule="constant")
     for part in (config, config.first) if config.first else (config,):
         if part.network.name == "unet":
-            part.network.update(dim=8, head_dim=8, attention_resolutions=(4,))
+            part.network.update(dim=8, head_dim=8, multipliers=(1,), attention_resolutions=(8,))
             part.latents.encoder.update(dim=16, layers=1, head_dim=8)
             part.latents.embed.update(dim=8, layers=0)
     if config.task == "prior":
@@ -86,7 +86,7 @@ def test_the_toys_commands(command, toy, tmp_path):
     code, output = command("losses", "--workdirs", runs, "--out", picture, "--examples", 64, "--rounds", 8)
     assert code == 0, output
     lines = json.loads(picture.with_suffix(".json").read_text())
-    assert set(lines) == {"plain", "disco"}
+    assert set(lines) == {str(toy / "plain"), str(toy / "disco")}
     assert all(len(line) == 10 for line in lines.values())
 
 
@@ -126,6 +126,13 @@ def test_latents_of_bits_are_kept_in_part(command, digits, tmp_path):
     )
     assert code == 2
     assert "12 latents, counted from 0" in output
+    flags = ["--num_samples", 20, "--prior_steps", 2, "--steps", 3]
+    code, output = command("evaluate", "--workdir", digits / "bits", *flags)
+    assert code == 0, output
+    assert "heun, 3 steps (5 evaluations)" in output
+    about = json.loads((digits / "bits" / "evaluation.json").read_text())["provenance"]
+    assert about["prior"]["sample"]["steps"] == 2
+    assert about["evaluations"] == 5
 
 
 def test_latents_are_inferred_from_a_folder_of_images(command, digits, tmp_path):

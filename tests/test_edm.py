@@ -198,9 +198,15 @@ def test_added_noise_leaves_the_distribution_as_it_is(options):
 
 
 def test_bad_plans_are_refused():
+    with pytest.raises(UsageError, match="'dpm\\+\\+' takes no churn"):
+        sampling.sample(
+            denoise, KEY, (1, 2), gamma=KARRAS, steps=4, sampler="dpm++", endpoint=True, churn=plans.Churn(1.0)
+        )
+    with pytest.raises(UsageError, match="churn is"):
+        plans.make_plan(KARRAS, 4, churn=plans.Churn(float("nan")))
     with pytest.raises(UsageError, match="2 or more"):
         plans.time_grid(1, endpoint=True)
-    with pytest.raises(UsageError, match="churn is -1"):
+    with pytest.raises(UsageError, match=r"churn is \(-1"):
         plans.make_plan(KARRAS, 4, churn=plans.Churn(-1.0))
     with pytest.raises(UsageError, match="0 < low < high"):
         plans.make_plan(KARRAS, 4, restarts=[plans.Restart(3, 1, 2.0, 1.0)])

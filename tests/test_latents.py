@@ -127,7 +127,7 @@ def tiny(variant, **changes):
     config = digits_disco.get_config(variant)
     for part in (config, config.first) if config.first else (config,):
         if part.network.name == "unet":
-            part.network.update(dim=8, head_dim=8)
+            part.network.update(dim=8, head_dim=8, multipliers=(1,), attention_resolutions=(8,))
         part.latents.encoder.update(dim=16, layers=1, head_dim=8)
         part.latents.embed.update(dim=8, layers=1, head_dim=8)
     if config.task == "prior":
@@ -143,7 +143,7 @@ def batch(count=4):
     }
 
 
-@pytest.mark.parametrize("variant", ["hierarchical", "bits_disco"])
+@pytest.mark.parametrize("variant", ["binary", "bits_disco"])
 def test_the_loss_alone_trains_the_encoder(variant):
     task = make_task(tiny(variant))
     params = jax.tree.map(lambda a: a + 0.02, jax.jit(task.init)(KEY))  # off the near-zero last layers
@@ -222,6 +222,58 @@ def test_a_prior_of_bits_keeps_what_is_known():
     told = other.condition(np.arange(2), None, data.dataset.Arrays({"known": np.zeros((2, 4), int)}))
     with pytest.raises(UsageError, match="cannot fill in"):
         draw(autoregressive, other, jax.jit(other.init)(KEY), told, count=2)
+
+
+def test_labels_reach_both_stages():
+    """A prior that never saw 'no label' is not asked for it; a first stage takes labels beside examples."""
+    with pytest.raises(UsageError, match="label -1"):
+        make_task(tiny("prior")).condition(np.arange(2), (-1,))
+    digits = data.load(digits_disco.get_config().data)
+    told = make_task(tiny("disco")).condition(np.arange(3), (3,), digits.test)
+    assert told["label"].tolist() == [3, 3, 3]
+    assert "example" in told
+
+
+@pytest.mark.parametrize(
+    ("variant", "changes", "message"),
+    [
+        ("plain", {"sample.restarts": (4, 2, 0.1, 1.0)}, "a tuple of"),
+        ("plain", {"sample.restarts": ((4.5, 2, 0.1, 1.0),)}, "whole numbers"),
+        ("plain", {"sample.churn": (1.0, 2.0)}, "S_churn"),
+        ("plain", {"diffusion.time_input": "t"}, "time_input gamma"),
+        ("plain", {"diffusion.sigma_data": -1.0}, "0 or more"),
+        ("disco", {"latents.groups": 2}, "in 2 groups"),
+        ("bits", {"network": common.mlp()}, "which is for points"),
+    ],
+)
+def test_what_means_nothing_is_refused(variant, changes, message):
+    config = tiny(variant)
+    for name, value in changes.items():
+        with config.ignore_type():
+            config.update_from_flattened_dict({name: value}) if name != "network" else setattr(config, name, value)
+
+    def use():
+        sample_options(config.sample)
+        task = make_task(config)
+        return task.loss(task.init(KEY), batch(), jax.random.split(KEY, 4))
+
+    with pytest.raises(UsageError, match=message):
+        jax.eval_shape(use)
+
+
+def test_points_are_edms():
+    config = toy_disco.get_config("disco")
+    config.diffusion.sigma_data = 0.0
+    with pytest.raises(UsageError, match="by EDM with an MLP"):
+        make_task(config)
+    config = toy_disco.get_config("disco")
+    config.latents.encoder.kind = "vit"
+    with pytest.raises(UsageError, match="which is for images"):
+        make_task(config)
+    config = toy_disco.get_config("disco")
+    config.latents.groups = 2
+    with pytest.raises(UsageError, match="only a 'unet' knows groups"):
+        make_task(config)
 
 
 def test_infilling_with_the_exact_denoiser_draws_from_the_conditional():

@@ -7,7 +7,7 @@ from bitdiff.tasks.autoregressive import make_autoregressive_task
 from bitdiff.tasks.images import make_image_task
 from bitdiff.tasks.points import make_point_task
 from bitdiff.tasks.prior import complete, make_prior_task
-from bitdiff.tasks.task import SampleOptions, Score, Task, examples_for, hashable, sample_options
+from bitdiff.tasks.task import SampleOptions, Score, Task, evaluations, examples_for, hashable, sample_options
 from bitdiff.tasks.tokens import make_token_task
 
 TASKS = {
@@ -18,7 +18,17 @@ TASKS = {
     "prior": make_prior_task,
 }
 
-__all__ = ["SampleOptions", "Score", "Task", "complete", "examples_for", "hashable", "make_task", "sample_options"]
+__all__ = [
+    "SampleOptions",
+    "Score",
+    "Task",
+    "complete",
+    "evaluations",
+    "examples_for",
+    "hashable",
+    "make_task",
+    "sample_options",
+]
 
 
 def make_task(config: Any) -> Task:

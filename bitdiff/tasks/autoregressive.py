@@ -74,6 +74,8 @@ def make_autoregressive_task(config: Any) -> Task:
         unused = ("steps", "td", "guidance", "momentum", "self_guidance", "frames", "lag", "endpoint", "restarts")
         unused += ("latent_guidance",)
         given = [f"{name} {getattr(how, name)}" for name in unused if getattr(how, name)]
+        if how.churn[0] or how.noise_scale != 1:
+            given.append(f"churn {how.churn[0]:g}, noise_scale {how.noise_scale:g}")
         if "known" in condition:
             raise UsageError("an autoregressive model cannot fill in what is left open; take a prior of bits")
         if given:

@@ -21,7 +21,7 @@ from bitdiff.tasks.task import SampleOptions, Score, Task
 
 _HEADS = ("linear", "factorised_softmax")
 _TIME_SCALE = 1000.0  # of what the network's sinusoid is fed, as in the official code
-_OF_EDM = ("x0", "l2", "linear", 0)  # prediction, loss, head and lag
+_OF_EDM = ("x0", "l2", "linear", 0, "gamma")  # prediction, loss, head, lag and time input
 _LATENT_KEY = 2**30  # folded into an example's key for its latents; the sampler counts its steps from 0
 
 Evaluate = Callable[[dict[str, np.ndarray], Dataset, SampleOptions], dict[str, Score]]
@@ -117,11 +117,18 @@ def make_denoising_task(config: Any, *, field: str, grid: tuple[int, ...], chann
     if options.lag < 0 or (options.lag and config.network.name != "transformer"):
         raise UsageError(f"config.diffusion.lag is {options.lag}; it must be 0, or more than 0 with the 'transformer'")
     sigma_data = options.sigma_data
-    if sigma_data < 0 or (sigma_data and (objective.prediction, options.loss, options.head, options.lag) != _OF_EDM):
+    chosen = (objective.prediction, options.loss, options.head, options.lag, options.time_input)
+    if sigma_data < 0 or (sigma_data and chosen != _OF_EDM):
         raise UsageError(
             f"config.diffusion.sigma_data is {sigma_data}; it must be 0 or more, and more than 0 goes with prediction "
-            "x0, loss l2, head linear and lag 0"
+            "x0, loss l2, head linear, lag 0 and time_input gamma"
         )
+    if config.network.name == "mlp" and field != "point":
+        raise UsageError(f"config.network.name is 'mlp', which is for points; {field} takes a unet or a transformer")
+    if config.latents.count and config.latents.encoder.kind == "vit" and field != "image":
+        raise UsageError(f"config.latents.encoder.kind is 'vit', which is for images; {field} takes an 'mlp'")
+    if config.latents.groups != 1 and config.network.name != "unet":
+        raise UsageError(f"config.latents.groups is {config.latents.groups}; only a 'unet' knows groups, others take 1")
     classes = make_classes(num_classes, options.label_dropout)
     latents = make_latents(config.latents)
     by_memory = config.network.name == "transformer"  # it looks at keys and values that are computed once
@@ -140,7 +147,7 @@ def make_denoising_task(config: Any, *, field: str, grid: tuple[int, ...], chann
     time_of = schedules.inverse(gamma) if options.time_input == "t" else (lambda gamma_t: gamma_t)
     self_cond = options.self_cond_rate > 0
     has_axis = field != "tokens"
-    clip = None if sigma_data and codec.encoding in ("continuous", "real") else codec.scale
+    clip = None if codec.encoding == "real" or (sigma_data and codec.encoding == "continuous") else codec.scale
 
     def own(params):
         return {"params": params["params"]}
@@ -274,6 +281,8 @@ def make_denoising_task(config: Any, *, field: str, grid: tuple[int, ...], chann
                 raise UsageError(f"self-guidance {how.self_guidance} needs a model trained with self-conditioning")
             denoise = sampling.self_guide(denoise, how.self_guidance, prediction=objective.prediction, clip=clip)
         if "known" in condition:
+            if objective.prediction != "x0":
+                raise UsageError(f"what is known is kept by a model that predicts x0, not {objective.prediction}")
             noise_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, _LATENT_KEY)
             known = condition["known"]
             mask = jnp.repeat(known >= 0 if has_axis else (known >= 0)[..., None], codec.num_bits, axis=-1)
@@ -324,18 +333,18 @@ def make_denoising_task(config: Any, *, field: str, grid: tuple[int, ...], chann
             taken = look.take(indices, images)
         elif images is not None and not latents.count:
             raise UsageError("examples were given, but the model neither describes pictures nor infers latents")
-        elif images is None or not num_classes:
+        elif images is None or labels is not None or not num_classes:
             taken = classes.deal(indices, labels)
         else:
             taken = {}  # the examples' own labels
-        if images is None or not latents.count:
+        if images is None or not latents.count or field not in images[0]:
             return taken
         source = (np.asarray(indices) % len(images)).astype(np.int32)
         examples = [images[int(i)] for i in source]
         values = [example[field] for example in examples]
         if look.sees:
             values = [captions[0] for captions in values]
-        elif num_classes:
+        elif num_classes and labels is None:
             known = [example.get("label", -1) for example in examples]
             if -1 in known and options.label_dropout == 0:
                 raise UsageError("the examples have no labels, which this class-conditional model needs")

@@ -26,6 +26,10 @@ PRIORS = {"autoregressive": make_autoregressive_task, "bits": make_token_task}
 FIRST = {"images": make_image_task, "tokens": make_token_task, "points": make_point_task}
 
 
+# What the data of both stages must share; where they lie may change.
+_DATA = ("name", "builder", "image_size", "channels", "length", "vocab_size", "tokenizer_hash", "resize", "num_classes")
+
+
 def make_prior_task(config: Any) -> Task:
     """A model of the latents of config.first, a first stage's config; its samples are the first stage's.
 
@@ -75,7 +79,7 @@ def make_prior_task(config: Any) -> Task:
         return first.sample(params["first"], told | {"latents": drawn["tokens"]}, first_keys, how)
 
     def condition(indices, labels, images=None):
-        told = first.condition(indices, labels)
+        told = first.condition(indices, labels) | inner.condition(indices, labels)
         if images is None:
             return told
         if "known" not in images[0]:
@@ -124,7 +128,7 @@ def complete(config: ml_collections.ConfigDict, folder: Path) -> ml_collections.
         raise UsageError(
             f"config.first_run: {folder} holds a run without latents; give one of DisCo-Diff's first stage"
         )
-    for name in ("name", "path", "builder", "image_size", "num_classes"):
+    for name in _DATA:
         if first.data[name] != config.data[name]:
             raise UsageError(
                 f"config.data.{name} is {config.data[name]!r}, but the first stage in {folder} was trained with "

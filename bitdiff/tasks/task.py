@@ -6,7 +6,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from bitdiff import plans, sampling, schedules
 from bitdiff.data import Dataset, Source
+from bitdiff.errors import UsageError
 
 
 class SampleOptions(NamedTuple):
@@ -95,7 +97,31 @@ def sample_options(section: Any, **changes: Any) -> SampleOptions:
     """The options of a config's `sample` section, with those changes that are not None."""
     fields = {name: hashable(section[name]) for name in SampleOptions._fields}
     fields["schedule_options"] = tuple(sorted(section.schedule_options.items()))
-    return SampleOptions(**fields)._replace(**{name: value for name, value in changes.items() if value is not None})
+    options = SampleOptions(**fields)._replace(**{name: value for name, value in changes.items() if value is not None})
+    if len(options.churn) != 3 or any(not isinstance(part, tuple) or len(part) != 4 for part in options.restarts):
+        raise UsageError(
+            f"config.sample.churn is {options.churn} and .restarts {options.restarts}; they are (S_churn, S_min, "
+            "S_max) and a tuple of (steps, times, low, high)"
+        )
+    if any(int(number) != number for restart in options.restarts for number in restart[:2]):
+        raise UsageError(f"config.sample.restarts is {options.restarts}; steps and times are whole numbers")
+    return options
+
+
+def evaluations(options: SampleOptions) -> int:
+    """How often a sample asks the network, guidance aside: 2 N - 1 times in N of Heun's steps; 0 without steps."""
+    if not options.steps:
+        return 0
+    gamma = schedules.make_schedule(options.schedule, dict(options.schedule_options))
+    plan = plans.make_plan(
+        gamma,
+        options.steps,
+        td=options.td,
+        endpoint=options.endpoint,
+        churn=plans.Churn(*options.churn),
+        restarts=[plans.Restart(*restart) for restart in options.restarts],
+    )
+    return plans.evaluations(plan, sampling.RULES[options.sampler].correct is not None)
 
 
 def hashable(value: Any) -> Any:

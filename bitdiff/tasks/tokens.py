@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from bitdiff import sampling, schedules
+from bitdiff import plans, sampling, schedules
 from bitdiff.data import Dataset
 from bitdiff.data.dataset import stack
 from bitdiff.metrics import distributions
@@ -94,6 +94,10 @@ def _oracle_samples(codec, states: np.ndarray, shares: np.ndarray, options: Samp
             steps=options.steps,
             td=options.td,
             lag=options.lag,
+            endpoint=options.endpoint,
+            churn=plans.Churn(*options.churn),
+            restarts=[plans.Restart(*restart) for restart in options.restarts],
+            noise_scale=options.noise_scale,
             sampler=options.sampler,
             clip=codec.scale,
         )
