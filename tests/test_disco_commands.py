@@ -9,7 +9,7 @@ from PIL import Image
 from bitdiff import inference, losses, trajectories
 from bitdiff.errors import UsageError
 from bitdiff.train import train
-from configs import digits_disco, toy_disco
+from configs import common, digits_disco, toy_disco
 
 SHRINK = {"train.batch_size": 16, "train.log_every_steps": 2, "checkpoint.every_steps": 2, "sample.batch_size": 16}
 
@@ -39,13 +39,23 @@ def toy(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory):
-    """A first stage of digits with binary latents, and Bit Diffusion of these."""
-    folder = tmp_path_factory.mktemp("digits")
-    train(shrink(digits_disco.get_config("binary"), **{"train.steps": 2, "sample.steps": 2}), folder / "binary")
-    changes = {"train.steps": 2, "sample.steps": 2, "first_run": str(folder / "binary"), "prior.sample.steps": 3}
-    train(shrink(digits_disco.get_config("prior_bits"), **changes), folder / "bits")
+def bits(tmp_path_factory):
+    """A first stage of the toy with six latents that are bits, and Bit Diffusion of these."""
+    folder = tmp_path_factory.mktemp("bits")
+    first = toy_disco.get_config("disco")
+    first.latents.update(count=6, codes=2)
+    train(shrink(first, **{"train.steps": 2, "sample.steps": 2}), folder / "first")
+    train(bits_prior(folder), folder / "second")
     return folder
+
+
+def bits_prior(folder):
+    config = toy_disco.get_config("disco")
+    config.latents.update(count=6, codes=2)
+    common.second_stage(config, "bits")
+    config.network = common.transformer(dim=16, layers=1, head_dim=8)
+    changes = {"train.steps": 2, "sample.steps": 2, "first_run": str(folder / "first"), "prior.sample.steps": 3}
+    return shrink(config, **changes)
 
 
 def test_the_second_stage_holds_the_first_and_goes_on_without_it(toy, tmp_path):
@@ -110,60 +120,56 @@ def test_losses_are_the_same_whenever_they_are_measured(toy):
     assert line == again
 
 
-def test_latents_of_bits_are_kept_in_part(command, digits, tmp_path):
+def test_latents_of_bits_are_kept_in_part(command, bits, tmp_path):
     first, second = tmp_path / "first.npz", tmp_path / "second.npz"
-    code, output = command("sample", "--workdir", digits / "bits", "--num_samples", 6, "--out", first)
+    code, output = command("sample", "--workdir", bits / "second", "--num_samples", 16, "--out", first)
     assert code == 0, output
     flags = ["--keep", first, "--keep_latents", "0,1,2", "--seed", 5]
-    code, output = command("sample", "--workdir", digits / "bits", "--num_samples", 6, "--out", second, *flags)
+    code, output = command("sample", "--workdir", bits / "second", "--num_samples", 16, "--out", second, *flags)
     assert code == 0, output
     with np.load(first, allow_pickle=False) as a, np.load(second, allow_pickle=False) as b:
         np.testing.assert_array_equal(a["latents"][:, :3], b["latents"][:, :3])
-        np.testing.assert_array_equal(a["label"], b["label"])
         assert (a["latents"] != b["latents"]).any()
-    code, output = command(
-        "sample", "--workdir", digits / "bits", "--out", second, "--keep", first, "--keep_latents", 12
-    )
+    flags = ["--keep", first, "--keep_latents", 6]
+    code, output = command("sample", "--workdir", bits / "second", "--out", second, *flags)
     assert code == 2
-    assert "12 latents, counted from 0" in output
-    flags = ["--num_samples", 20, "--prior_steps", 2, "--steps", 3]
-    code, output = command("evaluate", "--workdir", digits / "bits", *flags)
+    assert "6 latents, counted from 0" in output
+    flags = ["--num_samples", 16, "--prior_steps", 2, "--steps", 3]
+    code, output = command("evaluate", "--workdir", bits / "second", *flags)
     assert code == 0, output
     assert "heun, 3 steps (5 evaluations)" in output
-    about = json.loads((digits / "bits" / "evaluation.json").read_text())["provenance"]
+    about = json.loads((bits / "second" / "evaluation.json").read_text())["provenance"]
     assert about["prior"]["sample"]["steps"] == 2
     assert about["evaluations"] == 5
 
 
-def test_latents_are_inferred_from_a_folder_of_images(command, digits, tmp_path):
+def test_latents_are_inferred_from_a_folder_of_images(command, tmp_path):
+    train(shrink(digits_disco.get_config("binary"), **{"train.steps": 1, "sample.steps": 2}), tmp_path / "run")
     folder = tmp_path / "images"
     folder.mkdir()
     for i in range(3):
         Image.fromarray(np.full((8, 8), 80 * i, np.uint8)).save(folder / f"{i}.png")
     out = tmp_path / "variations.npz"
-    flags = ["--images", folder, "--num_samples", 6, "--out", out]
-    code, output = command("sample", "--workdir", digits / "binary", *flags)
+    flags = ["--images", folder, "--num_samples", 6, "--labels", "3", "--out", out]
+    code, output = command("sample", "--workdir", tmp_path / "run", *flags)
     assert code == 0, output
     with np.load(out, allow_pickle=False) as file:
         assert file["image"].shape == (6, 8, 8, 1)
         assert file["source"].tolist() == [0, 1, 2, 0, 1, 2]
+        assert file["label"].tolist() == [3] * 6
         assert file["latents"].min() >= 0
-    code, output = command("sample", "--workdir", digits / "bits", *flags)
-    assert code == 2
-    assert "this one does not" in output
 
 
-def test_both_stages_resume(digits):
-    config = shrink(digits_disco.get_config("prior_bits"), **{"train.steps": 4, "sample.steps": 2})
-    config.prior.sample.steps = 3
-    config.first_run = str(digits / "binary")
-    assert train(config, digits / "bits").step == 4
+def test_both_stages_resume(bits):
+    config = bits_prior(bits)
+    config.train.steps = 4
+    assert train(config, bits / "second").step == 4
     config.first_run = ""  # what it needs of the first stage is in the workdir
     config.train.steps = 5
-    assert train(config, digits / "bits").step == 5
+    assert train(config, bits / "second").step == 5
 
 
-def test_a_prior_without_its_first_stage_is_refused(toy, digits, tmp_path):
+def test_a_prior_without_its_first_stage_is_refused(toy, tmp_path):
     config = shrink(toy_disco.get_config("prior"))
     with pytest.raises(UsageError, match="needs the workdir of its first stage"):
         train(config, tmp_path / "a")
@@ -171,7 +177,8 @@ def test_a_prior_without_its_first_stage_is_refused(toy, digits, tmp_path):
         config.first_run = str(folder)
         with pytest.raises(UsageError, match=message):
             train(config, tmp_path / "a")
-    config.first_run = str(digits / "binary")
-    with pytest.raises(UsageError, match=r"config.data.name is 'gaussians'"):
-        train(config, tmp_path / "a")
+    other = digits_disco.get_config("prior")
+    other.first_run = str(toy / "disco")
+    with pytest.raises(UsageError, match=r"config.data.name is 'digits'"):
+        train(other, tmp_path / "a")
     assert not (tmp_path / "a" / "config.json").exists()

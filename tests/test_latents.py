@@ -136,23 +136,41 @@ def tiny(variant, **changes):
     return config
 
 
+def tiny_toy(model=None, **latents):
+    """The toy with several latents, or a prior of them: it compiles in no time."""
+    config = toy_disco.get_config("disco")
+    config.network.update(dim=16, layers=2)
+    config.latents.update(count=4, **latents)
+    config.latents.encoder.update(dim=16, layers=2)
+    config.latents.embed.update(dim=8)
+    if model:
+        common.second_stage(config, model)
+        config.network = common.transformer(dim=16, layers=1, head_dim=8)
+        config.prior.sample.steps = 0 if model == "autoregressive" else 5
+    return config
+
+
 def batch(count=4):
     return {
         "image": jax.random.randint(KEY, (count, 8, 8, 1), 0, 17).astype(jnp.uint8),
         "label": jnp.arange(count) % 10,
+        "point": jax.random.normal(KEY, (count, 2)),
     }
 
 
-@pytest.mark.parametrize("variant", ["binary", "bits_disco"])
-def test_the_loss_alone_trains_the_encoder(variant):
-    task = make_task(tiny(variant))
+@pytest.mark.parametrize("config", [tiny_toy(), tiny_toy(straight_through=False), tiny("bits_disco")])
+def test_the_loss_alone_trains_the_encoder(config):
+    task = make_task(config)
     params = jax.tree.map(lambda a: a + 0.02, jax.jit(task.init)(KEY))  # off the near-zero last layers
-    grads = jax.jit(jax.grad(lambda p: task.loss(p, batch(), jax.random.split(KEY, 4))[0]))(params)
+    grads, loss, (losses, t) = jax.jit(
+        lambda p, *rest: (
+            jax.grad(lambda p: task.loss(p, *rest)[0])(p),
+            task.loss(p, *rest)[0],
+            task.losses(p, *rest),
+        )
+    )(params, batch(), jax.random.split(KEY, 4))
     assert np.abs(grads["latents"]["encoder"]["logits"]["kernel"]).max() > 0
     assert np.abs(grads["latents"]["embed"]["embed"]["kernel"]).max() > 0
-    loss, (losses, t) = jax.jit(lambda *args: (task.loss(*args)[0], task.losses(*args)))(
-        params, batch(), jax.random.split(KEY, 4)
-    )
     assert losses.shape == t.shape == (4,)
     np.testing.assert_allclose(losses.mean(), loss, rtol=1e-5)
 
@@ -163,65 +181,67 @@ def draw(config, task, params, told, count=3, **changes):
 
 
 def test_a_first_stage_samples_from_examples_or_with_hidden_latents():
-    config = tiny("disco")
+    config = tiny_toy()
     task = make_task(config)
     params = jax.jit(task.init)(KEY)
-    digits = data.load(config.data)
-    told = task.condition(np.arange(3), None, digits.test)
-    np.testing.assert_array_equal(told["label"], [digits.test[i]["label"] for i in range(3)])
+    toy = data.load(config.data)
+    told = task.condition(np.arange(3), None, toy.test)
+    np.testing.assert_array_equal(told["example"], [toy.test[i]["point"] for i in range(3)])
     outputs = draw(config, task, params, told)
     assert outputs["latents"].shape == (3, 4)
     assert 0 <= outputs["latents"].min() <= outputs["latents"].max() < 8
-    assert outputs["image"].shape == (3, 8, 8, 1)
+    assert outputs["point"].shape == (3, 2)
     assert "example" not in outputs
-    hidden = draw(config, task, params, task.condition(np.arange(3), None))
+    without = task.condition(np.arange(3), None)
+    hidden = draw(config, task, params, without)
     np.testing.assert_array_equal(hidden["latents"], -1)
     # Guided by its latents with weight w it is D(z) + w (D(z) - D(null)): nothing where they are hidden anyway.
-    guided = draw(config, task, params, task.condition(np.arange(3), None), latent_guidance=2.0)
-    np.testing.assert_array_equal(guided["image"], hidden["image"])
-    with pytest.raises(UsageError, match="neither describes pictures nor infers latents"):
-        make_task(tiny("plain")).condition(np.arange(3), None, digits.test)
+    guided = draw(config, task, params, without, latent_guidance=2.0)
+    np.testing.assert_array_equal(guided["point"], hidden["point"])
+    assert (draw(config, task, params, told, latent_guidance=2.0)["point"] != outputs["point"]).all()
     plain = tiny("plain")
     other = make_task(plain)
+    with pytest.raises(UsageError, match="neither describes pictures nor infers latents"):
+        other.condition(np.arange(3), None, toy.test)
     with pytest.raises(UsageError, match=r"latent_guidance 1.0 needs a model with latents"):
         draw(plain, other, jax.eval_shape(other.init, KEY), other.condition(np.arange(3), None), latent_guidance=1.0)
 
 
-@pytest.mark.parametrize("variant", ["prior", "prior_bits"])
-def test_a_second_stage_learns_its_prior_alone_and_samples_to_the_end(variant):
-    config = tiny(variant)
+@pytest.mark.parametrize("model", ["autoregressive", "bits"])
+def test_a_second_stage_learns_its_prior_alone_and_samples_to_the_end(model):
+    config = tiny_toy(model)
     task = make_task(config)
     params = jax.jit(task.init)(KEY)
     grads = jax.jit(jax.grad(lambda p: task.loss(p, batch(), jax.random.split(KEY, 4))[0]))(params)
     assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(grads["first"])) == 0
     assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(grads["prior"])) > 0
     assert task.frozen == ("first",)
-    config.prior.sample.steps = 0 if variant == "prior" else 3
-    outputs = draw(config, make_task(config), params, task.condition(np.arange(3), None))
-    assert outputs["image"].shape == (3, 8, 8, 1)
-    assert outputs["label"].tolist() == [0, 1, 2]
-    assert 0 <= outputs["latents"].min() <= outputs["latents"].max() < config.first.latents.codes
+    outputs = draw(config, task, params, task.condition(np.arange(3), None))
+    assert outputs["point"].shape == (3, 2)
+    assert 0 <= outputs["latents"].min() <= outputs["latents"].max() < 8
 
 
 def test_a_prior_of_bits_keeps_what_is_known():
-    config = tiny("prior_bits")
-    config.prior.sample.steps = 5
+    config = tiny_toy("bits", codes=2)
     task = make_task(config)
     params = jax.jit(task.init)(KEY)
-    known = np.full((2, 12), -1)
-    known[0, :6], known[1, ::2] = [0, 1, 1, 0, 1, 0], 1
-    told = task.condition(np.arange(4), None, data.dataset.Arrays({"known": known}))
-    drawn = np.asarray(draw(config, task, params, told, count=4)["latents"])
-    for i in range(4):
+    known = np.array([[0, 1, -1, -1], [-1, 1, -1, 1]])
+    told = task.condition(np.arange(40), None, data.dataset.Arrays({"known": known}))
+    drawn = np.asarray(draw(config, task, params, told, count=40)["latents"])
+    for i in range(40):
         np.testing.assert_array_equal(drawn[i][known[i % 2] >= 0], known[i % 2][known[i % 2] >= 0])
-    assert (drawn[0] != drawn[2]).any() or (drawn[1] != drawn[3]).any()  # the rest is drawn
+    assert len(np.unique(drawn[::2], axis=0)) > 1  # the rest is drawn
     with pytest.raises(UsageError, match="they must be"):
         task.condition(np.arange(2), None, data.dataset.Arrays({"known": np.zeros((2, 5), int)}))
-    autoregressive = tiny("prior")
-    other = make_task(autoregressive)
+    config.diffusion.prediction = "v"
+    other = make_task(config)
+    with pytest.raises(UsageError, match="predicts x0, not v"):
+        draw(config, other, params, told, count=40)
+    config = tiny_toy("autoregressive")
+    other = make_task(config)
     told = other.condition(np.arange(2), None, data.dataset.Arrays({"known": np.zeros((2, 4), int)}))
     with pytest.raises(UsageError, match="cannot fill in"):
-        draw(autoregressive, other, jax.jit(other.init)(KEY), told, count=2)
+        draw(config, other, jax.eval_shape(other.init, KEY), told, count=2)
 
 
 def test_labels_reach_both_stages():
