@@ -16,7 +16,7 @@ from configs import shapes, text
 
 def tiny(config):
     config.network.update(dim=16, layers=1, head_dim=8)
-    config.optimizer.update(warmup_steps=1, schedule="constant")
+    config.optimizer.update(warmup_steps=1, schedule="constant", name="adam")  # Muon takes seconds to compile
     config.train.update(steps=2, batch_size=4, log_every_steps=1, sample_every_steps=0)
     config.sample.update(steps=min(config.sample.steps, 2), batch_size=8)
     return config

@@ -43,7 +43,7 @@ def test_total_variation_falls_to_its_floor(encoding, sampler):
     assert invalid < 1e-3
 
 
-@pytest.mark.parametrize("sampler", sampling.RULES)
+@pytest.mark.parametrize("sampler", [name for name in sampling.RULES if name != "heun"])  # which takes no lag
 def test_positions_that_lag_reach_the_floor_too(sampler):
     assert total_variation("uint", sampler, 200, lag=1.0)[0] < 1.2 * FLOOR
 

@@ -21,6 +21,7 @@ LOADERS = {
     "tfds": tfds.load,
 }
 
+_PLURAL = {"tokens": "tokens", "point": "points"}
 # What leaves a field to the data.
 _OPEN = {"vocab_size": 0, "image_size": 0, "channels": 0, "length": 0, "tokenizer_hash": "", "eos": -1, "pad": -1}
 
@@ -73,7 +74,9 @@ def resolve(config: Any, dataset: Dataset) -> Any:
     if not 0 < config.data.crop <= 1:
         raise UsageError(f"config.data.crop is {config.data.crop}; it must be above 0, and 1 crops nothing")
     if (config.data.flip or config.data.crop < 1) and dataset.field in ("tokens", "point"):
-        raise UsageError(f"config.data.flip or .crop is set, but {dataset.field} data cannot be mirrored or cropped")
+        raise UsageError(
+            f"config.data.flip or .crop is set, but {_PLURAL[dataset.field]} cannot be mirrored or cropped"
+        )
     drawn, known = config.data.captions_drawn, config.data.captions
     if not 0 <= drawn <= known or config.data.curriculum_steps < 0 or (config.data.curriculum_steps and not drawn):
         raise UsageError(
