@@ -62,7 +62,7 @@ def test_a_folder_of_images_is_described(command, run, images, tmp_path):
 
     code, output = command("sweep", "--workdir", run, "--num_samples", 20, "--td", "0,2")
     assert code == 0, output
-    assert "| ddim | 2 | 2.0 | 4.0 | 0.0 | 0.0 | 1 |" in output
+    assert "| ddim | 2 | 2.0 | 16.0 | 0.0 | 0.0 | 1 |" in output
     assert "tokens_per_second" in output
 
 

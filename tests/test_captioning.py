@@ -204,8 +204,8 @@ def test_bits_know_no_beams_and_pictures_no_labels(dataset):
     condition = task.condition(np.arange(2), None, dataset.test)
     with pytest.raises(UsageError, match="beams is 2; only an autoregressive model"):
         task.sample(params, condition, keys, options)
-    with pytest.raises(UsageError, match=r"lag is 9.0; the model was trained with config.diffusion.lag="):
-        task.sample(params, condition, keys, options._replace(beams=1, lag=9.0))
+    with pytest.raises(UsageError, match=r"lag is 25.0; the model was trained with config.diffusion.lag="):
+        task.sample(params, condition, keys, options._replace(beams=1, lag=25.0))
     with pytest.raises(UsageError, match="labels were given"):
         task.condition(np.arange(2), (1,), dataset.test)
 
