@@ -150,7 +150,7 @@ def measure_sampling(bench: Bench) -> dict[str, float]:
     compiled = time.perf_counter() - start
     seconds = seconds_of(call(options), bench.seconds)
     length = config.data.length or 1
-    unit = "tokens" if config.data.length else "images"
+    unit = {"image": "images", "tokens": "tokens", "point": "points"}[task.field]
     result = {
         "compile_seconds": compiled,
         f"{unit}_per_second": size * parallel.processes()[1] * length / seconds,

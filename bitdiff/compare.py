@@ -75,9 +75,8 @@ def group(runs: Iterable[Swept]) -> dict[str, list[Swept]]:
             {name: value for name, value in config.items() if not name.removeprefix("first.").startswith(_SILENT)}
             for config in (run.config, first.config)
         )
-        if run.config.get("task") != first.config.get(
-            "task"
-        ):  # one has no first stage, and its own fields say the rest
+        if run.config.get("task") != first.config.get("task"):
+            # One of them has no first stage, and its own fields say the rest.
             told, base = ({k: v for k, v in config.items() if not k.startswith("first")} for config in (told, base))
         changes = [f"{name}={told.get(name)}" for name in sorted(told | base) if told.get(name) != base.get(name)]
         row = rows.setdefault(", ".join(changes) or "as configured", [])

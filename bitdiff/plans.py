@@ -91,6 +91,7 @@ def make_plan(
     Raises:
       UsageError: an option out of range, or lag together with churn or restarts.
     """
+    churn, restarts = Churn(*churn), [Restart(*restart) for restart in restarts]  # plain tuples will do
     t_now, t_next = time_grid(steps, td, endpoint)
     if lag:
         if churn.amount or restarts:

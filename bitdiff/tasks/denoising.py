@@ -13,7 +13,6 @@ from bitdiff.data import Dataset
 from bitdiff.errors import UsageError, choose
 from bitdiff.metrics import bits as bit_metrics
 from bitdiff.networks import make_network
-from bitdiff.plans import Churn, Restart
 from bitdiff.tasks import looking
 from bitdiff.tasks.labels import make_classes
 from bitdiff.tasks.latents import make_latents
@@ -301,8 +300,8 @@ def make_denoising_task(config: Any, *, field: str, grid: tuple[int, ...], chann
             momentum=how.momentum,
             lag=how.lag,
             endpoint=how.endpoint,
-            churn=Churn(*how.churn),
-            restarts=[Restart(*restart) for restart in how.restarts],
+            churn=how.churn,
+            restarts=how.restarts,
             noise_scale=how.noise_scale,
             keep_all=how.frames > 0,
         )

@@ -118,8 +118,8 @@ def evaluations(options: SampleOptions) -> int:
         options.steps,
         td=options.td,
         endpoint=options.endpoint,
-        churn=plans.Churn(*options.churn),
-        restarts=[plans.Restart(*restart) for restart in options.restarts],
+        churn=options.churn,
+        restarts=options.restarts,
     )
     return plans.evaluations(plan, sampling.RULES[options.sampler].correct is not None)
 

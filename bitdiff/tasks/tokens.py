@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from bitdiff import plans, sampling, schedules
+from bitdiff import sampling, schedules
 from bitdiff.data import Dataset
 from bitdiff.data.dataset import stack
 from bitdiff.metrics import distributions
@@ -95,8 +95,8 @@ def _oracle_samples(codec, states: np.ndarray, shares: np.ndarray, options: Samp
             td=options.td,
             lag=options.lag,
             endpoint=options.endpoint,
-            churn=plans.Churn(*options.churn),
-            restarts=[plans.Restart(*restart) for restart in options.restarts],
+            churn=options.churn,
+            restarts=options.restarts,
             noise_scale=options.noise_scale,
             sampler=options.sampler,
             clip=codec.scale,
