@@ -5,13 +5,14 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import jax
 from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
-from bitdiff import launchers, parallel
+from bitdiff import files, launchers, parallel
 from bitdiff.errors import DivergedError, SavingError, UsageError
 
 _EXIT_CODES: dict[type[Exception], int] = {DivergedError: 1, UsageError: 2, SavingError: 4}
@@ -66,6 +67,23 @@ def run(main: Callable[[], int | None]) -> None:
 
     _define_flags()
     app.run(leave_together, flags_parser=_parse)
+
+
+def out_file(suffix: str) -> Path:
+    """The file that --out names, which can be written.
+
+    Args:
+      suffix: what it must end with, such as '.png'.
+
+    Raises:
+      UsageError: another ending, or a place where nothing can be written.
+    """
+    path = Path(flags.FLAGS.out)
+    if path.suffix != suffix or not path.parent.is_dir():
+        raise UsageError(f"--out is {path}; it must be a {suffix} file in a folder that exists")
+    if parallel.is_main():
+        files.check_writable(path)
+    return path
 
 
 def _define_flags() -> None:

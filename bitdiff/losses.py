@@ -65,11 +65,7 @@ def define_flags() -> None:
 
 def main() -> None:
     """The command."""
-    out = Path(flags.FLAGS.out)
-    if out.suffix != ".png" or not out.parent.is_dir():
-        raise UsageError(f"--out is {out}; it must be a .png file in a folder that exists")
-    if parallel.is_main():
-        files.check_writable(out)
+    out = commands.out_file(".png")
     values = flags.FLAGS
     lines = {}
     for folder in map(Path, values.workdirs):

@@ -13,7 +13,7 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
-from bitdiff import __version__, commands, data, files, parallel
+from bitdiff import __version__, commands, data, parallel
 from bitdiff.data.dataset import fingerprint
 from bitdiff.errors import UsageError
 from bitdiff.interrupts import StopSignals
@@ -93,11 +93,7 @@ def define_flags() -> None:
 
 def main() -> int:
     """The command."""
-    out = Path(flags.FLAGS.out)
-    if out.suffix != ".npz" or not out.parent.is_dir():
-        raise UsageError(f"--out is {out}; it must be an .npz file in a folder that exists")
-    if parallel.is_main():
-        files.check_writable(out)
+    out = commands.out_file(".npz")
     inception = weights.load(Path(flags.FLAGS.inception))
     dataset = data.load(flags.FLAGS.config.data)
     index, processes = parallel.processes()

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from bitdiff import commands, data, files, inference, parallel, plans, plots, schedules
+from bitdiff import commands, data, inference, parallel, plans, plots, schedules
 from bitdiff.errors import UsageError
 from bitdiff.logs import table
 from bitdiff.metrics.points import curvature
@@ -64,11 +64,7 @@ def define_flags() -> None:
 
 def main() -> None:
     """The command."""
-    out = Path(flags.FLAGS.out)
-    if out.suffix != ".png" or not out.parent.is_dir():
-        raise UsageError(f"--out is {out}; it must be a .png file in a folder that exists")
-    if parallel.is_main():
-        files.check_writable(out)
+    out = commands.out_file(".png")
     ways, lines, rows = {}, {}, []
     for folder in map(Path, flags.FLAGS.workdirs):
         run = inference.open_run(folder)

@@ -80,6 +80,7 @@ def test_the_floor_is_what_perfect_samples_score():
     draws = 0.5 * np.abs(rng.multinomial(500, shares, 20_000) / 500 - shares).sum(1)
     # Four standard errors of 20,000 distances, each with a spread of 0.013.
     assert distributions.tv_floor(shares, 500) == pytest.approx(draws.mean(), abs=4e-4)
+    assert distributions.tv_floor([1.0, 0.0], 7) == 0.0
     # The known approximation sqrt(K / (2 pi N)) for K equal shares.
     assert distributions.tv_floor(np.full(256, 1 / 256), 20_000) == pytest.approx(
         np.sqrt(256 / (2 * np.pi * 20_000)), rel=0.02
