@@ -172,6 +172,7 @@ def main() -> None:
         files.write_text(written[-1], captions.results(ids, texts))
     how = f"{options.sampler}, {options.steps} steps ({evaluations(options)} evaluations), td {options.td:g}"
     how += f", guidance {options.guidance:g}"
+    how += f", lag {options.lag:g}" if options.lag else ""
     how = f"{options.sampler}, {options.beams} beams" if run.config.task == "autoregressive" else how
     print(f"step {run.step}, {section.num_samples} samples, {how}")
     print(table([(name, f"{score.value:<10.4g}  {score.about}") for name, score in scores.items()]))

@@ -1,7 +1,7 @@
 """Drawing samples over all devices, batch by batch."""
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -22,6 +22,28 @@ def compile_sampler(task: Task, options: SampleOptions) -> Callable[[Any, Any], 
         return task.sample(params, batch["condition"], batch["key"], options)
 
     return parallel.pmap_sample(sample)
+
+
+def local_size(batch_size: int, wanted: int) -> int:
+    """How many samples this process draws at a time: its share of a batch, or fewer where fewer are wanted.
+
+    Raises:
+      UsageError: a batch of nothing.
+    """
+    if batch_size < 1:
+        raise UsageError(f"the sampling batch size is {batch_size}; it must be 1 or more")
+    return min(parallel.local_batch(batch_size), parallel.round_up(max(wanted, 1)))
+
+
+def take(task: Task, indices: np.ndarray, seed: int, labels: tuple[int, ...] | None, images: Source | None) -> Any:
+    """What the compiled sampler is given for the samples of these numbers, divided over the local devices."""
+    keys = _keys(seed, jnp.asarray(indices, jnp.uint32))
+    return parallel.split({"condition": task.condition(indices, labels, images), "key": keys})
+
+
+@partial(jax.jit, static_argnums=0)
+def _keys(seed, indices):
+    return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), indices)
 
 
 def generate(
@@ -54,13 +76,8 @@ def generate(
     Yields:
       The outputs of one batch as NumPy arrays; the last batch is cut to what is left.
     """
-    if batch_size < 1:
-        raise UsageError(f"the sampling batch size is {batch_size}; it must be 1 or more")
-    batch_size = min(parallel.local_batch(batch_size), parallel.round_up(max(num_samples - first, 1)))
-    keys = jax.jit(lambda i: jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), i))
-    for start in range(first, num_samples, batch_size):
-        indices = np.arange(start, start + batch_size)
-        batch = {"condition": task.condition(indices, labels, images), "key": keys(jnp.asarray(indices, jnp.uint32))}
-        sample = compile_sampler(task, options)
-        outputs = parallel.join(sample(params, parallel.split(batch)))
+    size = local_size(batch_size, num_samples - first)
+    for start in range(first, num_samples, size):
+        rows = take(task, np.arange(start, start + size), seed, labels, images)
+        outputs = parallel.join(compile_sampler(task, options)(params, rows))
         yield {name: array[: num_samples - start] for name, array in outputs.items()}

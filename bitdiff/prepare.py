@@ -53,6 +53,12 @@ def download(options: Any) -> None:
         reason = " ".join(str(error).split())[:1500]
         if isinstance(error, ImportError):
             raise UsageError(f"{builder.info.full_name} needs a package: {reason}; pip install it") from error
+        if options.builder.startswith("coco_captions"):
+            raise UsageError(
+                f"{builder.info.full_name} could not be prepared in {builder.data_dir}: {reason}\n"
+                "If its address is dead, get pictures and annotations by hand from cocodataset.org and use "
+                "--config.data.name=coco with their folder as --config.data.path"
+            ) from error
         archives = _ARCHIVES.get(options.builder, "its archives")
         raise UsageError(
             f"{builder.info.full_name} could not be prepared in {builder.data_dir}: {reason}\n"

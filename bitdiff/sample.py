@@ -206,6 +206,8 @@ def describe(run: inference.Trained, options: SampleOptions, section: Any, root:
     if doubled:
         raise UsageError(f"several images in {root} go by the same name, {doubled[:3]}: give each its own")
     parallel.agree("the images", list(map(str, names)))
+    for i in range(count):  # one that is damaged is named before any is described
+        images[i]
     outputs = inference.draw(run, options, num_samples=count, seed=section.seed, images=images)
     if not parallel.is_main():
         return
@@ -260,7 +262,7 @@ def _captions_path(out: Path) -> Path:
     if not flags.FLAGS["out"].present:
         out = Path("captions.json")
     if out.suffix not in (".json", ".npz") or flags.FLAGS.frames or flags.FLAGS.labels:
-        raise UsageError("--images goes with a .json or .npz file as --out, and without --labels and --frames")
+        raise UsageError("captions go to a .json or .npz file as --out, and without --labels and --frames")
     return out
 
 
@@ -269,7 +271,7 @@ def main() -> None:
     out, labels, frames = Path(flags.FLAGS.out), _labels(flags.FLAGS.labels), flags.FLAGS.frames
     single = out.suffix == ".npz"
     root = None if flags.FLAGS.images is None else Path(flags.FLAGS.images)
-    if root is not None and out.suffix != ".npz":
+    if root is not None and workdir.load_config(Path(flags.FLAGS.workdir)).encoder:
         out, single = _captions_path(out), True
     if not out.parent.is_dir() or (not single and (out.suffix in _FILES or out.is_file())):
         raise UsageError(f"--out is {out}; it must be an .npz file or a folder, in a folder that exists")

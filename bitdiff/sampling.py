@@ -7,6 +7,7 @@ All is in the variance-preserving form. EDM's state, with sigma the noise over t
 gamma = 1 / (1 + sigma^2): Euler's step there is DDIM's here, and a step to sigma = 0 gives the estimate itself.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -193,7 +194,8 @@ def sample(
       clip: bound on the x0 estimate (the scale of the bits), or None.
       self_cond: whether the previous estimate is fed back; otherwise x0_prev is zero.
       momentum: m in [0, 1): the estimate fed back is e <- m e + (1 - m) x0 (appendix G).
-      lag: of the positions of sequences [B, L, C], see `schedules.lagged`; 0 or more.
+      lag: of the positions of sequences [B, L, C], see `schedules.lagged`; 0 to steps - 1: a position's noise leaves in
+        steps / (1 + lag) steps.
       endpoint: whether the network is last asked at t = 0, as in EDM, and not at 1 / steps; see `plans.time_grid`.
       churn: noise added before each step, see `plans.Churn`.
       restarts: parts of the way gone several times, see `plans.Restart`.
@@ -213,6 +215,11 @@ def sample(
         raise UsageError(f"momentum is {momentum}; it must be at least 0 and below 1")
     if not lag >= 0:
         raise UsageError(f"lag is {lag}; it must be 0 or more")
+    if lag and steps < 1 + lag:
+        raise UsageError(
+            f"lag is {lag:g} in {steps} steps; take {math.ceil(1 + lag)} steps or more, so that every position has one "
+            "on its way from noise to data"
+        )
     rule = RULES[sampler]
     if rule.correct and lag:
         raise UsageError(f"lag is {lag}; the sampler {sampler!r} takes none (0)")

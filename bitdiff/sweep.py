@@ -2,7 +2,7 @@
 
 Every cell of {sampler} x {steps} x {td} x {lag} x {guidance} x {latent_guidance} x {beams} is kept in DIR/sweep.json as
 soon as it is measured, so a stopped sweep goes on where it was, and a later one adds to it. DIR/sweep.md holds the
-table of all cells, DIR/sweep.png the chosen score against td.
+table of all cells and the chosen score by steps and td, DIR/sweep.png that score against td.
 """
 
 import itertools
@@ -11,13 +11,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
 from absl import flags
 
 from bitdiff import commands, data, evaluate, files, inference, parallel, plots
 from bitdiff.errors import UsageError, choose
-from bitdiff.generate import generate
+from bitdiff.generate import compile_sampler, local_size, take
 from bitdiff.tasks import SampleOptions, evaluations, examples_for, hashable, sample_options
 
+_RATE_SECONDS = 1.0  # for which a sampler's speed is measured, or one batch
 AXES = ("sampler", "steps", "td", "lag", "guidance", "latent_guidance", "beams")
 _PREFERRED = (
     "fid",
@@ -53,6 +56,26 @@ def markdown(rows: list[tuple[SampleOptions, dict[str, float]]]) -> str:
         how = [f"{getattr(options, axis)}" for axis in AXES]
         lines.append(how + [f"{scores[name]:.4g}" if name in scores else "" for name in names])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def grids(rows: list[tuple[SampleOptions, dict[str, float]]], score: str) -> str:
+    """The score by steps (rows) and td (columns), a table for each of the other axes' values that has several of both.
+
+    The form of Table 4 of the paper.
+    """
+    found: dict[str, dict[tuple[int, float], float]] = {}
+    for options, scores in rows:
+        if score in scores:
+            others = ", ".join(f"{axis} {getattr(options, axis)}" for axis in AXES if axis not in ("steps", "td"))
+            found.setdefault(others, {})[options.steps, options.td] = scores[score]
+    text = ""
+    for others, cells in found.items():
+        steps, tds = (sorted(set(values)) for values in zip(*cells, strict=True))
+        if len(steps) > 1 and len(tds) > 1:
+            lines = [[f"{score}: steps", *(f"td {td:g}" for td in tds)], ["---"] * (1 + len(tds))]
+            lines += [[f"{n}", *(f"{cells[n, td]:.4g}" if (n, td) in cells else "" for td in tds)] for n in steps]
+            text += f"\n{others}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return text
 
 
 def curves(rows: list[tuple[SampleOptions, dict[str, float]]], score: str) -> dict[str, dict[float, float]]:
@@ -123,13 +146,16 @@ def identity(provenance: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in provenance.items() if name not in ("date", "workdir", "jax", "bitdiff")}
 
 
-def _rate(run: inference.Trained, options: SampleOptions, dataset: data.Dataset, count: int) -> dict[str, float]:
-    """How fast a process draws `count` samples more, by the sampler that is compiled already."""
-    images = examples_for(run.task, dataset)
-    size = run.config.sample.batch_size
-    start = time.perf_counter()
-    drawn = generate(run.task, run.params, options, num_samples=count, batch_size=size, seed=0, images=images)
-    rate = sum(len(batch["invalid"]) for batch in drawn) / (time.perf_counter() - start)
+def _rate(run: inference.Trained, options: SampleOptions, dataset: data.Dataset, wanted: int) -> dict[str, float]:
+    """How fast this process' sampler, compiled already, draws a batch whose pictures and labels are at hand."""
+    size = local_size(run.config.sample.batch_size, wanted)
+    rows = take(run.task, np.arange(size), 0, None, examples_for(run.task, dataset))
+    sampler = compile_sampler(run.task, options)
+    start, calls = time.perf_counter(), 0
+    while not calls or time.perf_counter() - start < _RATE_SECONDS:
+        jax.block_until_ready(sampler(run.params, rows))
+        calls += 1
+    rate = calls * size / (time.perf_counter() - start)
     length = run.config.data.length
     return {"tokens_per_second": rate * length} if length else {"samples_per_second": rate}
 
@@ -171,9 +197,8 @@ def main() -> None:
             scores, _ = evaluate.measure(
                 run, options, dataset, judge, num_samples=section.num_samples, seed=section.seed
             )
-            measured[name] = {score: value.value for score, value in scores.items()} | _rate(
-                run, options, dataset, min(section.num_samples, run.config.sample.batch_size)
-            )
+            measured[name] = {score: value.value for score, value in scores.items()}
+            measured[name] |= _rate(run, options, dataset, section.num_samples)
             measured[name] |= {"evaluations": evaluations(options)} if options.steps else {}
             if parallel.is_main():
                 others = read(path)["cells"] if path.exists() else {}  # of another sweep that runs beside this one
@@ -182,13 +207,14 @@ def main() -> None:
         if i == 1 and flags.FLAGS.score:
             choose("score", flags.FLAGS.score, measured[name])
     rows = sorted((options_of(name), scores) for name, scores in measured.items())
-    print(markdown([(options, scores) for options, scores in rows if options in todo]))
+    asked = [(options, scores) for options, scores in rows if options in todo]
+    score = flags.FLAGS.score or next(name for name in _PREFERRED if name in rows[0][1])
+    print(markdown(asked) + grids(asked, score))
     if about["words"]:
         print(f"words of captions by the tokenizer {about['words']!r}")
     if not parallel.is_main():
         return
-    score = flags.FLAGS.score or next(name for name in _PREFERRED if name in rows[0][1])
-    files.write_text(run.folder / "sweep.md", markdown(rows))
+    files.write_text(run.folder / "sweep.md", markdown(rows) + grids(rows, score))
     shown = [row for row in rows if score in row[1]]
     plots.curves(run.folder / "sweep.png", curves(shown, score), x_label="td, in steps", y_label=score)
     print(f"all cells are in {path}, {run.folder / 'sweep.md'} and {run.folder / 'sweep.png'}")

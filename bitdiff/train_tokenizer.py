@@ -10,6 +10,7 @@ from absl import flags
 
 from bitdiff import commands, files
 from bitdiff.data import tokenizer
+from bitdiff.data.captioned import caption_text
 from bitdiff.data.text import read_lines
 from bitdiff.errors import UsageError
 
@@ -21,12 +22,10 @@ def read(path: Path) -> list[str]:
       UsageError: no such file, or not in its layout.
     """
     if path.suffix != ".json":
-        return read_lines(path)
+        return list(read_lines(path).values())
     try:
-        return [
-            str(annotation["caption"]).strip()
-            for annotation in json.loads(path.read_text(encoding="utf-8"))["annotations"]
-        ]
+        values = [annotation["caption"] for annotation in json.loads(path.read_text(encoding="utf-8"))["annotations"]]
+        return [caption_text(value, f"caption {i} of {path}") for i, value in enumerate(values, start=1)]
     except OSError as error:
         raise UsageError(f"--input: {path} cannot be read ({error.strerror})") from error
     except (ValueError, KeyError, TypeError) as error:
@@ -49,12 +48,15 @@ def main() -> None:
     files.check_writable(out)
     texts = [text for path in flags.FLAGS.input for text in read(Path(path))]
     pieces = tokenizer.train(texts, flags.FLAGS.vocab_size, flags.FLAGS.kind)
-    lengths = sorted(len(pieces.split(text)) + 1 for text in texts)
+    parts = [pieces.split(text) for text in texts]
+    lengths = sorted(len(part) + 1 for part in parts)
+    unknown = sum(part.count(pieces.unk) for part in parts) / sum(map(len, parts))
     files.write(out, lambda file: file.write(pieces.to_bytes()))
     middle, high = lengths[len(lengths) // 2], lengths[int(len(lengths) * 0.99)]
     print(
         f"{pieces.vocab_size} pieces from {len(texts)} texts in {out}; tokens of a text and its end: "
-        f"{middle} at the median, {high} at 99 %, {lengths[-1]} at most"
+        f"{middle} at the median, {high} at 99 %, {lengths[-1]} at most; "
+        f"{unknown:.2%} of the tokens stand for characters that are in no piece"
     )
 
 

@@ -271,7 +271,7 @@ def captioning(config: ml_collections.ConfigDict, model: str) -> None:
     """
     config.task = "autoregressive" if model == "autoregressive" else "tokens"
     if model == "autoregressive":
-        config.sample.sampler = "beam"
+        config.sample.sampler = "beam" if config.encoder else "random"  # without a picture all beams are the same
         config.sample.steps = 0
         return
     config.network.embed_layers = 2

@@ -36,7 +36,7 @@ def get_config(variant: str = "bits") -> ml_collections.ConfigDict:
     config.data.name = "shapes"
     config.data.image_size = 32
     config.data.channels = 3
-    config.data.length = 16
+    config.data.length = 13
     config.data.captions = 6
     config.data.captions_drawn = 4
     config.data.curriculum_steps = 600
@@ -44,7 +44,7 @@ def get_config(variant: str = "bits") -> ml_collections.ConfigDict:
     config.data.num_classes = 0
     config.encoder = common.vit(patch=8, dim=128, layers=1, head_dim=32, stem=(64, 128, 128))
     config.network = common.transformer(dim=128, layers=3, head_dim=32)
-    common.small_run(config, steps=2_000 if variant == "autoregressive" else 3_600, batch_size=32)
+    common.small_run(config, steps=1_200 if variant == "autoregressive" else 3_300, batch_size=32)
     config.optimizer.name = "muon"
     config.optimizer.learning_rate = 2e-3
     common.captioning(config, variant)
@@ -53,7 +53,7 @@ def get_config(variant: str = "bits") -> ml_collections.ConfigDict:
     if variant != "autoregressive":
         config.diffusion.lag = 24.0
         config.sample.lag = 16.0
-        config.sample.td = 0.0
+        config.sample.td = 2.0
         config.sample.steps = 40
     config.sample.batch_size = 64
     config.evaluate.num_samples = 2_000

@@ -18,7 +18,7 @@ def tiny(config):
     config.network.update(dim=16, layers=1, head_dim=8)
     config.optimizer.update(warmup_steps=1, schedule="constant", name="adam")  # Muon takes seconds to compile
     config.train.update(steps=2, batch_size=4, log_every_steps=1, sample_every_steps=0)
-    config.sample.update(steps=min(config.sample.steps, 2), batch_size=8)
+    config.sample.update(steps=min(config.sample.steps, 2), lag=min(config.sample.lag, 1.0), batch_size=8)
     return config
 
 
@@ -62,7 +62,7 @@ def test_a_folder_of_images_is_described(command, run, images, tmp_path):
 
     code, output = command("sweep", "--workdir", run, "--num_samples", 20, "--td", "0,2")
     assert code == 0, output
-    assert "| ddim | 2 | 2.0 | 16.0 | 0.0 | 0.0 | 1 |" in output
+    assert "| ddim | 2 | 2.0 | 1.0 | 0.0 | 0.0 | 1 |" in output
     assert "tokens_per_second" in output
 
 
@@ -79,7 +79,7 @@ def test_the_rival_is_measured_alike(command, images, tmp_path):
     assert code == 0, output
     with np.load(out, allow_pickle=False) as file:
         assert file["text"].shape == (3,)
-        assert file["tokens"].shape == (3, 16)
+        assert file["tokens"].shape == (3, 13)
 
 
 @pytest.mark.parametrize(
@@ -87,6 +87,7 @@ def test_the_rival_is_measured_alike(command, images, tmp_path):
     [
         ([], "give a folder of them as --images"),
         (["--images", "nowhere"], "there is no folder of images nowhere"),
+        (["--images", "IMAGES", "--frames", "2"], "captions go to a .json or .npz file as --out, and without"),
         (["--images", "IMAGES", "--num_samples", "9"], "--num_samples is 9, but .* holds 5 images"),
     ],
 )
@@ -108,10 +109,10 @@ def test_an_unreadable_image_is_named(command, run, images, tmp_path):
 
 
 def test_two_devices_train_as_one(command, run, tmp_path):
-    flags = ["--config.network.dim=16", "--config.network.layers=1", "--config.network.head_dim=8"]
-    flags += ["--config.encoder.dim=16", "--config.encoder.layers=1", "--config.encoder.head_dim=8"]
-    flags += ["--config.optimizer.warmup_steps=1", "--config.optimizer.schedule=constant", "--config.train.steps=2"]
-    flags += ["--config.train.batch_size=4", "--config.train.log_every_steps=1", "--config.train.sample_every_steps=0"]
+    fields = "network.dim=16 network.layers=1 network.head_dim=8 encoder.dim=16 encoder.layers=1 encoder.head_dim=8 "
+    fields += "optimizer.warmup_steps=1 optimizer.schedule=constant optimizer.name=adam train.steps=2 "
+    fields += "train.batch_size=4 train.log_every_steps=1 train.sample_every_steps=0"
+    flags = [f"--config.{field}" for field in fields.split()]
     other = tmp_path / "run"
     code, output = command("train", "--config", "configs/shapes.py", "--workdir", other, *flags, devices=2)
     assert code == 0, output

@@ -78,6 +78,25 @@ def empty_caption(root):
     path.write_text(path.read_text().replace("The cat sits.", " "))
 
 
+def no_caption(root):
+    path = root / "annotations" / "captions_train2017.json"
+    path.write_text(path.read_text().replace('"The cat sits."', "null"))
+
+
+def another_picture(root):
+    path = root / "annotations" / "captions_train2017.json"
+    path.write_text(path.read_text().replace('"image_id": 12', '"image_id": 999'))
+
+
+def one_id_twice(root):
+    path = root / "annotations" / "captions_train2017.json"
+    path.write_text(path.read_text().replace('{"id": 12, "file_name"', '{"id": 11, "file_name"'))
+
+
+def no_pictures(root):
+    (root / "annotations" / "captions_val2017.json").write_text('{"images": [], "annotations": []}')
+
+
 def leave_folder(root):
     path = root / "annotations" / "captions_train2017.json"
     path.write_text(path.read_text().replace("000000000010.jpg", "../val2017/000000000090.jpg"))
@@ -89,6 +108,10 @@ def leave_folder(root):
         (break_json, {}, "captions_val2017.json is not in the layout of COCO's captions"),
         (remove_image, {}, r"1 are not in .*val2017: \['000000000091.jpg'\]"),
         (empty_caption, {}, "a caption of 000000000010.jpg in train2017: the text is empty"),
+        (no_caption, {}, "a caption of the picture 10 in .*captions_train2017.json is None; it must be text"),
+        (another_picture, {}, "a caption of the picture 999, which is not among its pictures"),
+        (one_id_twice, {}, r"several pictures by the same id: \[11\]"),
+        (no_pictures, {}, "captions_val2017.json names no pictures"),
         (leave_folder, {}, "1 are not in .*train2017"),
         (None, {"length": 5, "cut": False}, "a caption of 000000000010.jpg in train2017: .* config.data.length is 5"),
         (None, {"train_split": "train2014"}, "there is no annotations file .*captions_train2014.json"),
@@ -196,14 +219,14 @@ def test_files_that_give_no_random_access_are_named(tmp_path, mocked_coco, piece
 
 def test_lines_of_a_file(tmp_path):
     path = tmp_path / "lines.txt"
-    path.write_text("\n".join(CAPTIONS * 5) + "\n\n")
+    path.write_text("\n" + "\n".join(CAPTIONS * 5) + "\n\n")
     section = text.get_config().data
     section.update(path=str(path), length=12, vocab_size=40, tokenizer_kind="word")
     dataset = data.load(section)
     assert (len(dataset.train), len(dataset.test)) == (27, 3)
     assert dataset.tokenizer.decode(dataset.train[0]["tokens"]) in CAPTIONS
     for fields, message in (
-        ({"length": 4}, "text 1 of .*lines.txt: the text makes 5 tokens"),
+        ({"length": 4}, "line 2 of .*lines.txt: the text makes 5 tokens"),
         ({"vocab_size": 0}, "set config.data.tokenizer, or config.data.vocab_size"),
         ({"path": str(tmp_path / "none.txt")}, "there is no text file"),
         ({"length": 0}, "config.data.length is 0"),

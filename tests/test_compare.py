@@ -57,6 +57,23 @@ def test_a_run_without_a_sweep_is_named(tmp_path, content):
         compare.read(tmp_path)
 
 
+def test_scores_by_steps_and_td():
+    base = sample_options(common.base().sample)
+    cells = sweep.cells(base, {"steps": [5, 10], "td": [0.0, 2.0], "lag": [0.0]})
+    rows = [(cell, {"swd": float(i)}) for i, cell in enumerate(cells)]
+    rows += [(base._replace(steps=5, td=0.0, lag=1.0), {"swd": 9.0})]  # alone in its table, which is left out
+    text = sweep.grids(rows[1:], "swd")
+    assert text.splitlines()[1:] == [
+        "sampler ddim, lag 0.0, guidance 0.0, latent_guidance 0.0, beams 1",
+        "",
+        "| swd: steps | td 0 | td 2 |",
+        "| --- | --- | --- |",
+        "| 5 |  | 1 |",
+        "| 10 | 2 | 3 |",
+    ]
+    assert sweep.grids(rows, "other") == ""
+
+
 def test_a_cells_name_says_all_of_it():
     for options in CELLS:
         assert sweep.options_of(sweep.name_of(options)) == options

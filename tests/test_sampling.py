@@ -196,6 +196,7 @@ def test_a_jitted_call_gives_the_same():
         ({"td": -1.0}, "td is -1.0"),
         ({"momentum": 1.0}, "momentum is 1.0"),
         ({"lag": -1.0}, "lag is -1.0"),
+        ({"lag": 40.0}, "lag is 40 in .* steps; take 41 steps or more"),
         ({"x_init": jnp.zeros((2, 2))}, r"x_init has shape \(2, 2\)"),
     ],
 )

@@ -50,6 +50,22 @@ def test_lengths():
         pieces.decode([pieces.vocab_size])
 
 
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+def test_few_texts_fill_a_smaller_vocabulary(kind, caplog):
+    pieces = tokenizer.train(TEXTS, 32_000, kind)
+    assert 10 < pieces.vocab_size < 100
+    assert f"fill {pieces.vocab_size} pieces of a vocabulary, not 32000" in caplog.text
+    assert pieces.decode(pieces.encode(TEXTS[0], 40)) == TEXTS[0]
+
+
+def test_long_lines_and_unknown_characters(caplog):
+    pieces = tokenizer.train([" ".join(TEXTS * 100)], 19)  # longer than SentencePiece takes by default
+    tokens = pieces.encode("a cat \N{CAT}", 40)
+    assert (tokens == pieces.unk).sum() == 1
+    tokenizer.warn_of_unknown(tokens, pieces, "some text")
+    assert f"some text: 1 of {(tokens != pieces.pad).sum()} tokens stand for characters" in caplog.text
+
+
 def test_bad_models(tmp_path):
     with pytest.raises(UsageError, match="there is no SentencePiece model"):
         tokenizer.load(tmp_path / "none.model")
@@ -59,8 +75,8 @@ def test_bad_models(tmp_path):
     (tmp_path / "empty.model").write_bytes(b"")
     with pytest.raises(UsageError, match=r"empty.model"):
         tokenizer.load(tmp_path / "empty.model")
-    with pytest.raises(UsageError, match="no unigram model of 32000 pieces"):
-        tokenizer.train(TEXTS, 32_000)
+    with pytest.raises(UsageError, match="no unigram model of 6 pieces"):
+        tokenizer.train(TEXTS, 6)
     with pytest.raises(UsageError, match="there is no text"):
         tokenizer.train([" "], 10)
     with pytest.raises(UsageError, match="unknown kind of pieces"):
@@ -93,5 +109,8 @@ def test_a_model_without_padding_is_refused():
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(TEXTS), model_writer=model, vocab_size=18, minloglevel=2
     )
-    with pytest.raises(UsageError, match=r"old.model has no pad piece"):
+    with pytest.raises(
+        UsageError,
+        match=r"old.model has no pad piece; .* python -m bitdiff.train_tokenizer, or with spm_train and --pad_id=0",
+    ):
         tokenizer.Tokenizer(model.getvalue(), "old.model")

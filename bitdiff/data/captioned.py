@@ -5,6 +5,7 @@
 """
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -71,7 +72,9 @@ def load(options: Any) -> Dataset:
         entries = read_annotations(root / "annotations" / f"captions_{name}.json", root / name)
         texts = [entry.captions for entry in entries]
         names = [f"{entry.file.name} in {name}" for entry in entries]
-        return CaptionedImages(entries, tokenize(texts, names, pieces, options), options.image_size, options.resize)
+        tokens = tokenize(texts, names, pieces, options)
+        tokenizer.warn_of_unknown(tokens, pieces, f"the captions {name}")
+        return CaptionedImages(entries, tokens, options.image_size, options.resize)
 
     splits = options.train_split, options.test_split
     return Dataset(
@@ -122,6 +125,17 @@ def tokenize(texts: Sequence[Sequence[str]], names: Sequence[str], pieces: Token
     return tokens
 
 
+def caption_text(value: Any, name: str) -> str:
+    """A caption of an annotations file, without space around it; `name` is for the message.
+
+    Raises:
+      UsageError: it is no text.
+    """
+    if not isinstance(value, str):
+        raise UsageError(f"{name} is {value!r}; it must be text")
+    return value.strip()
+
+
 def read_annotations(path: Path, folder: Path) -> list[Entry]:
     """The pictures of an annotations file, in the order of their numbers.
 
@@ -132,16 +146,25 @@ def read_annotations(path: Path, folder: Path) -> list[Entry]:
         raise UsageError(f"there is no annotations file {path}")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        files = {int(image["id"]): str(image["file_name"]) for image in content["images"]}
-        texts: dict[int, list[str]] = {number: [] for number in files}
-        for annotation in content["annotations"]:
-            texts[int(annotation["image_id"])].append(str(annotation["caption"]).strip())
+        pictures = [(int(image["id"]), str(image["file_name"])) for image in content["images"]]
+        captions = [(int(annotation["image_id"]), annotation["caption"]) for annotation in content["annotations"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path} is not in the layout of COCO's captions ({type(error).__name__}: {error})") from error
+    if not pictures:
+        raise UsageError(f"{path} names no pictures")
+    files = dict(pictures)
+    if len(files) < len(pictures):
+        doubled = [number for number, times in Counter(number for number, _ in pictures).items() if times > 1]
+        raise UsageError(f"{path} names several pictures by the same id: {doubled[:3]}")
+    texts: dict[int, list[str]] = {number: [] for number in files}
+    for number, text in captions:
+        if number not in texts:
+            raise UsageError(f"{path} holds a caption of the picture {number}, which is not among its pictures")
+        texts[number].append(caption_text(text, f"a caption of the picture {number} in {path}"))
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}")
     there = {file.name for file in folder.iterdir()}
     missing = [name for name in files.values() if Path(name).name not in there or Path(name).name != name]
-    if missing or not files:
+    if missing:
         raise UsageError(f"{path} names {len(files)} pictures; {len(missing)} are not in {folder}: {missing[:3]}")
     return [Entry(number, folder / files[number], tuple(texts[number])) for number in sorted(files)]

@@ -94,7 +94,8 @@ def resolve(config: Any, dataset: Dataset) -> Any:
         )
         if config.data[field] not in (_OPEN[field], value) and not smaller:
             raise UsageError(
-                f"config.data.{field} is {config.data[field]}, but the data have {value} ({dataset.about})"
+                f"config.data.{field} is {config.data[field]}, but the data have {value} ({dataset.about}); "
+                f"{_OPEN[field]!r} takes theirs"
             )
         config.data[field] = value
     if config.data.num_classes not in (-1, 0, dataset.num_classes):

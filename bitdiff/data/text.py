@@ -12,8 +12,8 @@ from bitdiff.errors import UsageError
 _TRAINED_ON = 200_000  # lines that a tokenizer of the file's own is trained on
 
 
-def read_lines(path: Path) -> list[str]:
-    """The lines of a text file that are not empty.
+def read_lines(path: Path) -> dict[int, str]:
+    """The lines of a text file that are not empty, by their numbers from 1.
 
     Raises:
       UsageError: no such file, not UTF-8, or nothing in it.
@@ -21,10 +21,10 @@ def read_lines(path: Path) -> list[str]:
     if not path.is_file():
         raise UsageError(f"there is no text file {path}")
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").split("\n")]
+        numbered = enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1)
     except ValueError as error:
         raise UsageError(f"{path} is not text in UTF-8: {error}") from error
-    lines = [line for line in lines if line]
+    lines = {number: line.strip() for number, line in numbered if line.strip()}
     if not lines:
         raise UsageError(f"{path} holds no text")
     return lines
@@ -39,7 +39,8 @@ def load(options: Any) -> Dataset:
     if options.length < 2:
         raise UsageError(f"config.data.length is {options.length}; set the tokens of a line, 2 or more")
     path = Path(options.path).expanduser()
-    lines = read_lines(path)
+    numbered = read_lines(path)
+    lines = list(numbered.values())
     if options.tokenizer:
         pieces = tokenizer.load(options.tokenizer)
     elif options.vocab_size:
@@ -47,11 +48,12 @@ def load(options: Any) -> Dataset:
     else:
         raise UsageError("set config.data.tokenizer, or config.data.vocab_size to have one trained on the text")
     tokens = np.zeros((len(lines), options.length), np.int32)
-    for number, line in enumerate(lines):
+    for i, (number, line) in enumerate(numbered.items()):
         try:
-            tokens[number] = pieces.encode(line, options.length, cut=options.cut)
+            tokens[i] = pieces.encode(line, options.length, cut=options.cut)
         except UsageError as error:
-            raise UsageError(f"text {number + 1} of {path}: {error}") from error
+            raise UsageError(f"line {number} of {path}: {error}") from error
+    tokenizer.warn_of_unknown(tokens, pieces, str(path))
     train, test = split(Arrays({"tokens": tokens}), options.test_fraction)
     return Dataset(
         field="tokens",

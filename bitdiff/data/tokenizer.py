@@ -6,6 +6,7 @@ numbers and needs no BOS: it stands in no sequence, and what an autoregressive m
 
 import hashlib
 import io
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -15,6 +16,8 @@ import sentencepiece as spm
 from bitdiff.errors import UsageError, choose
 
 KINDS = ("unigram", "bpe", "word", "char")
+_LONG = 4192  # bytes of a text that SentencePiece takes by default; where it suffices, models stay as they were
+_log = logging.getLogger(__name__)
 
 
 class Tokenizer:
@@ -33,9 +36,14 @@ class Tokenizer:
         except (RuntimeError, TypeError, ValueError) as error:
             raise UsageError(f"{origin} is not a SentencePiece model: {error}") from error
         self.pad, self.bos, self.eos = self._pieces.pad_id(), self._pieces.bos_id(), self._pieces.eos_id()
+        self.unk = self._pieces.unk_id()
         lacking = [name for name in ("pad", "eos") if not 0 <= getattr(self, name) < max(self.vocab_size, 1)]
         if lacking:
-            raise UsageError(f"the SentencePiece model {origin} has no {' and no '.join(lacking)} piece; it needs them")
+            raise UsageError(
+                f"the SentencePiece model {origin} has no {' and no '.join(lacking)} piece; it needs them: "
+                "make one with python -m bitdiff.train_tokenizer, or with spm_train and --pad_id=0 --bos_id=1 "
+                "--eos_id=2 --unk_id=3"
+            )
         if self.pad == self.eos:
             raise UsageError(f"the SentencePiece model {origin} has one piece for pad and eos; it needs two")
 
@@ -108,20 +116,30 @@ def load(path: str | Path) -> Tokenizer:
     return Tokenizer(path.read_bytes(), str(path))
 
 
+def warn_of_unknown(tokens: np.ndarray, pieces: Tokenizer, about: str) -> None:
+    """Logs a warning if texts held what is in no piece; `about` names them."""
+    count, words = int((tokens == pieces.unk).sum()), int((tokens != pieces.pad).sum())
+    if count:
+        _log.warning("%s: %d of %d tokens stand for characters that the tokenizer does not know", about, count, words)
+
+
 def train(texts: Sequence[str], vocab_size: int, kind: str = "unigram") -> Tokenizer:
     """Trains a model on texts, in one thread, so that the same texts give the same pieces.
 
     Args:
       texts: sentences or captions.
-      vocab_size: pieces, the four special ones included; of 'word' and 'char' there may be fewer.
+      vocab_size: pieces, the four special ones included; fewer where the texts do not fill them, with a
+        warning unless pieces are words or characters.
       kind: one of KINDS.
 
     Raises:
-      UsageError: no texts, an unknown kind, or a vocabulary that the texts cannot fill.
+      UsageError: no texts, an unknown kind, or a vocabulary too small for their characters.
     """
     choose("kind of pieces", kind, KINDS)
     if not any(text.strip() for text in texts):
         raise UsageError("there is no text to train a tokenizer on")
+    longest = max(len(text.encode()) for text in texts)
+    room = {"max_sentence_length": longest + 1} if longest >= _LONG else {}  # longer ones it leaves out
     model = io.BytesIO()
     try:
         spm.SentencePieceTrainer.train(
@@ -129,17 +147,21 @@ def train(texts: Sequence[str], vocab_size: int, kind: str = "unigram") -> Token
             model_writer=model,
             vocab_size=vocab_size,
             model_type=kind,
-            hard_vocab_limit=kind in ("unigram", "bpe"),
+            hard_vocab_limit=False,
             use_all_vocab=kind in ("word", "char"),
             character_coverage=1.0 if kind in ("word", "char") else 0.9995,
             pad_id=0,
             bos_id=1,
             eos_id=2,
             unk_id=3,
+            **room,
             num_threads=1,
             minloglevel=2,
         )
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UsageError(f"no {kind} model of {vocab_size} pieces can be made of these texts: {reason}") from error
-    return Tokenizer(model.getvalue(), "the new model")
+    pieces = Tokenizer(model.getvalue(), "the new model")
+    if pieces.vocab_size < vocab_size and kind in ("unigram", "bpe"):
+        _log.warning("the texts fill %d pieces of a vocabulary, not %d", pieces.vocab_size, vocab_size)
+    return pieces

@@ -235,7 +235,7 @@ def make_denoising_task(config: Any, *, field: str, grid: tuple[int, ...], chann
         return latents.drawn(params["latents"], seen_by_encoder(values), keys)
 
     def sample(params, condition, keys, how):
-        if not 0 <= how.frames <= how.steps:
+        if how.frames and not 0 < how.frames <= how.steps:
             raise UsageError(f"frames is {how.frames}; it must be from 0 to the number of steps, {how.steps}")
         if how.beams != 1:
             raise UsageError(f"beams is {how.beams}; only an autoregressive model searches with beams")
