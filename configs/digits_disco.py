@@ -11,10 +11,10 @@ and with 4 latents of 8 values). Second stages: prior (autoregressive, of disco)
 Another first stage than these can be given by `--config.first_run`. Evaluating a first stage with latents takes them
 from test images ("oracle"), evaluating a second stage generates them. Heun's N steps are 2 N - 1 evaluations.
 
-Hardware: two CPU cores; plain 7, disco 10, prior 4 minutes of one. The paper has no such data. Seed 0 alone, 2,000 samples,
-Frechet distance over pixels (real test images 0.114) and accuracy of the classifier (real 99.2 %), by evaluations:
+Hardware: two CPU cores; plain 7, disco 10 minutes of one, prior 1. The paper has no such data. Seed 0 alone, 2,000
+samples: Frechet distance over pixels (real test images 0.114), accuracy of a classifier (real 99.2 %):
 
-                                5               9               19
+    evaluations                 5               9               19
     plain                       9.94  51.4 %    0.636  96.7 %   0.111  97.2 %
     disco, latents of test set  8.76  67.9 %    0.629  95.5 %   0.124  96.5 %
     prior, latents generated    8.87  66.8 %    0.615  96.4 %   0.114  96.6 %
