@@ -128,7 +128,7 @@ def tiny(variant, **changes):
     for part in (config, config.first) if config.first else (config,):
         if part.network.name == "unet":
             part.network.update(dim=8, head_dim=8, multipliers=(1,), attention_resolutions=(8,))
-        part.latents.encoder.update(dim=16, layers=1, head_dim=8)
+        part.latents.encoder.update(kind="vit", patch=2, dim=16, layers=1, head_dim=8)
         part.latents.embed.update(dim=8, layers=1, head_dim=8)
     if config.task == "prior":
         config.network.update(dim=16, layers=1, head_dim=8)
