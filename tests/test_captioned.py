@@ -73,33 +73,20 @@ def remove_image(root):
     (root / "val2017" / "000000000091.jpg").unlink()
 
 
-def empty_caption(root):
-    path = root / "annotations" / "captions_train2017.json"
-    path.write_text(path.read_text().replace("The cat sits.", " "))
+def replaced(old, new):
+    """Spoils the training split's annotations."""
 
+    def spoil(root):
+        path = root / "annotations" / "captions_train2017.json"
+        content = path.read_text()
+        assert old in content
+        path.write_text(content.replace(old, new))
 
-def no_caption(root):
-    path = root / "annotations" / "captions_train2017.json"
-    path.write_text(path.read_text().replace('"The cat sits."', "null"))
-
-
-def another_picture(root):
-    path = root / "annotations" / "captions_train2017.json"
-    path.write_text(path.read_text().replace('"image_id": 12', '"image_id": 999'))
-
-
-def one_id_twice(root):
-    path = root / "annotations" / "captions_train2017.json"
-    path.write_text(path.read_text().replace('{"id": 12, "file_name"', '{"id": 11, "file_name"'))
+    return spoil
 
 
 def no_pictures(root):
     (root / "annotations" / "captions_val2017.json").write_text('{"images": [], "annotations": []}')
-
-
-def leave_folder(root):
-    path = root / "annotations" / "captions_train2017.json"
-    path.write_text(path.read_text().replace("000000000010.jpg", "../val2017/000000000090.jpg"))
 
 
 @pytest.mark.parametrize(
@@ -107,12 +94,20 @@ def leave_folder(root):
     [
         (break_json, {}, "captions_val2017.json is not in the layout of COCO's captions"),
         (remove_image, {}, r"1 are not in .*val2017: \['000000000091.jpg'\]"),
-        (empty_caption, {}, "a caption of 000000000010.jpg in train2017: the text is empty"),
-        (no_caption, {}, "a caption of the picture 10 in .*captions_train2017.json is None; it must be text"),
-        (another_picture, {}, "a caption of the picture 999, which is not among its pictures"),
-        (one_id_twice, {}, r"several pictures by the same id: \[11\]"),
+        (replaced("The cat sits.", " "), {}, "a caption of 000000000010.jpg in train2017: the text is empty"),
+        (
+            replaced('"The cat sits."', "null"),
+            {},
+            "a caption of the picture 10 in .*captions_train2017.json is None; it must be text",
+        ),
+        (
+            replaced('"image_id": 12', '"image_id": 999'),
+            {},
+            "a caption of the picture 999, which is not among its pictures",
+        ),
+        (replaced('{"id": 12, "file_name"', '{"id": 11, "file_name"'), {}, r"several pictures by the same id: \[11\]"),
         (no_pictures, {}, "captions_val2017.json names no pictures"),
-        (leave_folder, {}, "1 are not in .*train2017"),
+        (replaced("000000000010.jpg", "../val2017/000000000090.jpg"), {}, "1 are not in .*train2017"),
         (None, {"length": 5, "cut": False}, "a caption of 000000000010.jpg in train2017: .* config.data.length is 5"),
         (None, {"train_split": "train2014"}, "there is no annotations file .*captions_train2014.json"),
         (None, {"path": "nowhere"}, "there is no folder 'nowhere'; COCO's"),
