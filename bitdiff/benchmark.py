@@ -65,9 +65,9 @@ def seconds_of(call: Callable[[], Any], seconds: float) -> float:
 
 
 def matrix_peak(dtype: str, seconds: float) -> float:
-    """FLOPs per second of one large matrix product on one device, the most that a network can hope for."""
+    """FLOPs per second and device of large matrix products on all at once, the most that a network can hope for."""
     size = _PRODUCT_SIZE.get(jax.default_backend(), 1_024)
-    a = jnp.ones((size, size), dtype)
+    a = parallel.replicate(jnp.ones((size, size), dtype))
     product = jax.jit(jnp.matmul)
     return 2 * size**3 / seconds_of(lambda: product(a, a), seconds)
 

@@ -1,6 +1,7 @@
 """What the commands share: flags, exit codes, and errors as one line instead of a traceback."""
 
 import logging
+import math
 import os
 import signal
 import sys
@@ -94,6 +95,15 @@ def _define_flags() -> None:
     flags.DEFINE_integer("heartbeat_seconds", 100, "Of several processes: after how long a silent one is given up.")
 
 
+def _shared() -> int:
+    """What the devices must be able to share evenly, as far as the command's config says; 0 if any number will do."""
+    if "config" not in flags.FLAGS:
+        return 0
+    config = flags.FLAGS.config
+    batch_size = config.train.batch_size // max(config.train.accumulate, 1)
+    return math.gcd(batch_size, round(batch_size * config.diffusion.self_cond_rate))
+
+
 def _connect() -> None:
     """Joins the run's processes; all but the first print nothing but errors."""
     values = flags.FLAGS
@@ -104,6 +114,8 @@ def _connect() -> None:
         index=values.process_id,
         tpu=parallel.has_tpu() and values.platform in (None, "tpu"),
     )
+    if cluster is None:
+        parallel.use_cores(_shared())
     parallel.connect(cluster, values.platform, heartbeat_seconds=values.heartbeat_seconds)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a library's handler may swallow it
     if not parallel.is_main():

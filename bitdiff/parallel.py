@@ -19,6 +19,7 @@ from bitdiff import launchers
 from bitdiff.errors import UsageError
 
 _AXIS = "devices"
+_MOST_CPU_DEVICES = 8  # each holds a copy of the training state
 _PLATFORMS = {"cpu": "cpu", "gpu": "cuda,rocm", "tpu": "tpu"}  # as jax_platforms names them
 
 
@@ -29,6 +30,25 @@ def set_up() -> None:
         jax.config.update("jax_compilation_cache_dir", str(home / "bitdiff" / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def use_cores(shared: int) -> None:
+    """Makes the CPU 2, 4 or 8 devices where it has so many cores, unless jax is told another number.
+
+    XLA's convolutions use one core each, so that two devices train a U-Net in two thirds of the time of one. To be
+    called before jax has looked for devices.
+
+    Args:
+      shared: examples that the devices must be able to share evenly; 0 if any number will do.
+    """
+    told = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if told or jax.config.jax_num_cpu_devices > 0:
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    devices = _MOST_CPU_DEVICES
+    while devices > cores or shared % devices:
+        devices //= 2
+    jax.config.update("jax_num_cpu_devices", devices)
 
 
 def connect(cluster: launchers.Cluster | None, platform: str | None, *, heartbeat_seconds: int = 100) -> None:

@@ -74,7 +74,7 @@ def command():
 
     def start(name, *args, devices=1, cwd=ROOT, prefix=()):
         environment = os.environ | {
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}" if devices else "",
             "PYTHONPATH": str(ROOT),
             "PYTHONUNBUFFERED": "1",
         }

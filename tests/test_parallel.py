@@ -1,5 +1,7 @@
 """What one process can show of parallel.py; two of them are in test_processes.py."""
 
+import os
+
 import jax
 import numpy as np
 import pytest
@@ -107,3 +109,25 @@ def test_a_tpu_on_its_own_is_no_pod(monkeypatch):
     monkeypatch.setattr(jax, "process_count", lambda: 4)
     with pytest.raises(UsageError, match="this is one of 4 hosts, but they could not be joined"):
         parallel.connect(pod, None)
+
+
+@pytest.mark.parametrize(
+    ("cores", "shared", "devices"),
+    [(1, 64, 1), (2, 64, 2), (2, 63, 1), (6, 64, 4), (12, 64, 8), (12, 100, 4), (64, 0, 8), (64, 512, 8)],
+)
+def test_a_cpu_is_as_many_devices_as_cores_that_share_the_batch(monkeypatch, cores, shared, devices):
+    told = {}
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(cores), raising=False)
+    monkeypatch.setattr(jax.config, "update", told.__setitem__)
+    parallel.use_cores(shared)
+    assert told == {"jax_num_cpu_devices": devices}
+
+
+def test_a_number_of_devices_that_jax_is_told_stays(monkeypatch):
+    def refuse(*setting):
+        raise AssertionError(setting)
+
+    monkeypatch.setattr(jax.config, "update", refuse)
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=3")
+    parallel.use_cores(64)
