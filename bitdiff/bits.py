@@ -217,6 +217,7 @@ def _check_integers(x: jax.typing.ArrayLike, limit: int, what: str) -> None:
         raise UsageError(f"expected integers, got {jnp.result_type(x)}")
     if isinstance(x, jax.core.Tracer) or np.size(x) == 0:
         return  # inside jit the values are not known
-    low, high = int(np.min(x)), int(np.max(x))
+    x = np.asarray(x)  # a constant within jit is known, but what jax computes of it is not
+    low, high = int(x.min()), int(x.max())
     if low < 0 or high >= limit:
         raise UsageError(f"values run from {low} to {high}; {what} hold 0 to {limit - 1}")

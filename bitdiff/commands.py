@@ -97,9 +97,9 @@ def _define_flags() -> None:
 
 def _shared() -> int:
     """What the devices must be able to share evenly, as far as the command's config says; 0 if any number will do."""
-    if "config" not in flags.FLAGS:
+    config = flags.FLAGS.config if "config" in flags.FLAGS else None
+    if config is None:
         return 0
-    config = flags.FLAGS.config
     batch_size = config.train.batch_size // max(config.train.accumulate, 1)
     return math.gcd(batch_size, round(batch_size * config.diffusion.self_cond_rate))
 

@@ -265,14 +265,17 @@ def abstract_replicated(tree: Any) -> Any:
 
 
 def to_global(tree: Any) -> Any:
-    """Replicated local arrays as arrays of all processes together, which is what can be saved."""
+    """Replicated local arrays as what can be saved: of one process the first device's, of several those of all.
+
+    Of one process's devices each would have a part of every array cut out and saved, which takes longer than it saves.
+    """
     if jax.process_count() == 1:
-        return tree
+        return jax.tree.map(lambda a: a.addressable_data(0), tree)
     return multihost_utils.host_local_array_to_global_array(tree, _mesh(jax.devices()), PartitionSpec())
 
 
 def to_local(tree: Any) -> Any:
-    """The inverse of `to_global`."""
+    """Arrays of all processes together as replicated local ones."""
     if jax.process_count() == 1:
         return tree
     return multihost_utils.global_array_to_host_local_array(tree, _mesh(jax.devices()), PartitionSpec())

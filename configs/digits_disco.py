@@ -52,7 +52,6 @@ def get_config(variant: str = "plain") -> ml_collections.ConfigDict:
         config.bits.encoding = "continuous"
         common.edm(config, sigma_data=0.75, steps=10)
     config.latents.update(FIRST[variant])
-    config.latents.straight_through = True  # see configs/toy_disco.py
     config.latents.encoder = common.latent_encoder(kind="mlp", dim=64, layers=3)
     config.latents.embed = common.latent_transformer(dim=64, layers=1, head_dim=32)
     config.train.sample_every_steps = 0

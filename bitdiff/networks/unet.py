@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from bitdiff.errors import UsageError
-from bitdiff.networks.layers import Attention, Dense, Dropout, TimeEmbedding, conv, group_norm
+from bitdiff.networks.layers import Attention, Dense, Dropout, TimeEmbedding, conv, group_norm, near_zero_init
 
 
 class ResBlock(nn.Module):
@@ -47,7 +47,7 @@ class AttentionBlock(nn.Module):
 
 
 class CrossBlock(nn.Module):
-    """GN, attention of all pixels to a context; (sum with x) / sqrt 2."""
+    """GN, attention of all pixels to a context, near zero to begin with; (sum with x) / sqrt 2."""
 
     head_dim: int
     dtype: jnp.dtype
@@ -56,7 +56,9 @@ class CrossBlock(nn.Module):
     def __call__(self, x: jax.Array, context: jax.Array) -> jax.Array:
         batch, height, width, channels = x.shape
         h = group_norm(channels, dtype=self.dtype, name="norm")(x).reshape(batch, height * width, channels)
-        attention = Attention(channels, max(channels // self.head_dim, 1), dtype=self.dtype, name="attention")
+        # Latents say nothing before their encoder has learned; heard from the start, they would be silenced for good.
+        heads = max(channels // self.head_dim, 1)
+        attention = Attention(channels, heads, dtype=self.dtype, out_init=near_zero_init, name="attention")
         h = attention(h, attention.remember(context.astype(self.dtype)))
         return (x + h.reshape(x.shape)) / math.sqrt(2.0)
 
