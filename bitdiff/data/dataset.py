@@ -60,6 +60,10 @@ class Arrays:
     def __getitem__(self, index: int) -> dict[str, Any]:
         return {name: array[index] for name, array in self._arrays.items()}
 
+    def take(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """Several examples as new arrays [N, ...]."""
+        return {name: np.asarray(np.take(array, indices, axis=0)) for name, array in self._arrays.items()}
+
 
 class Subset:
     """Some examples of a source, by index."""
@@ -73,6 +77,20 @@ class Subset:
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return self._source[int(self.indices[index])]
+
+    def take(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """Several examples as new arrays [N, ...]."""
+        return rows(self._source, self.indices[indices])
+
+
+def rows(source: Source, indices: np.ndarray) -> dict[str, np.ndarray]:
+    """Some examples of a source as new arrays [N, ...]; at once if it has a `take`, or one after the other."""
+    return source.take(indices) if hasattr(source, "take") else join([source[int(i)] for i in indices])
+
+
+def join(examples: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
+    """Examples as arrays [N, ...]; {} of none."""
+    return {name: np.stack([example[name] for example in examples]) for name in (examples[0] if examples else ())}
 
 
 def split(source: Source, test_fraction: float) -> tuple[Subset, Subset]:
@@ -94,8 +112,7 @@ def stack(source: Source, limit: int | None = None) -> dict[str, np.ndarray]:
     """The examples of a source as arrays [N, ...]; at most `limit`, evenly spread over the source."""
     count = len(source) if limit is None else min(limit, len(source))
     indices = np.linspace(0, len(source), count, endpoint=False).astype(int)
-    examples = [source[int(i)] for i in indices]
-    return {name: np.stack([example[name] for example in examples]) for name in (examples[0] if examples else ())}
+    return rows(source, indices)
 
 
 def fingerprint(source: Source) -> str:

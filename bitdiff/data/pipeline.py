@@ -2,18 +2,21 @@
 
 Example p of the stream depends on (seed, p) alone and batch k holds examples k B to (k + 1) B - 1, so
 the stream is the same however many processes read it, each its own rows of every batch, and its
-position is one number.
+position is one number. Grain's elements are whole batches: its own work for each example would take ten
+times as long as copying a small image.
 """
 
 from collections.abc import Iterator
-from functools import partial
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import grain
 import numpy as np
 from PIL import Image
 
-from bitdiff.data.dataset import Source
+from bitdiff.data.dataset import Source, join, rows
+
+_ORDER, _CROP, _CAPTIONS = range(3)  # what random numbers are for
 
 
 def batches(
@@ -42,52 +45,63 @@ def batches(
       prefetch_batches: batches read ahead, each by a thread of its own; 0 reads when asked.
       process: (index, count): which of so many equal blocks of rows this process reads.
     """
-    stream = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
-    if flip:
-        stream = stream.random_map(_flip)
-    if crop < 1:
-        stream = stream.random_map(partial(_crop, crop))
-    if captions:
-        stream = stream.map_with_index(partial(_pick, captions, curriculum_steps * batch_size, seed))
     index, count = process
-    stream = _ProcessRows(stream, batch_size, index, count).batch(batch_size // count)
+    local = batch_size // count
+
+    @lru_cache(maxsize=2)  # a batch may hold the end of one epoch and the beginning of the next
+    def epoch(number):
+        rng = np.random.default_rng([seed, _ORDER, number])
+        order = rng.permutation(len(source)).astype(np.int32)
+        return _Epoch(order, rng.random(len(source)) < 0.5 if flip else np.zeros(0, bool))
+
+    def batch(k, _):
+        places = np.arange(local) + (k * batch_size + index * local)
+        epochs, within = np.divmod(places, len(source))
+        parts = [(epoch(number), within[epochs == number]) for number in range(epochs[0], epochs[-1] + 1)]
+        chosen = np.concatenate([part.order[at] for part, at in parts])
+        if captions:
+            examples = [
+                _pick(captions, curriculum_steps * batch_size, seed, place, source[int(i)])
+                for place, i in zip(places, chosen, strict=True)
+            ]
+            arrays = join(examples)
+        else:
+            arrays = rows(source, chosen)
+        if flip:
+            mirrored = np.concatenate([part.mirrored[at] for part, at in parts])
+            arrays["image"][mirrored] = arrays["image"][mirrored, :, ::-1]
+        if crop < 1:
+            arrays["image"] = np.stack(
+                [_crop(crop, seed, place, image) for place, image in zip(places, arrays["image"], strict=True)]
+            )
+        return arrays
+
+    stream = grain.MapDataset.range(1).repeat().map_with_index(batch)
     options = grain.ReadOptions(num_threads=prefetch_batches, prefetch_buffer_size=prefetch_batches)
     return iter(stream.to_iter_dataset(options))
 
 
-class _ProcessRows(grain.MapDataset):
-    """The rows of every global batch that belong to one process."""
+class _Epoch(NamedTuple):
+    """int32 [examples], their order, and by place in it whether an image is mirrored: bool [examples]."""
 
-    def __init__(self, parent: grain.MapDataset, batch_size: int, index: int, count: int):
-        super().__init__(parent)
-        self._batch_size, self._local, self._first = batch_size, batch_size // count, index * (batch_size // count)
-
-    def __len__(self) -> int:
-        return len(self._parent)
-
-    def __getitem__(self, index: Any) -> Any:
-        batch, row = divmod(index, self._local)
-        return self._parent[batch * self._batch_size + self._first + row]
+    order: np.ndarray
+    mirrored: np.ndarray
 
 
-def _flip(example: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
-    return example | {"image": example["image"][:, ::-1]} if rng.random() < 0.5 else example
-
-
-def _crop(smallest: float, example: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
-    image = example["image"]
+def _crop(smallest: float, seed: int, place: int, image: np.ndarray) -> np.ndarray:
+    rng = np.random.default_rng([seed, _CROP, place])
     size = image.shape[0]
     side = max(round(size * rng.uniform(smallest, 1.0)), 1)
     top, left = rng.integers(0, size - side + 1, 2)
     picture = Image.fromarray(np.squeeze(image[top : top + side, left : left + side]))
     pixels = np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR), np.uint8)
-    return example | {"image": pixels.reshape(image.shape)}
+    return pixels.reshape(image.shape)
 
 
-def _pick(count: int, curriculum: int, seed: int, index: int, example: dict[str, Any]) -> dict[str, Any]:
+def _pick(count: int, curriculum: int, seed: int, place: int, example: dict[str, Any]) -> dict[str, Any]:
     tokens = example["tokens"]
     known = len(tokens)
-    if index < curriculum:
-        known = 1 + int(max(2 * index / curriculum - 1, 0) * (known - 1))
-    order = np.random.default_rng([seed, index]).permutation(known)
+    if place < curriculum:
+        known = 1 + int(max(2 * place / curriculum - 1, 0) * (known - 1))
+    order = np.random.default_rng([seed, _CAPTIONS, place]).permutation(known)
     return example | {"tokens": tokens[order[np.arange(count) % known]]}
