@@ -205,17 +205,20 @@ def measure_start(bench: Bench) -> dict[str, float]:
     given += [f"--config.{name}={value}" for name, value in config_flags.get_override_values(flag).items()]
     with tempfile.TemporaryDirectory() as folder:
         for name in ("cold", "warm"):
-            changes = ["--config.train.steps=1", "--config.optimizer.schedule=constant"]
-            changes += ["--config.train.sample_every_steps=0", f"--workdir={folder}/{name}"]
+            changes = ["--config.train.steps=1", "--config.train.log_every_steps=1"]
+            changes += ["--config.optimizer.schedule=constant", "--config.train.sample_every_steps=0"]
+            changes += [f"--platform={jax.default_backend()}", f"--workdir={folder}/{name}"]
             line = [sys.executable, "-m", "bitdiff.train", *given, *changes]
             environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": f"{folder}/cache"}
             losses, errors = Path(folder, name, "metrics.jsonl"), Path(folder, f"{name}.log")
             start = time.perf_counter()
             with errors.open("w") as log, subprocess.Popen(line, env=environment, stdout=log, stderr=log) as run:
-                while run.poll() is None and not (losses.exists() and losses.stat().st_size):
+                while run.poll() is None:
+                    if f"{name}_seconds" not in times and losses.exists() and losses.stat().st_size:
+                        times[f"{name}_seconds"] = time.perf_counter() - start
                     time.sleep(0.02)
-                times[f"{name}_seconds"] = time.perf_counter() - start
-            if run.returncode:
+                whole = time.perf_counter() - start
+            if run.returncode or times.get(f"{name}_seconds", whole) >= whole:
                 raise UsageError(f"a run of one step failed: {errors.read_text().strip()[-500:]}")
     return times | {"warm_over_cold": times["warm_seconds"] / times["cold_seconds"]}
 

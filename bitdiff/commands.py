@@ -98,7 +98,7 @@ def _define_flags() -> None:
 def _shared() -> int:
     """What the devices must be able to share evenly, as far as the command's config says; 0 if any number will do."""
     config = flags.FLAGS.config if "config" in flags.FLAGS else None
-    if config is None:
+    if config is None or "train" not in config or "diffusion" not in config:
         return 0
     batch_size = config.train.batch_size // max(config.train.accumulate, 1)
     return math.gcd(batch_size, round(batch_size * config.diffusion.self_cond_rate))

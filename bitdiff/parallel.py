@@ -1,5 +1,6 @@
 """Devices, processes and pmap: the only file that knows of them."""
 
+import contextlib
 import json
 import os
 import uuid
@@ -19,6 +20,7 @@ from bitdiff import launchers
 from bitdiff.errors import UsageError
 
 _AXIS = "devices"
+_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # Linux: microseconds of so many
 _MOST_CPU_DEVICES = 8  # each holds a copy of the training state
 _PLATFORMS = {"cpu": "cpu", "gpu": "cuda,rocm", "tpu": "tpu"}  # as jax_platforms names them
 
@@ -42,13 +44,23 @@ def use_cores(shared: int) -> None:
       shared: examples that the devices must be able to share evenly; 0 if any number will do.
     """
     told = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
-    if told or jax.config.jax_num_cpu_devices > 0:
+    if told or jax.config.jax_num_cpu_devices >= 0:
         return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    devices = _MOST_CPU_DEVICES
+    cores, devices = _cores(), _MOST_CPU_DEVICES
     while devices > cores or shared % devices:
         devices //= 2
-    jax.config.update("jax_num_cpu_devices", devices)
+    with contextlib.suppress(RuntimeError):  # a config file has looked for devices already
+        jax.config.update("jax_num_cpu_devices", devices)
+
+
+def _cores() -> int:
+    """Cores that this process may use, by its affinity and by the quota of its container."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = _CPU_QUOTA.read_text().split()
+        return max(min(allowed, int(quota) // int(period)), 1)
+    except (OSError, ValueError):  # there is no such file, or its quota is 'max'
+        return allowed
 
 
 def connect(cluster: launchers.Cluster | None, platform: str | None, *, heartbeat_seconds: int = 100) -> None:

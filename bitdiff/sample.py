@@ -16,7 +16,6 @@ import os
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -175,11 +174,12 @@ def define_flags() -> None:
     flags.DEFINE_integer("frames", None, "Also draw a strip of so many estimates on the way, for each of 16 samples.")
 
 
-def _labels(names: Iterable[str] | None) -> tuple[int, ...] | None:
+def _numbers(flag: str) -> tuple[int, ...] | None:
+    names = flags.FLAGS[flag].value
     try:
         return None if names is None else tuple(int(name) for name in names)
     except ValueError as error:
-        raise UsageError(f"--labels is {','.join(names)}; it must be class numbers, as in 0,1,2") from error
+        raise UsageError(f"--{flag} is {','.join(names)}; it must be numbers, as in 0,1,2") from error
 
 
 def _image_id(path: Path) -> int | str:
@@ -241,16 +241,19 @@ def _examples(run: inference.Trained) -> tuple[Source | None, tuple[int, ...] | 
         return None, None
     if values.keep is None or values.keep_latents is None or run.config.task != "prior":
         raise UsageError("--keep and --keep_latents go together, with a second stage of DisCo-Diff")
-    positions = list(_labels(values.keep_latents))
+    positions = list(_numbers("keep_latents"))
     try:
         with np.load(values.keep, allow_pickle=False) as file:
             arrays = {name: file[name] for name in ("latents", "label") if name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise UsageError(f"--keep: {values.keep} is no .npz file of samples: {error}") from error
-    if "latents" not in arrays or (arrays["latents"] < 0).any():
-        raise UsageError(f"--keep: {values.keep} holds no latents; draw samples from a second stage first")
-    latents = arrays["latents"]
-    if not all(0 <= position < latents.shape[1] for position in positions):
+    latents = arrays.get("latents", np.zeros(0))
+    whole = latents.ndim == 2 and len(latents) and np.issubdtype(latents.dtype, np.integer)
+    if not whole or latents.min() < 0:
+        raise UsageError(f"--keep: {values.keep} holds no latents [N, count]; draw samples from a second stage first")
+    if "label" in arrays and arrays["label"].shape != latents.shape[:1]:
+        raise UsageError(f"--keep: {values.keep} holds {len(latents)} samples, but labels {arrays['label'].shape}")
+    if not positions or not all(0 <= position < latents.shape[1] for position in positions):
         raise UsageError(f"--keep_latents {positions}: a sample has {latents.shape[1]} latents, counted from 0")
     kept = np.isin(np.arange(latents.shape[1]), positions)
     labels = tuple(arrays["label"].tolist()) if "label" in arrays else None
@@ -268,7 +271,7 @@ def _captions_path(out: Path) -> Path:
 
 def main() -> None:
     """The command."""
-    out, labels, frames = Path(flags.FLAGS.out), _labels(flags.FLAGS.labels), flags.FLAGS.frames
+    out, labels, frames = Path(flags.FLAGS.out), _numbers("labels"), flags.FLAGS.frames
     single = out.suffix == ".npz"
     root = None if flags.FLAGS.images is None else Path(flags.FLAGS.images)
     if root is not None and workdir.load_config(Path(flags.FLAGS.workdir)).encoder:

@@ -49,7 +49,7 @@ def load_config(workdir: Path) -> ml_collections.ConfigDict:
       UsageError: there is no such folder, or no run in it, or its config cannot be read.
     """
     if not workdir.is_dir():
-        raise UsageError(f"--workdir: there is no folder {workdir}")
+        raise UsageError(f"there is no folder {workdir}; it must be the workdir of a run")
     path = workdir / "config.json"
     if path.exists():
         try:

@@ -8,7 +8,7 @@ import pytest
 from bitdiff import data
 from bitdiff.tasks import make_task
 from bitdiff.train import Progress, train
-from configs import cifar10, imagenet64, photos
+from configs import cifar10, imagenet64, imagenet64_disco, photos
 
 PUBLISHED = [(module, variant) for module in (cifar10, imagenet64) for variant in module.VARIANTS]
 
@@ -70,6 +70,15 @@ def test_published_rows_train_two_steps_on_mocked_data(module, variant, mocked_t
     config = shrink(module.get_config(variant))
     assert train(config, tmp_path) == Progress(2, None)
     assert config.data.builder in (tmp_path / "config.json").read_text()
+
+
+def test_discos_imagenet64_trains_two_steps_on_mocked_data(mocked_tfds, tmp_path):
+    config = shrink(imagenet64_disco.get_config("disco"))
+    config.data.image_size = 16
+    config.network.attention_resolutions = (16,)
+    config.latents.encoder.update(dim=8, layers=1, head_dim=8)
+    config.latents.embed.update(dim=8, layers=1, head_dim=8)
+    assert train(config, tmp_path) == Progress(2, None)
 
 
 def test_the_other_imagenet64_trains_on_mocked_data(mocked_tfds, tmp_path):

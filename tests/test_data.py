@@ -276,6 +276,30 @@ def test_every_epoch_holds_every_example_once_in_a_new_order():
     assert labels(stream(seed=1), 2) != labels(stream(), 2)
 
 
+def test_a_batch_may_be_longer_than_an_epoch():
+    seen = np.concatenate(labels(stream(3, batch_size=8), 3)).reshape(8, 3)
+    assert (np.sort(seen) == np.arange(3)).all()
+
+
+def test_a_mapped_file_gives_the_batches_of_an_array(tmp_path):
+    pictures = np.random.RandomState(0).randint(0, 256, (12, 8, 8, 3)).astype(np.uint8)
+    np.save(tmp_path / "x.npy", pictures)
+    mapped = data.load(section(name="npz", path=str(tmp_path / "x.npy"), test_fraction=0.0)).train
+    options = {"batch_size": 5, "seed": 0, "flip": True, "crop": 0.5}
+    one_by_one = type("Source", (), {"__len__": lambda _: 12, "__getitem__": lambda _, i: {"image": pictures[i]}})()
+    for source in (mapped, one_by_one):
+        stream, expected = data.batches(source, **options), data.batches(Arrays({"image": pictures}), **options)
+        for _ in range(6):
+            np.testing.assert_array_equal(next(stream)["image"], next(expected)["image"])
+
+
+def test_what_is_read_is_a_copy():
+    source = Arrays({"image": np.arange(40, dtype=np.uint8).reshape(10, 1, 4, 1)})
+    for _, batch in zip(range(5), data.batches(source, batch_size=4, seed=0, flip=True), strict=False):
+        batch["image"][:] = 0
+    np.testing.assert_array_equal(source[9]["image"].ravel(), [36, 37, 38, 39])
+
+
 @pytest.mark.parametrize("prefetch", [0, 3])
 def test_the_stream_resumes_where_it_was(prefetch):
     iterator = stream(prefetch_batches=prefetch, flip=True)

@@ -102,6 +102,19 @@ def test_groups_are_looked_at_on_the_way_up_at_one_resolution_each():
     assert (np.abs(grad).max(-1) > 0).all()
 
 
+def test_at_first_the_unet_hears_no_latents():
+    module = unet().clone(multipliers=(1,), attention_resolutions=(8,))
+    x, time, context = jnp.ones((2, 8, 8, 1)), jnp.ones(2), jax.random.normal(KEY, (2, 2, 4, 6))
+    params = jax.jit(module.init)(KEY, x, time, context=context[0])
+    # The last layer begins near zero as well: it would hide whatever comes before it.
+    params["params"]["conv_out"]["kernel"] += 0.1
+    one, other = (jax.jit(module.apply)(params, x, time, context=c) for c in context)
+    np.testing.assert_allclose(one, other, atol=1e-4)
+    params["params"]["up0_block0_cross"]["attention"]["out"]["kernel"] += 0.1
+    one, other = (jax.jit(module.apply)(params, x, time, context=c) for c in context)
+    assert np.abs(one - other).max() > 1e-3
+
+
 def test_latents_that_nothing_would_look_at_are_refused():
     x, time, context = jnp.ones((1, 8, 8, 1)), jnp.ones(1), jnp.ones((1, 3, 6))
     with pytest.raises(UsageError, match="names none of the resolutions 8, 4"):
@@ -116,6 +129,15 @@ def test_latents_that_nothing_would_look_at_are_refused():
     ):
         bad = config.copy_and_resolve_references()
         bad.latents[field] = value
+        with pytest.raises(UsageError, match=message):
+            make_latents(bad.latents)
+    for part, field, value, message in (
+        ("encoder", "layers", -3, r"encoder.layers is -3; it must be 1 or more"),
+        ("embed", "layers", -1, r"embed.layers is -1; it must be 0 or more"),
+        ("embed", "head_dim", 0, r"embed.head_dim is 0; it must be 1 or more"),
+    ):
+        bad = config.copy_and_resolve_references()
+        bad.latents[part][field] = value
         with pytest.raises(UsageError, match=message):
             make_latents(bad.latents)
     config.latents.encoder.kind = "resnet"
@@ -332,7 +354,7 @@ def test_latents_and_pictures_are_looked_at_together():
         make_task(config)
 
 
-@pytest.mark.parametrize("variant", [*imagenet64_disco.FIRST, *imagenet64_disco.SECOND])
+@pytest.mark.parametrize("variant", ["edm", "hierarchical", *imagenet64_disco.SECOND])  # disco and binary lie in these
 def test_imagenet_is_of_the_papers_size(variant):
     task = make_task(imagenet64_disco.get_config(variant))
     params = jax.eval_shape(task.init, KEY)

@@ -118,10 +118,26 @@ def test_a_tpu_on_its_own_is_no_pod(monkeypatch):
 def test_a_cpu_is_as_many_devices_as_cores_that_share_the_batch(monkeypatch, cores, shared, devices):
     told = {}
     monkeypatch.delenv("XLA_FLAGS", raising=False)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(cores), raising=False)
+    monkeypatch.setattr(parallel, "_cores", lambda: cores)
     monkeypatch.setattr(jax.config, "update", told.__setitem__)
     parallel.use_cores(shared)
     assert told == {"jax_num_cpu_devices": devices}
+
+
+@pytest.mark.parametrize(("quota", "cores"), [("max 100000", 8), ("250000 100000", 2), ("50000 100000", 1), ("", 8)])
+def test_cores_are_those_of_the_container(monkeypatch, tmp_path, quota, cores):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(8), raising=False)
+    monkeypatch.setattr(parallel, "_CPU_QUOTA", tmp_path / "cpu.max")
+    assert parallel._cores() == 8
+    (tmp_path / "cpu.max").write_text(quota)
+    assert parallel._cores() == cores
+
+
+def test_a_config_that_looked_for_devices_leaves_them_as_they_are(monkeypatch):
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    devices = jax.devices()  # from here on jax refuses another number
+    parallel.use_cores(64)
+    assert jax.devices() == devices
 
 
 def test_a_number_of_devices_that_jax_is_told_stays(monkeypatch):

@@ -13,7 +13,10 @@ _SPLIT_SEED = 0  # a split must not move when a run's seed does
 
 
 class Source(Protocol):
-    """Random access to examples, dicts of NumPy values: 'image', 'tokens' or both, or 'point'; 'label' if labelled."""
+    """Random access to examples, dicts of NumPy values: 'image', 'tokens' or both, or 'point'; 'label' if labelled.
+
+    A source may also have take(indices) -> new arrays [N, ...], where that is faster than one example after the other.
+    """
 
     def __len__(self) -> int: ...
 

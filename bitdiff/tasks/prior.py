@@ -123,17 +123,24 @@ def complete(config: ml_collections.ConfigDict, folder: Path) -> ml_collections.
                 config.first = workdir.load_config(folder).first
         return config
     folder = Path(config.first_run).expanduser().resolve()
-    first = workdir.load_config(folder)
-    if first.task not in FIRST or not first.latents.count:
+    try:
+        first = workdir.load_config(folder)
+        if first.task not in FIRST or not first.latents.count:
+            raise UsageError("it holds a run without latents; give one of DisCo-Diff's first stage")
+        for name in _DATA:
+            if first.data[name] != config.data[name]:
+                raise UsageError(
+                    f"it was trained with data.{name} {first.data[name]!r}, and config.data.{name} is "
+                    f"{config.data[name]!r}"
+                )
+        FIRST[first.task](first)
+    except UsageError as error:
+        raise UsageError(f"config.first_run, {folder}: {error}") from error
+    except (AttributeError, KeyError) as error:
         raise UsageError(
-            f"config.first_run: {folder} holds a run without latents; give one of DisCo-Diff's first stage"
-        )
-    for name in _DATA:
-        if first.data[name] != config.data[name]:
-            raise UsageError(
-                f"config.data.{name} is {config.data[name]!r}, but the first stage in {folder} was trained with "
-                f"{first.data[name]!r}"
-            )
+            f"config.first_run: the config of {folder} is of another version of bitdiff: "
+            f"{' '.join(str(error).split())}; train it again"
+        ) from error
     config.first_run = str(folder)
     with config.unlocked():
         config.first = first

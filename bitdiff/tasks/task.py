@@ -1,5 +1,6 @@
 """The one interface between a model and the commands: pure functions in a NamedTuple."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -103,6 +104,10 @@ def sample_options(section: Any, **changes: Any) -> SampleOptions:
             f"config.sample.churn is {options.churn} and .restarts {options.restarts}; they are (S_churn, S_min, "
             "S_max) and a tuple of (steps, times, low, high)"
         )
+    numbers = [options.guidance, options.latent_guidance, options.self_guidance, options.noise_scale, options.momentum]
+    numbers += [options.td, options.lag, *(number for restart in options.restarts for number in restart)]
+    if not all(map(math.isfinite, numbers)):
+        raise UsageError(f"a number of config.sample is not finite: {options}")
     if any(int(number) != number for restart in options.restarts for number in restart[:2]):
         raise UsageError(f"config.sample.restarts is {options.restarts}; steps and times are whole numbers")
     return options
