@@ -238,23 +238,36 @@ def _examples(run: inference.Trained) -> tuple[Source | None, tuple[int, ...] | 
                 "the model was trained with config.latents.dropout=0, so it knows no hidden latents: give --images, "
                 "or draw from a second stage"
             )
+        if run.task.infer and values.latent_guidance:
+            raise UsageError(
+                "--latent_guidance has nothing to guide by where latents are hidden: give --images, or draw from a "
+                "second stage"
+            )
         return None, None
     if values.keep is None or values.keep_latents is None or run.config.task != "prior":
         raise UsageError("--keep and --keep_latents go together, with a second stage of DisCo-Diff")
-    positions = list(_numbers("keep_latents"))
+    return kept_latents(values.keep, _numbers("keep_latents"))
+
+
+def kept_latents(path: str, positions: tuple[int, ...]) -> tuple[Arrays, tuple[int, ...] | None]:
+    """Some of the latents of samples, 'known' int [N, count] with -1 for the others, and the samples' labels.
+
+    Raises:
+      UsageError: the file holds no samples with latents, or a position is not among them.
+    """
     try:
-        with np.load(values.keep, allow_pickle=False) as file:
+        with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in ("latents", "label") if name in file.files}
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise UsageError(f"--keep: {values.keep} is no .npz file of samples: {error}") from error
+        raise UsageError(f"--keep: {path} is no .npz file of samples: {error}") from error
     latents = arrays.get("latents", np.zeros(0))
     whole = latents.ndim == 2 and len(latents) and np.issubdtype(latents.dtype, np.integer)
     if not whole or latents.min() < 0:
-        raise UsageError(f"--keep: {values.keep} holds no latents [N, count]; draw samples from a second stage first")
+        raise UsageError(f"--keep: {path} holds no latents [N, count]; draw samples from a second stage first")
     if "label" in arrays and arrays["label"].shape != latents.shape[:1]:
-        raise UsageError(f"--keep: {values.keep} holds {len(latents)} samples, but labels {arrays['label'].shape}")
+        raise UsageError(f"--keep: {path} holds {len(latents)} samples, but labels {arrays['label'].shape}")
     if not positions or not all(0 <= position < latents.shape[1] for position in positions):
-        raise UsageError(f"--keep_latents {positions}: a sample has {latents.shape[1]} latents, counted from 0")
+        raise UsageError(f"--keep_latents {list(positions)}: a sample has {latents.shape[1]} latents, counted from 0")
     kept = np.isin(np.arange(latents.shape[1]), positions)
     labels = tuple(arrays["label"].tolist()) if "label" in arrays else None
     return Arrays({"known": np.where(kept, latents, -1)}), labels

@@ -143,11 +143,9 @@ def test_eight_devices_need_no_flag(command, tmp_path, finished_run):
 
 def test_by_default_the_cores_share_the_batch(command, tmp_path):
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    for batch_size, most in ((16, 8), (18, 1)):
-        arguments = ["--config.train.steps=3", f"--config.train.batch_size={batch_size}"]
-        code, output = command("train", *TRAIN, *arguments, "--workdir", tmp_path / str(batch_size), devices=None)
-        assert code == 0, output
-        assert f"{max(n for n in (1, 2, 4, 8) if n <= min(cores, most))} x cpu" in output
+    code, output = command("train", *TRAIN, "--config.train.steps=3", "--workdir", tmp_path, devices=None)
+    assert code == 0, output
+    assert f"{max(n for n in (1, 2, 4, 8) if n <= cores)} x cpu" in output
 
 
 def test_one_device_and_four_give_the_same_run_and_the_same_samples(command, tmp_path):

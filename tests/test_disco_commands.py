@@ -8,6 +8,7 @@ from PIL import Image
 
 from bitdiff import inference, losses, trajectories
 from bitdiff.errors import UsageError
+from bitdiff.sample import kept_latents
 from bitdiff.train import train
 from configs import common, digits_disco, toy_disco
 
@@ -141,6 +142,28 @@ def test_latents_of_bits_are_kept_in_part(command, bits, tmp_path):
     about = json.loads((bits / "second" / "evaluation.json").read_text())["provenance"]
     assert about["prior"]["sample"]["steps"] == 2
     assert about["evaluations"] == 5
+
+
+@pytest.mark.parametrize(
+    ("arrays", "positions", "message"),
+    [
+        ({"image": np.zeros((3, 8, 8, 1))}, (0,), r"holds no latents \[N, count\]"),
+        ({"latents": np.zeros(5, int)}, (0,), r"holds no latents \[N, count\]"),
+        ({"latents": np.zeros((0, 6), int)}, (0,), r"holds no latents \[N, count\]"),
+        ({"latents": np.full((4, 6), 0.7)}, (0,), r"holds no latents \[N, count\]"),
+        ({"latents": np.full((4, 6), -1)}, (0,), r"holds no latents \[N, count\]"),
+        ({"latents": np.zeros((4, 6), int), "label": np.zeros(3, int)}, (0,), r"4 samples, but labels \(3,\)"),
+        ({"latents": np.zeros((4, 6), int)}, (), r"a sample has 6 latents, counted from 0"),
+        ({"latents": np.zeros((4, 6), int)}, (6,), r"a sample has 6 latents, counted from 0"),
+    ],
+)
+def test_latents_that_cannot_be_kept(tmp_path, arrays, positions, message):
+    np.savez(tmp_path / "x.npz", **arrays)
+    with pytest.raises(UsageError, match=message):
+        kept_latents(str(tmp_path / "x.npz"), positions)
+    np.save(tmp_path / "x.npy", np.zeros((4, 6), int))
+    with pytest.raises(UsageError, match=r"is no .npz file of samples"):
+        kept_latents(str(tmp_path / "x.npy"), positions)
 
 
 def test_latents_are_inferred_from_a_folder_of_images(command, tmp_path):
