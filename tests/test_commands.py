@@ -223,7 +223,7 @@ def test_signals_save_and_leave(command, tmp_path, number):
         ("sample", ["--workdir", "DONE", "--seed", "99999999999999999999"], "seed"),
         ("train", [*TRAIN, "--workdir", "/proc/none"], "--workdir: /proc/none cannot be written to"),
         ("train", ["--config", "bitdiff/bits.py", "--workdir", "RUN"], "has no function get_config"),
-        ("sample", ["--workdir", "DONE", "--labels", "1,a"], "must be class numbers"),
+        ("sample", ["--workdir", "DONE", "--labels", "1,a"], "--labels is 1,a; it must be numbers"),
         ("sample", ["--workdir", "DONE", "--labels", "11"], "are not among the 10 classes"),
         ("sample", ["--workdir", "DONE", "--sampler", "euler"], "unknown sampler 'euler'"),
         ("sample", ["--workdir", "DONE", "--num_samples", "0"], "num_samples"),

@@ -73,7 +73,7 @@ class Subset:
 
     def __init__(self, source: Source, indices: Sequence[int]):
         self._source = source
-        self.indices = np.asarray(indices)
+        self.indices = np.asarray(indices, int)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -112,10 +112,10 @@ def split(source: Source, test_fraction: float) -> tuple[Subset, Subset]:
 
 
 def stack(source: Source, limit: int | None = None) -> dict[str, np.ndarray]:
-    """The examples of a source as arrays [N, ...]; at most `limit`, evenly spread over the source."""
+    """The examples of a source as arrays [N, ...], {} of none; at most `limit`, evenly spread over the source."""
     count = len(source) if limit is None else min(limit, len(source))
     indices = np.linspace(0, len(source), count, endpoint=False).astype(int)
-    return rows(source, indices)
+    return rows(source, indices) if count else {}
 
 
 def fingerprint(source: Source) -> str:

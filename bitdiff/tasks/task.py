@@ -18,7 +18,8 @@ class SampleOptions(NamedTuple):
     `sampling.sample` explains sampler, steps, td, momentum and lag, `sampling.guide` the guidance,
     `sampling.self_guide` the self-guidance, and `plans` endpoint, churn, restarts and noise_scale.
     latent_guidance: D(z) + w (D(z) - D(null)) of a model with latents; 0 is plain. (DisCo-Diff's formula and its table
-    disagree on what weight is plain; here as in the table.)
+    disagree on what weight is plain; here as in the table.) With guidance as well D(z) is the guided estimate, D(null)
+    is not guided.
     frames: how many estimates, evenly spread over the steps, are kept.
     beams: of an autoregressive model, whose samplers are 'beam' and 'random' and which takes no steps.
     """
