@@ -2,8 +2,8 @@
 
 python -m bitdiff.train --config configs/digits.py --workdir runs/digits
 
-Variants: uint (without a variant), gray, uint_rand, one_hot. Hardware: two CPU cores, about five minutes.
-Measured (uint, 2,000 samples): classifier accuracy 98.8 %, Frechet distance over pixels 0.145 (real test
+Variants: uint (without a variant), gray, uint_rand, one_hot. Hardware: two CPU cores, about three minutes.
+Measured (uint, 2,000 samples): classifier accuracy 99.0 %, Frechet distance over pixels 0.147 (real test
 images: 99.2 % and 0.114), no invalid codes, no copies; the other variants are not yet run. The paper has no
 such data.
 """
