@@ -12,7 +12,8 @@ Analog Bits', not ADM's, so numbers will differ somewhat from EDM's. 40 steps of
 "ImageNet 64 x 64" is trained on: see configs/imagenet64.py.
 
 Hardware: the papers used 32 A100 (EDM). On a GPU or TPU add `--config.network.dtype=bfloat16`. At full size (disco,
-359 M parameters) three training steps of 2 noise pictures, and sampling, ran on a CPU: 16 GB, 45 s a step.
+359 M parameters) three training steps of 2 noise pictures, and sampling, ran on a CPU: 16 GB, 45 s a step beside
+other runs.
 
 FID of 50,000 conditional samples:
 

@@ -180,7 +180,7 @@ def batch(count=4):
     }
 
 
-@pytest.mark.parametrize("config", [tiny_toy(), tiny_toy(straight_through=False)])
+@pytest.mark.parametrize("config", [tiny_toy(), tiny_toy(straight_through=False), tiny("bits_disco")])
 def test_the_loss_alone_trains_the_encoder(config):
     task = make_task(config)
     params = jax.tree.map(lambda a: a + 0.02, jax.jit(task.init)(KEY))  # off the near-zero last layers
@@ -354,7 +354,7 @@ def test_latents_and_pictures_are_looked_at_together():
         make_task(config)
 
 
-@pytest.mark.parametrize("variant", ["edm", "hierarchical", *imagenet64_disco.SECOND])  # disco and binary lie in these
+@pytest.mark.parametrize("variant", [*imagenet64_disco.FIRST, *imagenet64_disco.SECOND])
 def test_imagenet_is_of_the_papers_size(variant):
     task = make_task(imagenet64_disco.get_config(variant))
     params = jax.eval_shape(task.init, KEY)

@@ -112,7 +112,7 @@ def load(options: Any) -> Dataset:
     def open_split(split):
         try:
             source = builder.as_data_source(split=split)
-        except (ValueError, KeyError, NotImplementedError) as error:
+        except (ValueError, KeyError, NotImplementedError) as error:  # the last: its files give no random access
             raise UsageError(f"{builder.info.full_name} cannot be read as {split!r}: {error}") from error
         if pieces:
             return TfdsCaptions(source, pieces, options, size=size, channels=channels, resize=options.resize)
