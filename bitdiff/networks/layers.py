@@ -1,15 +1,16 @@
 """Layers that the networks share."""
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from bitdiff.errors import UsageError
+from bitdiff.networks import winograd
 
 kernel_init = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
 near_zero_init = nn.initializers.variance_scaling(1e-10, "fan_avg", "uniform")
@@ -20,7 +21,21 @@ Dense = partial(nn.Dense, kernel_init=kernel_init)
 def conv(features: int, *, size: int = 3, stride: int = 1, near_zero: bool = False, dtype, name: str) -> nn.Conv:
     """A square convolution with zero padding that keeps (or halves, with stride 2) the resolution."""
     init = near_zero_init if near_zero else kernel_init
-    return nn.Conv(features, (size, size), (stride, stride), kernel_init=init, dtype=dtype, name=name)
+    return nn.Conv(
+        features,
+        (size, size),
+        (stride, stride),
+        kernel_init=init,
+        dtype=dtype,
+        conv_general_dilated=_convolve,
+        name=name,
+    )
+
+
+def _convolve(x: jax.Array, kernel: jax.Array, strides: Sequence[int], padding: str, **options: Any) -> jax.Array:
+    if winograd.pays(x, kernel, strides):
+        return winograd.convolve(x, kernel)
+    return jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)
 
 
 def group_norm(channels: int, *, dtype, name: str) -> nn.GroupNorm:
