@@ -22,8 +22,8 @@ def error(result, exact):
 @pytest.fixture(scope="module")
 def arrays():
     keys = jax.random.split(jax.random.key(0), 3)
-    x, kernel = jax.random.normal(keys[0], (2, 8, 12, 64)), jax.random.normal(keys[1], (3, 3, 64, 72))
-    return x, kernel, jax.random.normal(keys[2], (2, 8, 12, 72))
+    x, kernel = jax.random.normal(keys[0], (6, 8, 12, 64)), jax.random.normal(keys[1], (3, 3, 64, 72))
+    return x, kernel, jax.random.normal(keys[2], (6, 8, 12, 72))
 
 
 def test_it_is_the_convolution(arrays):
@@ -52,14 +52,15 @@ def test_it_has_forward_derivatives_and_maps_over_examples(arrays):
 @pytest.mark.parametrize(
     ("shape", "kernel", "strides", "dtype", "answer"),
     [
-        ((1, 8, 8, 64), (3, 3, 64, 64), (1, 1), "float32", True),
-        ((1, 32, 4, 128), (3, 3, 128, 64), (1, 1), "float32", True),
-        ((1, 8, 6, 64), (3, 3, 64, 64), (1, 1), "float32", False),
-        ((1, 8, 8, 24), (3, 3, 24, 64), (1, 1), "float32", False),
-        ((1, 8, 8, 64), (3, 3, 64, 24), (1, 1), "float32", False),
-        ((1, 8, 8, 64), (1, 1, 64, 64), (1, 1), "float32", False),
-        ((1, 8, 8, 64), (3, 3, 64, 64), (2, 2), "float32", False),
-        ((1, 8, 8, 64), (3, 3, 64, 64), (1, 1), "bfloat16", False),
+        ((8, 8, 8, 64), (3, 3, 64, 64), (1, 1), "float32", True),
+        ((4, 32, 4, 128), (3, 3, 128, 64), (1, 1), "float32", True),
+        ((16, 8, 6, 64), (3, 3, 64, 64), (1, 1), "float32", False),
+        ((8, 8, 8, 24), (3, 3, 24, 64), (1, 1), "float32", False),
+        ((8, 8, 8, 64), (3, 3, 64, 24), (1, 1), "float32", False),
+        ((8, 8, 8, 64), (1, 1, 64, 64), (1, 1), "float32", False),
+        ((8, 8, 8, 64), (3, 3, 64, 64), (2, 2), "float32", False),
+        ((8, 8, 8, 64), (3, 3, 64, 64), (1, 1), "bfloat16", False),
+        ((7, 8, 8, 64), (3, 3, 64, 64), (1, 1), "float32", False),
     ],
 )
 def test_where_it_pays(shape, kernel, strides, dtype, answer, monkeypatch):
