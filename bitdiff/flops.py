@@ -1,7 +1,8 @@
 """Counting by hand: the multiplications and additions of matrix products and convolutions in a traced function.
 
 The compiler's own count (`cost_analysis`) covers every operation, but not what it hands to a library, and it takes
-the body of a loop for one pass; the two stand side by side in the benchmark.
+the body of a loop for one pass; the two stand side by side in the benchmark. Both count what is computed where they
+run: on a CPU wide convolutions take a quarter of the products (`networks/winograd.py`).
 """
 
 import math

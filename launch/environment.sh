@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Sourced by the other scripts: makes .venv at the top of the checkout from requirements.lock, or reuses it,
 # and puts it first on PATH. PYTHON names the interpreter to make it with (default: python3), EXTRA what jax is
-# installed for beside the CPU: cuda or tpu.
+# installed for beside the CPU: cuda or tpu. Sets GLIBC_TUNABLES.
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 
 python="${PYTHON:-python3}"
@@ -25,4 +25,4 @@ fi
 export PATH="$PWD/.venv/bin:$PATH"
 # Asks Linux for huge pages: a training step on the CPU takes fresh memory each time, and small pages cost up to a
 # quarter of it.
-export GLIBC_TUNABLES="${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1}"
+export GLIBC_TUNABLES="glibc.malloc.hugetlb=1${GLIBC_TUNABLES:+:$GLIBC_TUNABLES}"

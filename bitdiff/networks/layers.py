@@ -1,9 +1,9 @@
 """Layers that the networks share."""
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -18,24 +18,26 @@ near_zero_init = nn.initializers.variance_scaling(1e-10, "fan_avg", "uniform")
 Dense = partial(nn.Dense, kernel_init=kernel_init)
 
 
-def conv(features: int, *, size: int = 3, stride: int = 1, near_zero: bool = False, dtype, name: str) -> nn.Conv:
-    """A square convolution with zero padding that keeps (or halves, with stride 2) the resolution."""
-    init = near_zero_init if near_zero else kernel_init
-    return nn.Conv(
-        features,
-        (size, size),
-        (stride, stride),
-        kernel_init=init,
-        dtype=dtype,
-        conv_general_dilated=_convolve,
-        name=name,
-    )
+class Conv(nn.Module):
+    """A square convolution with zero padding that keeps (or halves, with stride 2) the resolution, and a bias."""
 
+    features: int
+    size: int = 3
+    stride: int = 1
+    near_zero: bool = False
+    dtype: jnp.dtype = jnp.float32
 
-def _convolve(x: jax.Array, kernel: jax.Array, strides: Sequence[int], padding: str, **options: Any) -> jax.Array:
-    if winograd.pays(x, kernel, strides):
-        return winograd.convolve(x, kernel)
-    return jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """x float [B, H, W, any] -> [B, H / stride, W / stride, features]."""
+        init = near_zero_init if self.near_zero else kernel_init
+        kernel = self.param("kernel", init, (self.size, self.size, x.shape[-1], self.features))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
+        if self.stride == 1 and winograd.pays(x, kernel):
+            return winograd.convolve(x, kernel) + bias
+        layout = ("NHWC", "HWIO", "NHWC")
+        return jax.lax.conv_general_dilated(x, kernel, (self.stride,) * 2, "SAME", dimension_numbers=layout) + bias
 
 
 def group_norm(channels: int, *, dtype, name: str) -> nn.GroupNorm:

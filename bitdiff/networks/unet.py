@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from bitdiff.errors import UsageError
-from bitdiff.networks.layers import Attention, Dense, Dropout, TimeEmbedding, conv, group_norm, near_zero_init
+from bitdiff.networks.layers import Attention, Conv, Dense, Dropout, TimeEmbedding, group_norm, near_zero_init
 
 
 class ResBlock(nn.Module):
@@ -21,14 +21,14 @@ class ResBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, embedding: jax.Array, dropout_keys: jax.Array | None) -> jax.Array:
         h = nn.silu(group_norm(x.shape[-1], dtype=self.dtype, name="norm_in")(x))
-        h = conv(self.channels, dtype=self.dtype, name="conv_in")(h)
+        h = Conv(self.channels, dtype=self.dtype, name="conv_in")(h)
         scale_shift = Dense(2 * self.channels, dtype=self.dtype, name="scale_shift")(embedding)
         scale, shift = jnp.split(scale_shift[:, None, None, :], 2, axis=-1)
         h = group_norm(self.channels, dtype=self.dtype, name="norm_out")(h) * (1.0 + scale) + shift
         h = Dropout(self.dropout, name="dropout")(nn.silu(h), dropout_keys)
-        h = conv(self.channels, near_zero=True, dtype=self.dtype, name="conv_out")(h)
+        h = Conv(self.channels, near_zero=True, dtype=self.dtype, name="conv_out")(h)
         if x.shape[-1] != self.channels:
-            x = conv(self.channels, size=1, dtype=self.dtype, name="shortcut")(x)
+            x = Conv(self.channels, size=1, dtype=self.dtype, name="shortcut")(x)
         return (x + h) / math.sqrt(2.0)
 
 
@@ -148,7 +148,7 @@ class UNet(nn.Module):
                 h = cross_block(self.head_dim, self.dtype, name=f"{name}_cross")(h, groups[halvings - stage])
             return h, before_attention
 
-        h = conv(self.dim * self.multipliers[0], dtype=self.dtype, name="conv_in")(x.astype(self.dtype))
+        h = Conv(self.dim * self.multipliers[0], dtype=self.dtype, name="conv_in")(x.astype(self.dtype))
         skips = [h]
         h = group_norm(h.shape[-1], dtype=self.dtype, name="norm_in")(h)
         stages = range(len(self.multipliers))
@@ -157,16 +157,16 @@ class UNet(nn.Module):
                 h, skip = block(h, stage, f"down{stage}_block{i}")
                 skips.append(skip)
             if stage < halvings:
-                h = conv(self.dim * self.multipliers[stage], stride=2, dtype=self.dtype, name=f"down{stage}")(h)
+                h = Conv(self.dim * self.multipliers[stage], stride=2, dtype=self.dtype, name=f"down{stage}")(h)
                 skips.append(h)
         for stage in reversed(stages):
             for i in range(self.blocks + 1):
                 h, _ = block(jnp.concatenate([h, skips.pop()], axis=-1), stage, f"up{stage}_block{i}")
             if stage:
                 h = h.repeat(2, axis=1).repeat(2, axis=2)
-                h = conv(self.dim * self.multipliers[stage], dtype=self.dtype, name=f"up{stage}")(h)
+                h = Conv(self.dim * self.multipliers[stage], dtype=self.dtype, name=f"up{stage}")(h)
         h = nn.silu(group_norm(h.shape[-1], dtype=self.dtype, name="norm_out")(h))
-        h = conv(self.out_channels, size=self.out_size, near_zero=True, dtype=self.dtype, name="conv_out")(h)
+        h = Conv(self.out_channels, size=self.out_size, near_zero=True, dtype=self.dtype, name="conv_out")(h)
         return h.astype(jnp.float32)
 
     def _groups(self, context: jax.Array | None, sizes: Sequence[int]) -> list[jax.Array]:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bitdiff.errors import UsageError
-from bitdiff.networks.layers import Attention, Dense, conv
+from bitdiff.networks.layers import Attention, Conv, Dense
 
 
 class ViT(nn.Module):
@@ -53,7 +53,7 @@ class ViT(nn.Module):
             raise UsageError(f"a stem of {len(self.stem)} convolutions makes patches of {2 ** len(self.stem)} pixels")
         x = (image.astype(jnp.float32) / 127.5 - 1.0).astype(self.dtype)
         for i, width in enumerate(self.stem):
-            x = conv(width, stride=2, dtype=self.dtype, name=f"stem{i}")(x)
+            x = Conv(width, stride=2, dtype=self.dtype, name=f"stem{i}")(x)
             x = nn.gelu(nn.LayerNorm(dtype=self.dtype, name=f"norm_stem{i}")(x))
         window = (1, 1) if self.stem else (self.patch, self.patch)
         h = nn.Conv(self.dim, window, window, padding="VALID", dtype=self.dtype, name="embed")(x)
