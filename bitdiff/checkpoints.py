@@ -5,6 +5,7 @@ is passed over for the one before it, aloud; a training run that goes on from th
 one aside as `N.damaged` instead of writing over it.
 """
 
+import copy
 import json
 import logging
 import zlib
@@ -131,7 +132,8 @@ class Checkpoints:
           SavingError: this save or the one before it failed.
         """
         metrics = metrics or {}
-        progress = progress | {"metrics": metrics}
+        # Written after this returns, when the caller may have changed its own.
+        progress, config = copy.deepcopy((progress | {"metrics": metrics}, config))
         if self._policy.best_metric in metrics:
             self._values[step] = metrics[self._policy.best_metric]
         content = ocp.args.Composite(

@@ -57,6 +57,22 @@ def test_the_latest_is_restored(filled):
     assert restored.config == {"seed": 5}
 
 
+def test_what_changes_after_the_call_is_not_saved(tmp_path, monkeypatch):
+    sums, config = {"loss": 1.0}, {"seed": 5}
+    with Checkpoints(tmp_path) as checkpoints:
+        write = checkpoints._manager.save
+
+        def write_late(*args, **kwargs):
+            sums["loss"] = config["seed"] = 2.0
+            return write(*args, **kwargs)
+
+        monkeypatch.setattr(checkpoints._manager, "save", write_late)
+        checkpoints.save(1, STATE, {"sums": sums}, config)
+    restored = latest(tmp_path)
+    assert restored.progress["sums"] == {"loss": 1.0}
+    assert restored.config == {"seed": 5}
+
+
 def test_only_the_last_are_kept(tmp_path):
     checkpoints = Checkpoints(tmp_path, policy=Policy(keep=2))
     for step in range(5):
