@@ -1,17 +1,23 @@
 """Packaging of bitdiff."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
+ROOT = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "bitdiff/runtime/version.py").read_text()).group(1)
+
 setup(
     name="bitdiff",
-    version="0.1.0",
+    version=VERSION,
     description="Bit Diffusion and DisCo-Diff in JAX and Flax",
-    long_description=Path(__file__).with_name("README.md").read_text(),
+    long_description=(ROOT / "README.md").read_text(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    packages=find_packages(include=["bitdiff", "bitdiff.*", "configs"]),
+    packages=find_packages(include=["bitdiff", "bitdiff.*"]),
+    package_dir={"bitdiff.configs": "configs"},
+    package_data={"bitdiff": ["py.typed", "models/*/*"]},
     python_requires=">=3.11",
     install_requires=[
         "absl-py>=2.1",
@@ -25,6 +31,7 @@ setup(
         "optax>=0.2.8",
         "orbax-checkpoint>=0.11",
         "pillow>=10",
+        "safetensors>=0.5",
         "scikit-learn>=1.4",
         "scipy>=1.12",
         "sentencepiece>=0.2",
@@ -40,6 +47,7 @@ setup(
             "tensorflow-datasets>=4.9.7",
             "importlib_resources",
             "nltk>=3.8",
+            "pyrefly>=1.4",
             "pytest>=8",
             "pytest-xdist>=3.5",
             "pyyaml>=6",

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from absl import flags
 
-from bitdiff import commands
-from bitdiff.metrics import weights
+from bitdiff.cli import command
+from bitdiff.metrics import inception_weights
 
 
 def define_flags() -> None:
@@ -15,11 +15,11 @@ def define_flags() -> None:
 
 
 def main() -> None:
-    """The command."""
-    digest = weights.convert(Path(flags.FLAGS.weights), Path(flags.FLAGS.out))
-    print(f"wrote {flags.FLAGS.out}, SHA-256 of its source {digest}")
+    """Runs the command."""
+    digest = inception_weights.convert(Path(flags.FLAGS.weights), Path(flags.FLAGS.out))
+    print(f"wrote {flags.FLAGS.out}; the SHA-256 of its source is {digest}")
 
 
 if __name__ == "__main__":
     define_flags()
-    commands.run(main)
+    command.run(main)

@@ -1,1 +1,1 @@
-"""Configurations: one file per data set."""
+"""The configurations, one file per data set; installed as `bitdiff.configs`."""

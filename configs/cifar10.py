@@ -28,9 +28,9 @@ The ablation of losses, unconditional (l2 on plain encodings are the rows above)
 
 import ml_collections
 
-from configs import common
+from bitdiff.configuration import base_config, presets, sections
 
-ROWS = tuple(f"{name}_{kind}" for name in common.PAPER_ENCODINGS for kind in ("uncond", "cond"))
+ROWS = tuple(f"{name}_{kind}" for name in presets.PAPER_ENCODINGS for kind in ("uncond", "cond"))
 ABLATION = (
     *(f"one_hot_{loss}" for loss in ("l2", "logistic", "softmax")),
     *(f"{name}_logistic" for name in ("uint", "gray", "uint_rand")),
@@ -40,9 +40,9 @@ VARIANTS = ROWS + ABLATION
 
 def get_config(variant: str = "uint_cond") -> ml_collections.ConfigDict:
     """The configuration of one of VARIANTS."""
-    common.check_variant(__file__, variant, VARIANTS)
+    presets.check_variant(__file__, variant, VARIANTS)
     encoding, kind = variant.rsplit("_", 1)
-    config = common.base()
+    config = base_config()
     config.data.name = "tfds"
     config.data.builder = "cifar10"
     config.data.train_split = "train"
@@ -52,9 +52,9 @@ def get_config(variant: str = "uint_cond") -> ml_collections.ConfigDict:
     config.data.vocab_size = 256
     config.data.num_classes = 10 if kind == "cond" else 0
     config.data.flip = True
-    config.network = common.unet()
+    config.network = sections.unet()
     if kind in ("cond", "uncond"):
-        common.paper_encoding(config, encoding, dropout=0.3)
+        presets.paper_encoding(config, encoding, dropout=0.3)
     else:
         config.bits.encoding = encoding
         config.diffusion.loss = kind

@@ -30,15 +30,15 @@ The table of steps and td: python -m bitdiff.sweep --workdir runs/coco --steps 5
 
 import ml_collections
 
-from configs import common
+from bitdiff.configuration import base_config, presets, sections
 
-VARIANTS = tuple(f"{model}{split}" for split in ("", "_karpathy") for model in common.CAPTION_MODELS)
+VARIANTS = tuple(f"{model}{split}" for split in ("", "_karpathy") for model in presets.CAPTION_MODELS)
 
 
 def get_config(variant: str = "bits") -> ml_collections.ConfigDict:
     """The configuration of a kind of model and a split."""
-    common.check_variant(__file__, variant, VARIANTS)
-    config = common.base()
+    presets.check_variant(__file__, variant, VARIANTS)
+    config = base_config()
     if variant.endswith("_karpathy"):
         config.data.name = "tfds"
         config.data.builder = "coco_captions"
@@ -57,9 +57,9 @@ def get_config(variant: str = "bits") -> ml_collections.ConfigDict:
     config.data.vocab_size = 32_000
     config.data.num_classes = 0
     config.data.cut = True
-    config.encoder = common.vit()
-    config.network = common.transformer(head_dim=32, dropout=0.1)
-    common.captioning(config, variant.removesuffix("_karpathy"))
+    config.encoder = sections.vit()
+    config.network = sections.transformer(head_dim=32, dropout=0.1)
+    presets.captioning(config, variant.removesuffix("_karpathy"))
     config.optimizer.schedule = "linear"
     config.optimizer.warmup_steps = 2_000
     config.optimizer.weight_decay = 0.05

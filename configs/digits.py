@@ -10,13 +10,13 @@ such data.
 
 import ml_collections
 
-from configs import common
+from bitdiff.configuration import base_config, presets, sections
 
 
 def get_config(variant: str = "uint") -> ml_collections.ConfigDict:
     """The configuration of an encoding."""
-    common.check_variant(__file__, variant, common.BIT_ENCODINGS)
-    config = common.base()
+    presets.check_variant(__file__, variant, presets.BIT_ENCODINGS)
+    config = base_config()
     config.data.name = "digits"
     config.data.image_size = 8
     config.data.channels = 1
@@ -24,9 +24,9 @@ def get_config(variant: str = "uint") -> ml_collections.ConfigDict:
     config.data.num_classes = 10
     config.bits.encoding = variant
     config.diffusion.label_dropout = 0.1
-    config.network = common.unet(dim=32, multipliers=(1, 2), blocks=1, attention_resolutions=())
+    config.network = sections.unet(dim=32, multipliers=(1, 2), blocks=1, attention_resolutions=())
 
-    common.small_run(config, steps=2_500, batch_size=64)
+    presets.small_run(config, steps=2_500, batch_size=64)
     config.optimizer.learning_rate = 2e-3
     config.sample.steps = 40
     config.evaluate.num_samples = 2_000

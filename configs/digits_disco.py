@@ -48,7 +48,8 @@ it was 0.9. Before the U-Net's ear for latents began near zero, the ViT's latent
 
 import ml_collections
 
-from configs import common, digits
+from bitdiff.configs import digits
+from bitdiff.configuration import presets, sections
 
 FIRST = {
     "plain": {},
@@ -67,13 +68,13 @@ SECOND = {
 
 def get_config(variant: str = "plain") -> ml_collections.ConfigDict:
     """The configuration of a first or second stage."""
-    common.check_variant(__file__, variant, (*FIRST, *SECOND))
+    presets.check_variant(__file__, variant, (*FIRST, *SECOND))
     if variant in SECOND:
         first, model = SECOND[variant]
         config = get_config(first)
-        common.second_stage(config, model)
-        config.network = common.transformer(dim=64, layers=2, head_dim=32)
-        common.small_run(config, steps=1_500, batch_size=128)
+        presets.second_stage(config, model)
+        config.network = sections.transformer(dim=64, layers=2, head_dim=32)
+        presets.small_run(config, steps=1_500, batch_size=128)
         config.train.sample_every_steps = 0
         return config
     config = digits.get_config()
@@ -81,9 +82,9 @@ def get_config(variant: str = "plain") -> ml_collections.ConfigDict:
     config.network.head_dim = 32
     if not variant.startswith("bits"):
         config.bits.encoding = "continuous"
-        common.edm(config, sigma_data=0.75, steps=10)
+        presets.edm(config, sigma_data=0.75, steps=10)
     config.latents.update(FIRST[variant])
-    config.latents.encoder = common.latent_encoder(kind="mlp", dim=64, layers=3)
-    config.latents.embed = common.latent_transformer(dim=64, layers=1, head_dim=32)
+    config.latents.encoder = sections.latent_encoder(kind="mlp", dim=64, layers=3)
+    config.latents.embed = sections.latent_transformer(dim=64, layers=1, head_dim=32)
     config.train.sample_every_steps = 0
     return config

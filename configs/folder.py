@@ -9,15 +9,15 @@ then the resize). `--config.data.num_classes=0` ignores the sub-folders' classes
 
 import ml_collections
 
-from configs import common
+from bitdiff.configuration import base_config, presets, sections
 
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
     """The configuration; it has no variants."""
     if variant:
-        common.check_variant(__file__, variant, ())
-    config = common.base()
+        presets.check_variant(__file__, variant, ())
+    config = base_config()
     config.data.name = "folder"
-    config.network = common.unet(dim=64, multipliers=(1, 2), blocks=2, attention_resolutions=(16, 8))
-    common.medium_run(config)
+    config.network = sections.unet(dim=64, multipliers=(1, 2), blocks=2, attention_resolutions=(16, 8))
+    presets.medium_run(config)
     return config

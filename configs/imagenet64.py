@@ -24,16 +24,16 @@ FID of 50,000 samples against the training set, the best over samplers, steps an
 
 import ml_collections
 
-from configs import common
+from bitdiff.configuration import base_config, presets, sections
 
-VARIANTS = tuple(f"{name}_{kind}" for name in common.PAPER_ENCODINGS for kind in ("uncond", "cond"))
+VARIANTS = tuple(f"{name}_{kind}" for name in presets.PAPER_ENCODINGS for kind in ("uncond", "cond"))
 
 
 def get_config(variant: str = "uint_cond") -> ml_collections.ConfigDict:
     """The configuration of one of VARIANTS."""
-    common.check_variant(__file__, variant, VARIANTS)
+    presets.check_variant(__file__, variant, VARIANTS)
     encoding, kind = variant.rsplit("_", 1)
-    config = common.base()
+    config = base_config()
     config.data.name = "tfds"
     config.data.builder = "imagenet2012"
     config.data.train_split = "train"
@@ -44,8 +44,8 @@ def get_config(variant: str = "uint_cond") -> ml_collections.ConfigDict:
     config.data.num_classes = 1000 if kind == "cond" else 0
     config.data.resize = "box"
     config.data.flip = True
-    config.network = common.unet(dim=192, multipliers=(1, 2, 3, 4))
-    common.paper_encoding(config, encoding, dropout=0.0)
+    config.network = sections.unet(dim=192, multipliers=(1, 2, 3, 4))
+    presets.paper_encoding(config, encoding, dropout=0.0)
     config.optimizer.learning_rate = 1e-4 if encoding == "uint_rand" else 2e-4
     config.train.steps = 500_000
     config.train.batch_size = 1024

@@ -27,7 +27,8 @@ FID of 50,000 conditional samples:
 
 import ml_collections
 
-from configs import common, imagenet64
+from bitdiff.configs import imagenet64
+from bitdiff.configuration import presets, sections
 
 FIRST = {
     "edm": {},
@@ -40,12 +41,12 @@ SECOND = {"prior": ("disco", "autoregressive"), "prior_bits": ("binary", "bits")
 
 def get_config(variant: str = "edm") -> ml_collections.ConfigDict:
     """The configuration of a first or second stage."""
-    common.check_variant(__file__, variant, (*FIRST, *SECOND))
+    presets.check_variant(__file__, variant, (*FIRST, *SECOND))
     if variant in SECOND:
         first, model = SECOND[variant]
         config = get_config(first)
-        common.second_stage(config, model)
-        config.network = common.transformer(dim=512, layers=12, head_dim=64)
+        presets.second_stage(config, model)
+        config.network = sections.transformer(dim=512, layers=12, head_dim=64)
         config.optimizer.learning_rate = 1e-4
         config.train.steps = 200_000
         config.train.batch_size = 1024
@@ -54,10 +55,10 @@ def get_config(variant: str = "edm") -> ml_collections.ConfigDict:
     config.diffusion.prediction = "x0"
     config.network.attention_resolutions = (32, 16, 8)
     config.network.dropout = 0.1
-    common.edm(config, sigma_data=0.5, steps=40)
+    presets.edm(config, sigma_data=0.5, steps=40)
     config.latents.update(FIRST[variant])
-    config.latents.encoder = common.latent_encoder()
-    config.latents.embed = common.latent_transformer()
+    config.latents.encoder = sections.latent_encoder()
+    config.latents.embed = sections.latent_transformer()
     config.optimizer.learning_rate = 1e-4
     config.optimizer.warmup_steps = 2_500  # 10 M images
     config.optimizer.ema_decay = 0.99994  # a half-life of 50 M images

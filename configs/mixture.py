@@ -10,21 +10,21 @@ paper has no such data.
 
 import ml_collections
 
-from configs import common
+from bitdiff.configuration import base_config, presets, sections
 
 
 def get_config(variant: str = "uint") -> ml_collections.ConfigDict:
     """The configuration of an encoding."""
-    common.check_variant(__file__, variant, common.BIT_ENCODINGS)
-    config = common.base()
+    presets.check_variant(__file__, variant, presets.BIT_ENCODINGS)
+    config = base_config()
     config.task = "tokens"
     config.data.name = "mixture"
     config.data.length = 2
     config.data.vocab_size = 16
     config.data.num_classes = 0
     config.bits.encoding = variant
-    config.network = common.transformer(dim=64, layers=2, head_dim=32)
-    common.small_run(config, steps=3_000, batch_size=256)
+    config.network = sections.transformer(dim=64, layers=2, head_dim=32)
+    presets.small_run(config, steps=3_000, batch_size=256)
     config.sample.batch_size = 1_000
     config.evaluate.num_samples = 20_000
     return config

@@ -24,14 +24,15 @@ steps 49 % of the bits are sharp, not 19 %. The samples are no nearer to the dis
 
 import ml_collections
 
-from configs import common, mixture
+from bitdiff.configs import mixture
+from bitdiff.configuration import presets, sections
 
 VARIANTS = ("plain", "disco", "prior")
 
 
 def get_config(variant: str = "plain") -> ml_collections.ConfigDict:
     """The configuration of one of VARIANTS."""
-    common.check_variant(__file__, variant, VARIANTS)
+    presets.check_variant(__file__, variant, VARIANTS)
     config = mixture.get_config()
     config.train.sample_every_steps = 0
     if variant == "plain":
@@ -39,11 +40,11 @@ def get_config(variant: str = "plain") -> ml_collections.ConfigDict:
     config.latents.count = 1
     config.latents.codes = 8
     config.latents.straight_through = True
-    config.latents.encoder = common.latent_encoder(kind="mlp", dim=64, layers=3)
-    config.latents.embed = common.latent_transformer(dim=64, layers=0)
+    config.latents.encoder = sections.latent_encoder(kind="mlp", dim=64, layers=3)
+    config.latents.embed = sections.latent_transformer(dim=64, layers=0)
     if variant == "prior":
-        common.second_stage(config, "autoregressive")
-        config.network = common.transformer(dim=32, layers=1, head_dim=16)
-        common.small_run(config, steps=500, batch_size=256)
+        presets.second_stage(config, "autoregressive")
+        config.network = sections.transformer(dim=32, layers=1, head_dim=16)
+        presets.small_run(config, steps=500, batch_size=256)
         config.train.sample_every_steps = 0
     return config

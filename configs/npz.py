@@ -11,18 +11,18 @@ GPU; make them larger or smaller by `--config.network.dim`, `--config.network.bl
 
 import ml_collections
 
-from configs import common
+from bitdiff.configuration import base_config, presets, sections
 
 
 def get_config(variant: str = "image") -> ml_collections.ConfigDict:
     """The configuration for 'image' or 'tokens'."""
-    common.check_variant(__file__, variant, ("image", "tokens"))
-    config = common.base()
+    presets.check_variant(__file__, variant, ("image", "tokens"))
+    config = base_config()
     config.data.name = "npz"
     if variant == "image":
-        config.network = common.unet(dim=64, multipliers=(1, 2), blocks=2, attention_resolutions=(16, 8))
+        config.network = sections.unet(dim=64, multipliers=(1, 2), blocks=2, attention_resolutions=(16, 8))
     else:
         config.task = "tokens"
-        config.network = common.transformer(dim=256, layers=4)
-    common.medium_run(config)
+        config.network = sections.transformer(dim=256, layers=4)
+    presets.medium_run(config)
     return config

@@ -18,13 +18,13 @@ td 1 (500 training crops: 0.04):
 
 import ml_collections
 
-from configs import common
+from bitdiff.configuration import base_config, presets, sections
 
 
 def get_config(variant: str = "uint") -> ml_collections.ConfigDict:
     """The configuration of an encoding."""
-    common.check_variant(__file__, variant, common.PAPER_ENCODINGS)
-    config = common.base()
+    presets.check_variant(__file__, variant, presets.PAPER_ENCODINGS)
+    config = base_config()
     config.data.name = "photos"
     config.data.image_size = 16
     config.data.channels = 3
@@ -32,9 +32,9 @@ def get_config(variant: str = "uint") -> ml_collections.ConfigDict:
     config.data.num_classes = 2
     config.data.flip = True
     config.diffusion.label_dropout = 0.1
-    config.network = common.unet(dim=24, multipliers=(1, 2), blocks=1, attention_resolutions=(8,), head_dim=24)
-    common.paper_encoding(config, variant, dropout=0.0)
-    common.small_run(config, steps=2_000, batch_size=32)
+    config.network = sections.unet(dim=24, multipliers=(1, 2), blocks=1, attention_resolutions=(8,), head_dim=24)
+    presets.paper_encoding(config, variant, dropout=0.0)
+    presets.small_run(config, steps=2_000, batch_size=32)
     config.sample.steps = 50
     config.evaluate.num_samples = 2_000
     return config

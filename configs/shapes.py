@@ -30,13 +30,13 @@ after 3,200 steps; without lag, 6 % after 3,000. The paper has no such data.
 
 import ml_collections
 
-from configs import common
+from bitdiff.configuration import base_config, presets, sections
 
 
 def get_config(variant: str = "bits") -> ml_collections.ConfigDict:
     """The configuration of a kind of model."""
-    common.check_variant(__file__, variant, common.CAPTION_MODELS)
-    config = common.base()
+    presets.check_variant(__file__, variant, presets.CAPTION_MODELS)
+    config = base_config()
     config.data.name = "shapes"
     config.data.image_size = 32
     config.data.channels = 3
@@ -46,12 +46,12 @@ def get_config(variant: str = "bits") -> ml_collections.ConfigDict:
     config.data.curriculum_steps = 600
     config.data.vocab_size = 31
     config.data.num_classes = 0
-    config.encoder = common.vit(patch=8, dim=128, layers=1, head_dim=32, stem=(64, 128, 128))
-    config.network = common.transformer(dim=128, layers=3, head_dim=32)
-    common.small_run(config, steps=1_200 if variant == "autoregressive" else 3_300, batch_size=32)
+    config.encoder = sections.vit(patch=8, dim=128, layers=1, head_dim=32, stem=(64, 128, 128))
+    config.network = sections.transformer(dim=128, layers=3, head_dim=32)
+    presets.small_run(config, steps=1_200 if variant == "autoregressive" else 3_300, batch_size=32)
     config.optimizer.name = "muon"
     config.optimizer.learning_rate = 2e-3
-    common.captioning(config, variant)
+    presets.captioning(config, variant)
     # Noisier than the sampling schedule: what a caption says is chosen while little of it can be read.
     config.diffusion.schedule_options.update(start=0.0, end=1.0, tau=3.0)
     if variant != "autoregressive":

@@ -12,20 +12,20 @@ Hardware: one GPU, some hours; not yet run. The paper has no such data.
 
 import ml_collections
 
-from configs import common
+from bitdiff.configuration import base_config, presets, sections
 
 
 def get_config(variant: str = "bits") -> ml_collections.ConfigDict:
     """The configuration of a kind of model."""
-    common.check_variant(__file__, variant, common.CAPTION_MODELS)
-    config = common.base()
+    presets.check_variant(__file__, variant, presets.CAPTION_MODELS)
+    config = base_config()
     config.data.name = "text"
     config.data.length = 64
     config.data.vocab_size = 1_000
     config.data.num_classes = 0
-    config.network = common.transformer()
-    common.medium_run(config)
-    common.captioning(config, variant)
+    config.network = sections.transformer()
+    presets.medium_run(config)
+    presets.captioning(config, variant)
     config.diffusion.label_dropout = 0.0
     config.evaluate.num_samples = 1_000
     return config

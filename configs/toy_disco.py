@@ -26,23 +26,23 @@ loss was lower (0.68 to 0.70) and the ways straighter (0.14 to 0.16), but a mode
 
 import ml_collections
 
-from configs import common
+from bitdiff.configuration import base_config, presets, sections
 
 VARIANTS = ("plain", "disco", "prior")
 
 
 def get_config(variant: str = "plain") -> ml_collections.ConfigDict:
     """The configuration of one of VARIANTS."""
-    common.check_variant(__file__, variant, VARIANTS)
-    config = common.base()
+    presets.check_variant(__file__, variant, VARIANTS)
+    config = base_config()
     config.task = "points"
     config.data.name = "gaussians"
     config.data.channels = 2
     config.data.num_classes = 0
     config.data.prefetch_batches = 2
-    config.network = common.mlp(dim=128, layers=4)
-    common.edm(config, sigma_data=0.5, steps=50)
-    common.small_run(config, steps=6_000, batch_size=256)
+    config.network = sections.mlp(dim=128, layers=4)
+    presets.edm(config, sigma_data=0.5, steps=50)
+    presets.small_run(config, steps=6_000, batch_size=256)
     config.optimizer.warmup_steps = 0
     config.optimizer.schedule = "constant"
     config.train.sample_every_steps = 0
@@ -55,10 +55,10 @@ def get_config(variant: str = "plain") -> ml_collections.ConfigDict:
     config.latents.codes = 8
     # Relaxed values let a mode be a mixture of two codes, which no draw is: then it is never generated.
     config.latents.straight_through = True
-    config.latents.encoder = common.latent_encoder(kind="mlp", dim=128, layers=3)
-    config.latents.embed = common.latent_transformer(dim=16, layers=0)
+    config.latents.encoder = sections.latent_encoder(kind="mlp", dim=128, layers=3)
+    config.latents.embed = sections.latent_transformer(dim=16, layers=0)
     if variant == "prior":
-        common.second_stage(config, "autoregressive")
-        config.network = common.transformer(dim=32, layers=1, head_dim=16)
-        common.small_run(config, steps=500, batch_size=256)
+        presets.second_stage(config, "autoregressive")
+        config.network = sections.transformer(dim=32, layers=1, head_dim=16)
+        presets.small_run(config, steps=500, batch_size=256)
     return config

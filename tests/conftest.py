@@ -11,9 +11,9 @@ os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import pytest
 
-from bitdiff import parallel
+from bitdiff.configs import digits
+from bitdiff.runtime import parallel
 from bitdiff.train import train
-from configs import digits
 
 ROOT = Path(__file__).parent.parent
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from bitdiff import benchmark
-from bitdiff.errors import UsageError
+from bitdiff.runtime.errors import UsageError
 
 
 def test_what_is_measured_and_compared(command, tmp_path):

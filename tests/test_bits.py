@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bitdiff import bits
-from bitdiff.errors import UsageError
+from bitdiff.diffusion import bits
+from bitdiff.runtime.errors import UsageError
 
 
 def test_bits_are_least_significant_first():

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bitdiff import data, inference, workdir
+from bitdiff import data
+from bitdiff.configs import shapes, text
 from bitdiff.data import tokenizer
-from bitdiff.errors import UsageError
+from bitdiff.inference import trained
+from bitdiff.runtime.errors import UsageError
 from bitdiff.train import train
-from configs import shapes, text
+from bitdiff.training import workdir
 
 
 def tiny(config):
@@ -124,7 +126,7 @@ def test_two_devices_train_as_one(command, run, tmp_path):
 
 
 def test_another_vocabulary_does_not_continue_a_run(run):
-    config = inference.open_run(run).config
+    config = trained.open_run(run).config
     workdir.check_unchanged(run, config)
     config.data.tokenizer = "moved.model"
     workdir.check_unchanged(run, config)
@@ -138,10 +140,10 @@ def test_a_vocabulary_that_does_not_fit_is_refused(run, tmp_path):
     shutil.copytree(run, copy)
     (copy / "tokenizer.model").write_bytes(tokenizer.train(["some other words"], 40, "word").to_bytes())
     with pytest.raises(UsageError, match=r"tokenizer.model has 7 pieces .*, not those that the run was trained with"):
-        inference.open_run(copy)
+        trained.open_run(copy)
     (copy / "tokenizer.model").unlink()
     with pytest.raises(UsageError, match="there is no SentencePiece model"):
-        inference.open_run(copy)
+        trained.open_run(copy)
 
 
 def test_more_captions_than_pictures_are_refused(command, run):
@@ -156,7 +158,7 @@ def test_plain_text(command, tmp_path):
     config = tiny(text.get_config("softmax"))
     config.data.update(path=str(path), length=8, vocab_size=32, tokenizer_kind="word")
     train(config, tmp_path / "run")
-    assert inference.open_run(tmp_path / "run").config.data.vocab_size == 12  # 32 were allowed
+    assert trained.open_run(tmp_path / "run").config.data.vocab_size == 12  # 32 were allowed
     out = tmp_path / "samples.npz"
     code, output = command("sample", "--workdir", tmp_path / "run", "--num_samples", 4, "--out", out)
     assert code == 0, output

@@ -6,11 +6,11 @@ import pytest
 from PIL import Image
 
 from bitdiff import data
+from bitdiff.configs import coco, common, text
 from bitdiff.data import captioned, tokenizer
 from bitdiff.data.dataset import Arrays
-from bitdiff.errors import UsageError
+from bitdiff.runtime.errors import UsageError
 from bitdiff.train import Progress, train
-from configs import coco, common, text
 
 CAPTIONS = ["A cat on a mat.", "The cat sits.", "One cat.", "A mat with a cat on it.", "It is a cat.", "Sixth cat."]
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from bitdiff import data
-from bitdiff.errors import UsageError
+from bitdiff.configs import common, shapes
 from bitdiff.networks import make_network
 from bitdiff.networks.vit import ViT, load_weights
+from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import make_task, sample_options
-from configs import common, shapes
 
 
 def make_config(variant, **changes):
@@ -240,7 +240,7 @@ def test_data_and_task_must_fit():
 
 
 def test_full_size_is_the_papers():
-    from configs import coco
+    from bitdiff.configs import coco
 
     config = coco.get_config("bits")
     config.data.update(eos=2, pad=0)

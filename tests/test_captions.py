@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from bitdiff.errors import UsageError
 from bitdiff.metrics import captions
+from bitdiff.runtime.errors import UsageError
 
 # (seed, images, references at most) -> pycocoevalcap's numbers.
 COCO = {

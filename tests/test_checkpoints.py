@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bitdiff import parallel, workdir
-from bitdiff.checkpoints import Checkpoints, Policy
-from bitdiff.errors import SavingError, UsageError
-from configs import common
+from bitdiff.configs import common
+from bitdiff.runtime import parallel
+from bitdiff.runtime.errors import SavingError, UsageError
+from bitdiff.training import workdir
+from bitdiff.training.checkpoints import Checkpoints, Policy
 
 STATE = {"weights": jnp.arange(6.0).reshape(2, 3), "step": jnp.int32(7)}
 ABSTRACT = jax.eval_shape(lambda: STATE)

@@ -11,7 +11,7 @@ import pytest
 from conftest import TINY_FLAGS
 from PIL import Image
 
-from bitdiff import inference
+from bitdiff.inference import trained
 
 TRAIN = ["--config", "configs/digits.py", *TINY_FLAGS]
 
@@ -258,4 +258,4 @@ def test_a_full_disk_ends_a_run_and_loses_nothing(command, finished_run, tmp_pat
     assert "error: a checkpoint could not be written to" in output
     assert "Whole are those of the steps [2, 4, 6]" in output
     assert "Traceback" not in output
-    assert inference.open_run(folder).step == 6
+    assert trained.open_run(folder).step == 6

@@ -3,9 +3,9 @@ import json
 import pytest
 
 from bitdiff import compare, sweep
-from bitdiff.errors import UsageError
+from bitdiff.configs import common
+from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import sample_options
-from configs import common
 
 CELLS = [sample_options(common.base().sample, steps=steps) for steps in (5, 10)]
 

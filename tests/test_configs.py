@@ -6,9 +6,9 @@ import jax
 import pytest
 
 from bitdiff import data
+from bitdiff.configs import cifar10, imagenet64, imagenet64_disco, photos
 from bitdiff.tasks import make_task
 from bitdiff.train import Progress, train
-from configs import cifar10, imagenet64, imagenet64_disco, photos
 
 PUBLISHED = [(module, variant) for module in (cifar10, imagenet64) for variant in module.VARIANTS]
 

@@ -6,10 +6,10 @@ import pytest
 from PIL import Image
 
 from bitdiff import data, prepare
-from bitdiff.data import mixture
-from bitdiff.data.dataset import Arrays, Subset, deal_labels, label_shares, split, stack
-from bitdiff.errors import UsageError
-from configs import common
+from bitdiff.configs import common
+from bitdiff.data import token_pairs
+from bitdiff.data.dataset import Arrays, Subset, assign_labels, label_frequencies, split, stack
+from bitdiff.runtime.errors import UsageError
 
 
 def section(**fields):
@@ -35,7 +35,7 @@ def test_digits_are_split_for_good():
     # The split is part of every published number.
     assert int(test["image"].astype(int).sum()) == 111_747
     assert test["label"][:10].tolist() == [4, 5, 6, 9, 4, 7, 8, 9, 9, 6]
-    np.testing.assert_allclose(digits.label_shares, np.bincount(train["label"]) / 1438)
+    np.testing.assert_allclose(digits.label_frequencies, np.bincount(train["label"]) / 1438)
     every = np.concatenate([train["image"], test["image"]]).reshape(1797, -1)
     from sklearn.datasets import load_digits
 
@@ -43,12 +43,12 @@ def test_digits_are_split_for_good():
 
 
 def test_mixture_follows_its_distribution():
-    assert mixture.probabilities().sum() == pytest.approx(1)
-    drawn = mixture.draw(200_000, seed=5)
+    assert token_pairs.probabilities().sum() == pytest.approx(1)
+    drawn = token_pairs.draw(200_000, seed=5)
     counts = np.zeros((16, 16))
     np.add.at(counts, tuple(drawn.T), 1)
     # The largest probability is about 0.05, so one standard error is below 5e-4.
-    np.testing.assert_allclose(counts / 200_000, mixture.probabilities(), atol=2.5e-3)
+    np.testing.assert_allclose(counts / 200_000, token_pairs.probabilities(), atol=2.5e-3)
 
 
 def test_splits_are_disjoint_complete_and_fixed():
@@ -66,13 +66,13 @@ def test_splits_are_disjoint_complete_and_fixed():
 
 
 def test_labels_are_dealt_in_their_shares():
-    shares = label_shares(np.array([0, 0, 0, 2]), 4)
+    shares = label_frequencies(np.array([0, 0, 0, 2]), 4)
     assert shares == (0.75, 0, 0.25, 0)
-    dealt = deal_labels(shares, 100)
+    dealt = assign_labels(shares, 100)
     assert np.bincount(dealt, minlength=4).tolist() == [75, 0, 25, 0]
     assert dealt[:20] != tuple(sorted(dealt))[:20]
-    assert dealt == deal_labels(shares, 100)
-    assert len(deal_labels((1 / 3, 1 / 3, 1 / 3), 10)) == 10
+    assert dealt == assign_labels(shares, 100)
+    assert len(assign_labels((1 / 3, 1 / 3, 1 / 3), 10)) == 10
 
 
 def test_a_folder_of_classes(tmp_path):
@@ -219,15 +219,14 @@ def test_npy_files_are_mapped_into_memory(tmp_path):
 
 
 def mixture_config(**fields):
-    from configs import mixture
 
-    config = mixture.get_config()
+    config = token_pairs.get_config()
     config.data.update(fields)
     return config
 
 
 def test_paths_in_a_config_become_absolute(tmp_path, monkeypatch):
-    from configs import npz
+    from bitdiff.configs import npz
 
     monkeypatch.chdir(tmp_path)
     np.savez("x.npz", tokens=np.zeros((5, 2), int))

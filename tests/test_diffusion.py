@@ -3,11 +3,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bitdiff import diffusion, schedules
-from bitdiff.errors import UsageError
+from bitdiff.diffusion import corruption, schedules
+from bitdiff.runtime.errors import UsageError
 
 GAMMA = schedules.cosine()
-L2 = diffusion.l2("x0")
+L2 = corruption.l2("x0")
 
 
 def keys(count, seed=0):
@@ -18,23 +18,23 @@ def test_corruption_keeps_unit_variance():
     x0 = jnp.sign(jax.random.normal(jax.random.key(0), (4, 50_000)))
     eps = jax.random.normal(jax.random.key(1), x0.shape)
     gamma_t = jnp.array([0.0, 0.3, 0.7, 1.0])
-    x_t = diffusion.corrupt(x0, eps, gamma_t)
+    x_t = corruption.corrupt(x0, eps, gamma_t)
     # The standard error of a variance over 50,000 values is below 0.007.
     np.testing.assert_allclose(x_t.var(axis=1), 1.0, atol=0.03)
     np.testing.assert_array_equal(x_t[0], eps[0])
     np.testing.assert_array_equal(x_t[3], x0[3])
 
 
-@pytest.mark.parametrize("prediction", diffusion.PREDICTIONS)
+@pytest.mark.parametrize("prediction", corruption.PREDICTIONS)
 def test_a_perfect_output_gives_x0_back(prediction):
     x0 = jnp.sign(jax.random.normal(jax.random.key(0), (5, 3, 4)))
     eps = jax.random.normal(jax.random.key(1), x0.shape)
     gamma_t = jnp.array([0.01, 0.2, 0.5, 0.9, 0.999])
-    x_t = diffusion.corrupt(x0, eps, gamma_t)
-    output = diffusion.target(x0, eps, gamma_t, prediction)
-    estimate = diffusion.estimate_x0(output, x_t, gamma_t, prediction=prediction, clip=None)
+    x_t = corruption.corrupt(x0, eps, gamma_t)
+    output = corruption.target(x0, eps, gamma_t, prediction)
+    estimate = corruption.estimate_x0(output, x_t, gamma_t, prediction=prediction, clip=None)
     np.testing.assert_allclose(estimate, x0, atol=1e-5)
-    clipped = diffusion.estimate_x0(output * 10, x_t, gamma_t, prediction=prediction, clip=0.5)
+    clipped = corruption.estimate_x0(output * 10, x_t, gamma_t, prediction=prediction, clip=0.5)
     assert jnp.abs(clipped).max() <= 0.5
 
 
@@ -46,7 +46,7 @@ def test_the_loss_equals_the_formula():
         seen.update(x_t=x_t, gamma_t=gamma_t)
         return 0.3 * x_t
 
-    loss, t = diffusion.denoising_loss(network, x0, keys(6), gamma=GAMMA, objective=L2, self_cond_rate=0.0)
+    loss, t = corruption.denoising_loss(network, x0, keys(6), gamma=GAMMA, objective=L2, self_cond_rate=0.0)
     np.testing.assert_allclose(seen["gamma_t"], GAMMA(t))
     np.testing.assert_allclose(loss, jnp.mean((0.3 * seen["x_t"] - x0) ** 2, axis=1), rtol=1e-6)
     assert loss.shape == t.shape == (6,)
@@ -59,7 +59,7 @@ def test_positions_may_lag():
         seen.update(x_t=x_t, gamma_t=gamma_t)
         return x_t
 
-    diffusion.denoising_loss(network, x0, keys(2_000), gamma=GAMMA, objective=L2, self_cond_rate=0.0, lag=4.0)
+    corruption.denoising_loss(network, x0, keys(2_000), gamma=GAMMA, objective=L2, self_cond_rate=0.0, lag=4.0)
     gamma_t = seen["gamma_t"]
     assert gamma_t.shape == (2_000, 8)
     assert (jnp.diff(gamma_t, axis=1) <= 0).all()  # the first positions are the cleanest
@@ -72,7 +72,7 @@ def test_positions_may_lag():
 
 
 def test_times_are_uniform():
-    _, t = diffusion.denoising_loss(lambda x, *_: x, jnp.zeros((20_000, 1)), keys(20_000), gamma=GAMMA, objective=L2)
+    _, t = corruption.denoising_loss(lambda x, *_: x, jnp.zeros((20_000, 1)), keys(20_000), gamma=GAMMA, objective=L2)
     # The Kolmogorov-Smirnov distance of 20,000 uniform draws exceeds 0.0138 once in a thousand.
     assert np.abs(np.sort(t) - np.linspace(0, 1, 20_000)).max() < 0.0138
 
@@ -83,25 +83,25 @@ def test_an_examples_draws_do_not_depend_on_its_batch():
     def network(x_t, x0_prev, gamma_t, condition):
         return x_t * 0.5 + x0_prev
 
-    whole, t = diffusion.denoising_loss(network, x0, keys(8), gamma=GAMMA, objective=L2)
-    part, t_part = diffusion.denoising_loss(network, x0[4:], keys(8)[4:], gamma=GAMMA, objective=L2)
+    whole, t = corruption.denoising_loss(network, x0, keys(8), gamma=GAMMA, objective=L2)
+    part, t_part = corruption.denoising_loss(network, x0[4:], keys(8)[4:], gamma=GAMMA, objective=L2)
     np.testing.assert_array_equal(t[4:], t_part)
     np.testing.assert_allclose(whole[4:], part, rtol=1e-6)
 
 
 def test_self_conditioned_rows_are_a_fixed_share_evenly_spread():
-    assert diffusion.self_conditioned_rows(8, 0.5).tolist() == [1, 3, 5, 7]
-    assert diffusion.self_conditioned_rows(4, 0.25).tolist() == [3]
-    assert diffusion.self_conditioned_rows(3, 0).tolist() == []
-    assert diffusion.self_conditioned_rows(3, 1).tolist() == [0, 1, 2]
-    assert len(diffusion.self_conditioned_rows(30, 0.9)) == 27
+    assert corruption.self_conditioned_rows(8, 0.5).tolist() == [1, 3, 5, 7]
+    assert corruption.self_conditioned_rows(4, 0.25).tolist() == [3]
+    assert corruption.self_conditioned_rows(3, 0).tolist() == []
+    assert corruption.self_conditioned_rows(3, 1).tolist() == [0, 1, 2]
+    assert len(corruption.self_conditioned_rows(30, 0.9)) == 27
     with pytest.raises(UsageError, match=r"5 \* 0.5 must be a whole number"):
-        diffusion.self_conditioned_rows(5, 0.5)
+        corruption.self_conditioned_rows(5, 0.5)
     with pytest.raises(UsageError, match="from 0 to 1"):
-        diffusion.self_conditioned_rows(4, 1.5)
+        corruption.self_conditioned_rows(4, 1.5)
 
 
-@pytest.mark.parametrize("prediction", diffusion.PREDICTIONS)
+@pytest.mark.parametrize("prediction", corruption.PREDICTIONS)
 def test_self_conditioning_feeds_the_clipped_x0_estimate_to_half_the_batch(prediction):
     x0 = jnp.sign(jax.random.normal(jax.random.key(0), (6, 4)))
     calls = []
@@ -111,13 +111,13 @@ def test_self_conditioning_feeds_the_clipped_x0_estimate_to_half_the_batch(predi
         return 0.7 * x_t + 0.1
 
     condition = jnp.arange(6)
-    diffusion.denoising_loss(network, x0, keys(6), condition, gamma=GAMMA, objective=diffusion.l2(prediction))
+    corruption.denoising_loss(network, x0, keys(6), condition, gamma=GAMMA, objective=corruption.l2(prediction))
     (x_rows, zeros, gamma_rows, condition_rows), (x_t, x0_prev, gamma_t, _) = calls
     assert condition_rows.tolist() == [1, 3, 5]  # the first pass sees half the batch and no more
     assert not zeros.any()
     np.testing.assert_array_equal(x_rows, x_t[1::2])
     np.testing.assert_array_equal(gamma_rows, gamma_t[1::2])
-    expected = diffusion.estimate_x0(0.7 * x_rows + 0.1, x_rows, gamma_rows, prediction=prediction, clip=1.0)
+    expected = corruption.estimate_x0(0.7 * x_rows + 0.1, x_rows, gamma_rows, prediction=prediction, clip=1.0)
     np.testing.assert_allclose(x0_prev[1::2], expected, rtol=1e-6)
     assert not x0_prev[::2].any()
 
@@ -131,7 +131,7 @@ def test_no_gradient_flows_through_the_estimate():
         def network(x_t, x0_prev, gamma_t, condition):
             return next(weights) * x_t + 0.5 * x0_prev
 
-        return diffusion.denoising_loss(network, x0, keys(6), gamma=GAMMA, objective=L2)[0].mean()
+        return corruption.denoising_loss(network, x0, keys(6), gamma=GAMMA, objective=L2)[0].mean()
 
     first, second = jax.grad(loss, argnums=(0, 1))(0.3, 0.6)
     assert first == 0.0
@@ -148,7 +148,7 @@ def test_self_conditioning_costs_half_a_forward_pass():
             def network(x_t, x0_prev, gamma_t, condition):
                 return jnp.tanh((x_t + x0_prev) @ weights) @ weights
 
-            return diffusion.denoising_loss(network, x0, keys(64), gamma=GAMMA, objective=L2, self_cond_rate=rate)[
+            return corruption.denoising_loss(network, x0, keys(64), gamma=GAMMA, objective=L2, self_cond_rate=rate)[
                 0
             ].mean()
 
@@ -161,7 +161,7 @@ def test_self_conditioning_costs_half_a_forward_pass():
 
 
 def test_logistic_loss_is_binary_cross_entropy():
-    objective = diffusion.logistic(0.5)
+    objective = corruption.logistic(0.5)
     x0 = jnp.array([[0.5, -0.5, 0.5]])
     f = jnp.array([[2.0, 1.0, -3.0]])
     p = 1 / (1 + np.exp(-np.asarray(f)))
@@ -172,7 +172,7 @@ def test_logistic_loss_is_binary_cross_entropy():
 
 
 def test_softmax_loss_is_cross_entropy():
-    objective = diffusion.softmax(3, 1.0)
+    objective = corruption.softmax(3, 1.0)
     x0 = jnp.array([[-1.0, 1, -1, 1, -1, -1]])  # two one-hot groups
     f = jnp.array([[0.3, 1.0, -1.0, 2.0, 0.0, 0.5]])
     p = np.exp(np.asarray(f).reshape(2, 3))
@@ -183,6 +183,6 @@ def test_softmax_loss_is_cross_entropy():
 
 def test_factorised_softmax_averages_the_codes():
     codes = jnp.array([[1.0, 1], [-1, 1], [-1, -1]])
-    readout = diffusion.factorised_softmax(codes)
+    readout = corruption.factorised_softmax(codes)
     np.testing.assert_allclose(readout(jnp.array([[50.0, 0, 0, 0, 0, 50]])), [[1, 1, -1, -1]], atol=1e-6)
     np.testing.assert_allclose(readout(jnp.zeros((1, 3))), [[-1 / 3, 1 / 3]], atol=1e-6)

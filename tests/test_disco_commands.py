@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bitdiff import inference, losses, trajectories
-from bitdiff.errors import UsageError
+from bitdiff import losses, trajectories
+from bitdiff.configs import common, digits_disco, toy_disco
+from bitdiff.inference import trained
+from bitdiff.runtime.errors import UsageError
 from bitdiff.sample import kept_latents
 from bitdiff.train import train
-from configs import common, digits_disco, toy_disco
 
 SHRINK = {"train.batch_size": 16, "train.log_every_steps": 2, "checkpoint.every_steps": 2, "sample.batch_size": 16}
 
@@ -60,7 +61,7 @@ def bits_prior(folder):
 
 
 def test_the_second_stage_holds_the_first_and_goes_on_without_it(toy, tmp_path):
-    first, second = inference.open_run(toy / "disco"), inference.open_run(toy / "prior")
+    first, second = trained.open_run(toy / "disco"), trained.open_run(toy / "prior")
     for name, kernel in first.params["params"]["hidden0"].items():
         np.testing.assert_array_equal(second.params["first"]["params"]["hidden0"][name], kernel)
     assert second.config.first.latents.count == 1
@@ -68,8 +69,8 @@ def test_the_second_stage_holds_the_first_and_goes_on_without_it(toy, tmp_path):
     moved.mkdir()
     for name in ("config.json", "checkpoints"):
         (moved / name).symlink_to(toy / "prior" / name)
-    drawn = inference.draw(
-        inference.open_run(moved), trajectories.sample_options(second.config.sample), num_samples=3, seed=0
+    drawn = trained.draw(
+        trained.open_run(moved), trajectories.sample_options(second.config.sample), num_samples=3, seed=0
     )
     assert drawn["point"].shape == (3, 2)
 
@@ -114,7 +115,7 @@ def test_a_stage_with_churn_and_restarts(command, toy):
 
 
 def test_losses_are_the_same_whenever_they_are_measured(toy):
-    run = inference.open_run(toy / "plain")
+    run = trained.open_run(toy / "plain")
     line = losses.against_t(run, 200, 4, 5, 0)
     assert list(line) == pytest.approx([0.1, 0.3, 0.5, 0.7, 0.9])
     again = losses.against_t(run, 200, 4, 5, 0)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from bitdiff import diffusion, edm, plans, sampling, schedules
-from bitdiff.errors import UsageError
+from bitdiff.diffusion import corruption, edm, plans, sampling, schedules
+from bitdiff.runtime.errors import UsageError
 
 KEY = jax.random.key(0)
 KARRAS = schedules.karras()
@@ -105,7 +105,7 @@ def test_preconditioning_with_unit_deviation_is_a_prediction_of_minus_v():
     gamma_t = jnp.array([0.01, 0.3, 0.9, 0.999])
     x_t, output = jax.random.normal(KEY, (2, 4, 5))
     x0 = edm.precondition(lambda y, c: output, x_t, gamma_t, 1.0)
-    expected = diffusion.estimate_x0(-output, x_t, gamma_t, prediction="v", clip=None)
+    expected = corruption.estimate_x0(-output, x_t, gamma_t, prediction="v", clip=None)
     np.testing.assert_allclose(x0, expected, atol=1e-5)
 
 
@@ -136,12 +136,12 @@ def test_an_untrained_network_has_a_weighted_loss_of_one():
     def network(x_t, x0_prev, gamma_t, condition):
         return edm.precondition(lambda y, c: 0.0 * y, x_t, gamma_t, sd)
 
-    loss, t = diffusion.denoising_loss(
+    loss, t = corruption.denoising_loss(
         network,
         x0,
         jax.random.split(KEY, len(x0)),
         gamma=schedules.lognormal(),
-        objective=diffusion.l2("x0"),
+        objective=corruption.l2("x0"),
         self_cond_rate=0.0,
         clip=None,
         weight=lambda gamma_t: edm.loss_weight(gamma_t, sd),

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bitdiff import flops
+from bitdiff.runtime import flops
 
 
 def shape(*sizes):

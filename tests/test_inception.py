@@ -16,9 +16,9 @@ import pytest
 from flax import traverse_util
 
 from bitdiff import data, reference
-from bitdiff.errors import UsageError
-from bitdiff.interrupts import StopSignals
-from bitdiff.metrics import fid, inception, weights
+from bitdiff.metrics import fid, inception, inception_weights
+from bitdiff.runtime.errors import UsageError
+from bitdiff.runtime.interrupts import StopSignals
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "inception.npz")
 SIZES = (32, 64, 299, 480)
@@ -51,7 +51,7 @@ def torch_state():
 
 @pytest.fixture(scope="module")
 def variables():
-    return weights.from_torch(torch_state())
+    return inception_weights.from_torch(torch_state())
 
 
 def images():
@@ -95,7 +95,7 @@ def test_another_pooling_would_be_noticed(variables, monkeypatch):
 def test_weights_are_kept_as_plain_arrays(tmp_path):
     state = torch_state()
     np.savez(tmp_path / "w.npz", sha256=np.array("abc"), **state)
-    loaded = weights.load(tmp_path / "w.npz")
+    loaded = inception_weights.load(tmp_path / "w.npz")
     assert loaded.sha256 == "abc"
     kernel = loaded.variables["params"]["Mixed_6b"]["branch7x7_2"]["conv"]["kernel"]
     np.testing.assert_array_equal(kernel[0, 3], state["Mixed_6b.branch7x7_2.conv.weight"][:, :, 0, 3].T)
@@ -104,12 +104,12 @@ def test_weights_are_kept_as_plain_arrays(tmp_path):
 
 def test_other_files_are_refused(tmp_path):
     with pytest.raises(UsageError, match=r"there is no file .*pt_inception-2015-12-05-6726825d.pth"):
-        weights.convert(tmp_path / "none.pth", tmp_path / "w.npz")
+        inception_weights.convert(tmp_path / "none.pth", tmp_path / "w.npz")
     (tmp_path / "other.pth").write_bytes(b"something else")
     with pytest.raises(UsageError, match=r"is not the file .*its SHA-256 begins"):
-        weights.convert(tmp_path / "other.pth", tmp_path / "w.npz")
+        inception_weights.convert(tmp_path / "other.pth", tmp_path / "w.npz")
     with pytest.raises(UsageError, match="holds no converted Inception weights"):
-        weights.load(tmp_path / "other.pth")
+        inception_weights.load(tmp_path / "other.pth")
 
 
 def summarise(batches, extract, *, keep, keep_logits=True):
@@ -129,7 +129,7 @@ def test_summaries_stream_and_references_keep_their_provenance(tmp_path, monkeyp
             return inception.Features(pool, pool[:, :20])
 
     monkeypatch.setattr(fid, "Inception", Small)
-    w = weights.Weights({}, "abc")
+    w = inception_weights.Weights({}, "abc")
     extract = fid.make_extractor(w, 8)
     pictures = np.random.RandomState(0).randint(0, 256, (30, 16, 16, 3), np.uint8)
     expected = np.asarray(inception.preprocess(jnp.asarray(pictures)))[:, ::50, ::50].reshape(30, -1)
@@ -153,7 +153,7 @@ def test_summaries_stream_and_references_keep_their_provenance(tmp_path, monkeyp
     assert result["fid"] == pytest.approx(0, abs=1e-6)
     assert set(result) == {"fid", "inception_score", "inception_score_std", "precision", "recall"}
     with pytest.raises(UsageError, match="was made with inception_sha256 'abc', not 'other'"):
-        fid.load_reference(tmp_path / "r.npz", weights.Weights({}, "other"), (16, 16, 3))
+        fid.load_reference(tmp_path / "r.npz", inception_weights.Weights({}, "other"), (16, 16, 3))
     with pytest.raises(UsageError, match=r"was made with shape \[16, 16, 3\], not \[32, 32, 3\]"):
         fid.load_reference(tmp_path / "r.npz", w, (32, 32, 3))
     for damage in (b"", (tmp_path / "r.npz").read_bytes()[:1000]):
@@ -187,7 +187,7 @@ def test_a_stopped_reference_goes_on_to_the_same_numbers(tmp_path, monkeypatch):
     monkeypatch.setattr(fid, "make_extractor", make_extractor)
     source = data.dataset.Arrays({"image": np.random.RandomState(0).randint(0, 256, (30, 2, 2, 3), np.uint8)})
     dataset = data.Dataset("image", source, source, (2, 2, 3), 256, 0, (), "thirty")
-    w, partial = weights.Weights({}, "abc"), tmp_path / "r.progress.npz"
+    w, partial = inception_weights.Weights({}, "abc"), tmp_path / "r.progress.npz"
     arguments = {"batch_size": 8, "keep": 10, "partial_path": partial}
     with StopSignals() as stop:
         assert reference.make_reference(dataset, w, **arguments, stop=stop) is None

@@ -5,15 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bitdiff import data, sampling, schedules
+from bitdiff import data
+from bitdiff.conditions.latents import gumbel_softmax, make_latents
+from bitdiff.configs import common, digits_disco, imagenet64_disco, toy_disco
 from bitdiff.data import gaussians
-from bitdiff.errors import UsageError
-from bitdiff.metrics import points
+from bitdiff.diffusion import sampling, schedules
+from bitdiff.metrics import plane_points
 from bitdiff.networks import LatentEncoder, LatentTransformer
 from bitdiff.networks.unet import UNet
+from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import make_task, sample_options
-from bitdiff.tasks.latents import gumbel_softmax, make_latents
-from configs import common, digits_disco, imagenet64_disco, toy_disco
 
 KEY = jax.random.key(0)
 
@@ -372,16 +373,18 @@ def test_imagenet_is_of_the_papers_size(variant):
 def test_the_toys_numbers_against_known_answers():
     modes, spread = gaussians.MODES, gaussians.SPREAD
     true = gaussians.draw(1_000, seed=3)
-    assert points.outliers(true, modes, spread) < 2e-3  # exp(-8) = 3.4e-4 of a round Gaussian
-    assert points.outliers(np.zeros((5, 2)), modes, spread) == 1.0
-    assert points.mode_tv(true, modes) < 1e-3
-    assert points.mode_tv(np.repeat(modes[:4], 5, axis=0), modes) == pytest.approx(0.5)
-    np.testing.assert_allclose(points.wasserstein_2(true[:400] + np.array([0.3, 0.4]), true[:400]), 0.5, atol=1e-6)
+    assert plane_points.outliers(true, modes, spread) < 2e-3  # exp(-8) = 3.4e-4 of a round Gaussian
+    assert plane_points.outliers(np.zeros((5, 2)), modes, spread) == 1.0
+    assert plane_points.mode_tv(true, modes) < 1e-3
+    assert plane_points.mode_tv(np.repeat(modes[:4], 5, axis=0), modes) == pytest.approx(0.5)
+    np.testing.assert_allclose(
+        plane_points.wasserstein_2(true[:400] + np.array([0.3, 0.4]), true[:400]), 0.5, atol=1e-6
+    )
     angle = np.linspace(0, 1, 200)
     for radius in (0.5, 2.0):
         circle = radius * np.stack([np.cos(angle), np.sin(angle)], axis=-1)[None]
-        np.testing.assert_allclose(points.curvature(circle), 1 / radius, rtol=1e-3)
-    assert points.curvature(np.linspace([0, 0], [1, 2], 50)[None]).max() < 1e-6
+        np.testing.assert_allclose(plane_points.curvature(circle), 1 / radius, rtol=1e-3)
+    assert plane_points.curvature(np.linspace([0, 0], [1, 2], 50)[None]).max() < 1e-6
 
 
 def test_the_toy_is_the_papers():

@@ -1,7 +1,7 @@
 import pytest
 
-from bitdiff import launchers
-from bitdiff.errors import UsageError
+from bitdiff.runtime import launchers
+from bitdiff.runtime.errors import UsageError
 
 SLURM = {
     "SLURM_JOB_ID": "5000",

@@ -4,10 +4,10 @@ import scipy.linalg
 import scipy.stats
 
 from bitdiff import data
+from bitdiff.configs import digits, photos
 from bitdiff.data.dataset import stack
-from bitdiff.errors import UsageError
 from bitdiff.metrics import classifier, distributions, feature_scores, frechet, neighbours, pixels, sliced
-from configs import digits, photos
+from bitdiff.runtime.errors import UsageError
 
 
 def test_frechet_distance_equals_the_matrix_square_root():

@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bitdiff.errors import UsageError
+from bitdiff.configs import common
 from bitdiff.networks import Transformer, UNet, make_network
 from bitdiff.networks.layers import Dropout, group_norm, sinusoid
-from configs import common
+from bitdiff.runtime.errors import UsageError
 
 CIFAR10 = {"dim": 256, "multipliers": (1, 1, 1), "blocks": 3, "attention_resolutions": (16, 8)}
 IMAGENET64 = {"dim": 192, "multipliers": (1, 2, 3, 4), "blocks": 3, "attention_resolutions": (16, 8)}

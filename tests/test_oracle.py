@@ -5,13 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bitdiff import bits, sampling, schedules
-from bitdiff.data import mixture
+from bitdiff.data import token_pairs
+from bitdiff.diffusion import bits, sampling, schedules
+from bitdiff.diffusion.oracle import bayes_denoiser
 from bitdiff.metrics import distributions
-from bitdiff.oracle import bayes_denoiser
 
 COUNT = 20_000
-SHARES = mixture.probabilities().ravel()
+SHARES = token_pairs.probabilities().ravel()
 STATES = np.stack(np.divmod(np.arange(256), 16), axis=-1)
 FLOOR = distributions.tv_floor(SHARES, COUNT)
 

@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from bitdiff import launchers, parallel
-from bitdiff.errors import UsageError
+from bitdiff.runtime import launchers, parallel
+from bitdiff.runtime.errors import UsageError
 
 
 def test_the_cpu_is_not_taken_in_silence_where_there_is_an_accelerator(monkeypatch):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from bitdiff import data
+from bitdiff.configs import common
 from bitdiff.data.dataset import Arrays
-from configs import common
 
 
 def stream(count=10, **options):

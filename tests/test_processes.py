@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from conftest import ROOT, TINY_FLAGS
 
-from bitdiff import inference, sample, workdir
+from bitdiff import sample
+from bitdiff.inference import trained
 from bitdiff.tasks import sample_options
+from bitdiff.training import workdir
 
 DIGITS = ["--config", "configs/digits.py", *TINY_FLAGS]
 
@@ -69,9 +71,9 @@ def test_two_processes_train_as_one_and_their_checkpoints_go_anywhere(pair, comm
 
 
 def test_two_processes_draw_the_samples_of_one(pair, finished_run, tmp_path):
-    run = inference.open_run(finished_run)
+    run = trained.open_run(finished_run)
     run.config.sample.batch_size = 200
-    outputs = inference.draw(run, sample_options(run.config.sample), num_samples=1000, seed=0)
+    outputs = trained.draw(run, sample_options(run.config.sample), num_samples=1000, seed=0)
     sample.write_npz(tmp_path / "one.npz", outputs)
     args = ["--workdir", finished_run, "--num_samples", 1000, "--batch_size", 200]
     codes, outputs = ends(pair("sample", *args, "--out", tmp_path / "two.npz"))

@@ -3,8 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bitdiff import diffusion, plans, sampling, schedules
-from bitdiff.errors import UsageError
+from bitdiff.diffusion import corruption, plans, sampling, schedules
+from bitdiff.runtime.errors import UsageError
 
 GAMMA = schedules.cosine()
 KEY = jax.random.key(0)
@@ -19,13 +19,13 @@ def test_the_time_grid():
 
 
 @pytest.mark.parametrize("sampler", sampling.RULES)
-@pytest.mark.parametrize("prediction", diffusion.PREDICTIONS)
+@pytest.mark.parametrize("prediction", corruption.PREDICTIONS)
 def test_an_oracle_denoiser_recovers_x0(sampler, prediction):
     x0 = jnp.sign(jax.random.normal(KEY, (3, 4, 5)))
 
     def oracle(x_t, x0_prev, gamma_t):
         alpha, sigma = (jnp.sqrt(g).reshape(-1, 1, 1) for g in (gamma_t, 1 - gamma_t))
-        return diffusion.target(x0, (x_t - alpha * x0) / sigma, gamma_t, prediction)
+        return corruption.target(x0, (x_t - alpha * x0) / sigma, gamma_t, prediction)
 
     result = sampling.sample(
         oracle, KEY, x0.shape, gamma=GAMMA, steps=10, td=0.5, sampler=sampler, prediction=prediction

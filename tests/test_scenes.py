@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from bitdiff import data
-from bitdiff.data import drawing, scenes, shapes
+from bitdiff.configs import shapes as config
+from bitdiff.data import drawing, drawn_shapes, scenes
 from bitdiff.data.scenes import Group, Scene
-from bitdiff.errors import UsageError
-from bitdiff.tasks import captions
-from configs import shapes as config
+from bitdiff.runtime.errors import UsageError
+from bitdiff.tasks import caption_scores
 
 SCENE = Scene(Group(2, "big", "red", "square"), Group(1, "small", "blue", "circle"), 0)
 SAME = Scene(Group(1, "big", "red", "cross"), Group(1, "big", "red", "cross"), 1)
@@ -67,7 +67,7 @@ def test_groups_that_are_alike_may_be_told_from_either_end():
 
 def test_truth_counts_what_the_parser_finds():
     said = ["two big red squares above a small blue circle", "two squares", "two big red squares", "a a a"]
-    scores = captions.truth(said, [SCENE, SCENE, SAME, SCENE])
+    scores = caption_scores.truth(said, [SCENE, SCENE, SAME, SCENE])
     assert {name: score.value for name, score in scores.items()} == {"grammatical": 0.75, "true": 0.5, "complete": 0.25}
 
 
@@ -99,7 +99,7 @@ def test_shapes_and_sizes_look_different():
 
 
 def test_test_pictures_show_what_training_never_did():
-    seen, unseen = shapes.split_kinds()
+    seen, unseen = drawn_shapes.split_kinds()
     assert len(unseen) == 14
     assert not set(seen) & set(unseen)
     options = config.get_config().data

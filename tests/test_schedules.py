@@ -3,8 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bitdiff import schedules
-from bitdiff.errors import UsageError
+from bitdiff.diffusion import schedules
+from bitdiff.runtime.errors import UsageError
 
 ALL = {
     "cosine": schedules.cosine(),

@@ -4,9 +4,9 @@ import numpy as np
 import optax
 import pytest
 
-from bitdiff import state
-from bitdiff.errors import UsageError
-from configs import common
+from bitdiff.configs import common
+from bitdiff.runtime.errors import UsageError
+from bitdiff.training import state
 
 
 def options(**changes):

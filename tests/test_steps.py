@@ -3,10 +3,12 @@ import numpy as np
 import optax
 import pytest
 
-from bitdiff import data, parallel, steps
+from bitdiff import data
 from bitdiff.data.dataset import stack
-from bitdiff.state import init_state
+from bitdiff.runtime import parallel
 from bitdiff.tasks import make_task
+from bitdiff.training import step
+from bitdiff.training.state import init_state
 
 
 @pytest.fixture
@@ -14,7 +16,7 @@ def parts(make_config):
     config = make_config()
     dataset = data.load(config.data)
     config = data.resolve(config, dataset)
-    rows = steps.Rows(stack(dataset.train, 16), np.arange(16, dtype=np.int32), np.zeros(16, np.float32))
+    rows = step.Rows(stack(dataset.train, 16), np.arange(16, dtype=np.int32), np.zeros(16, np.float32))
     return make_task(config), parallel.split(rows)
 
 
@@ -24,7 +26,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(parts):
     results = {}
     for accumulate in (1, 4):
         state = parallel.replicate(jax.jit(lambda: init_state(task.init(jax.random.key(0)), optimizer))())
-        step = steps.make_train_step(task, optimizer, ema_decay=0.5, accumulate=accumulate, key=jax.random.key(1))
+        step = step.make_train_step(task, optimizer, ema_decay=0.5, accumulate=accumulate, key=jax.random.key(1))
         results[accumulate] = step(state, rows)
     (whole, metrics), (summed, metrics4) = results.values()
     # The same examples with the same noise, summed in another order in float32.
@@ -36,7 +38,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(parts):
 def test_everyone_learns_that_one_was_asked_to_stop(parts):
     task, rows = parts
     optimizer = optax.sgd(0.1)
-    step = steps.make_train_step(task, optimizer, ema_decay=0.5, accumulate=1, key=jax.random.key(1))
+    step = step.make_train_step(task, optimizer, ema_decay=0.5, accumulate=1, key=jax.random.key(1))
     for asked in (0.0, 15.0):
         state = parallel.replicate(jax.jit(lambda: init_state(task.init(jax.random.key(0)), optimizer))())
         _, metrics = step(state, rows._replace(stop=np.full_like(rows.stop, asked)))
@@ -47,7 +49,7 @@ def test_the_test_loss_is_the_mean_over_rows(parts):
     task, rows = parts
     params = jax.jit(task.init)(jax.random.key(0))
     key = jax.random.key(2)
-    value = steps.make_test_loss(task, key)(parallel.replicate(params), rows)
+    value = step.make_test_loss(task, key)(parallel.replicate(params), rows)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, np.arange(16))
     expected, _ = jax.jit(task.loss)(params, parallel.join(rows.examples), keys)
     np.testing.assert_allclose(value, expected, rtol=1e-6)

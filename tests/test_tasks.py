@@ -6,10 +6,11 @@ import numpy as np
 import optax
 import pytest
 
-from bitdiff import bits, data
-from bitdiff.errors import UsageError
+from bitdiff import data
+from bitdiff.configs import digits, mixture
+from bitdiff.diffusion import bits
+from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import make_task, sample_options
-from configs import digits, mixture
 
 KEY = jax.random.key(0)
 HISTOGRAM = np.eye(1, 40, dtype=int)  # all bits at one end

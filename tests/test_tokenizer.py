@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from bitdiff.data import tokenizer
-from bitdiff.errors import UsageError
+from bitdiff.runtime.errors import UsageError
 
 TEXTS = ["a cat sat on a mat", "the dog ran", "a dog sat on the cat", "the mat ran on and on"]
 

@@ -5,10 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bitdiff import inference, train, workdir
-from bitdiff.errors import DivergedError, UsageError
+from bitdiff import train
+from bitdiff.configs import npz
+from bitdiff.inference import trained
+from bitdiff.runtime.errors import DivergedError, UsageError
 from bitdiff.train import Progress
-from configs import npz
+from bitdiff.training import workdir
 
 
 def lines(folder):
@@ -41,7 +43,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(finished_run, make_config, tm
     np.testing.assert_allclose(list(parts.values()), list(whole.values()), rtol=1e-5)
     single = losses(finished_run)
     assert whole[6] == pytest.approx(np.mean([single[4], single[5], single[6]]), rel=1e-5)
-    first, second = (inference.open_run(tmp_path / name).params for name in ("whole", "parts"))
+    first, second = (trained.open_run(tmp_path / name).params for name in ("whole", "parts"))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), first, second)
 
 
@@ -86,7 +88,7 @@ def test_a_nan_stops_the_run_and_keeps_what_was_saved(make_config, tmp_path, mon
     with pytest.raises(DivergedError, match=r"loss is nan.* at step 5 in .*; the checkpoint of step 4 is kept"):
         train.train(make_config(**{"train.steps": 50}), tmp_path)
     assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["2", "4"]
-    assert inference.open_run(tmp_path).step == 4
+    assert trained.open_run(tmp_path).step == 4
 
 
 def test_a_run_that_saved_nothing_takes_another_config(make_config, tmp_path):

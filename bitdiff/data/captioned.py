@@ -14,10 +14,10 @@ import numpy as np
 
 from bitdiff.data import tokenizer
 from bitdiff.data.dataset import Dataset
-from bitdiff.data.folder import read_image
+from bitdiff.data.image_folder import read_image
 from bitdiff.data.resizing import check_method
 from bitdiff.data.tokenizer import Tokenizer
-from bitdiff.errors import UsageError
+from bitdiff.runtime.errors import UsageError
 
 
 class Entry(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from bitdiff.data.tokenizer import Tokenizer
-from bitdiff.errors import UsageError
+from bitdiff.runtime.errors import UsageError
 
 _SPLIT_SEED = 0  # a split must not move when a run's seed does
 
@@ -33,7 +33,7 @@ class Dataset(NamedTuple):
     num_classes: 0 if there are no labels.
     class_names: one name per class.
     about: where the data come from, in words; goes into every evaluation.
-    label_shares: the share of each class among the training examples; () where it is not known.
+    label_frequencies: the share of each class among the training examples; () where it is not known.
     length: of captions, in tokens.
     tokenizer: what the tokens stand for, where they stand for text.
     """
@@ -46,7 +46,7 @@ class Dataset(NamedTuple):
     num_classes: int
     class_names: tuple[str, ...]
     about: str
-    label_shares: tuple[float, ...] = ()
+    label_frequencies: tuple[float, ...] = ()
     length: int = 0
     tokenizer: Tokenizer | None = None
 
@@ -124,12 +124,12 @@ def fingerprint(source: Source) -> str:
     return f"{zlib.crc32(b''.join(np.ascontiguousarray(arrays[name]).tobytes() for name in sorted(arrays))):08x}"
 
 
-def label_shares(labels: np.ndarray, num_classes: int) -> tuple[float, ...]:
+def label_frequencies(labels: np.ndarray, num_classes: int) -> tuple[float, ...]:
     """The share of each class among labels int [N]."""
     return tuple((np.bincount(labels, minlength=num_classes) / len(labels)).tolist())
 
 
-def deal_labels(shares: Sequence[float], count: int) -> tuple[int, ...]:
+def assign_labels(shares: Sequence[float], count: int) -> tuple[int, ...]:
     """`count` labels in these shares, up to rounding, in a fixed random order."""
     edges = np.round(np.cumsum(np.asarray(shares) / np.sum(shares)) * count).astype(int)
     labels = np.repeat(np.arange(len(shares)), np.diff(edges, prepend=0))

@@ -3,21 +3,33 @@
 from pathlib import Path
 from typing import Any
 
-from bitdiff.data import captioned, digits, folder, gaussians, mixture, npz, photos, prepared, shapes, text, tfds
+from bitdiff.data import (
+    array_files,
+    captioned,
+    drawn_shapes,
+    gaussians,
+    image_folder,
+    photo_crops,
+    prepared,
+    sklearn_digits,
+    text_lines,
+    tfds,
+    token_pairs,
+)
 from bitdiff.data.dataset import Dataset
-from bitdiff.errors import UsageError, choose
+from bitdiff.runtime.errors import UsageError, choose
 
 LOADERS = {
-    "digits": digits.load,
-    "mixture": mixture.load,
+    "digits": sklearn_digits.load,
+    "mixture": token_pairs.load,
     "gaussians": gaussians.load,
-    "photos": photos.load,
-    "folder": folder.load,
-    "npz": npz.load,
+    "photos": photo_crops.load,
+    "folder": image_folder.load,
+    "npz": array_files.load,
     "prepared": prepared.load,
-    "shapes": shapes.load,
+    "shapes": drawn_shapes.load,
     "coco": captioned.load,
-    "text": text.load,
+    "text": text_lines.load,
     "tfds": tfds.load,
 }
 

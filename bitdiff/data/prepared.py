@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from bitdiff.data.dataset import Arrays, Dataset, Source, fingerprint, label_shares
-from bitdiff.errors import UsageError
-from bitdiff.files import write_text
+from bitdiff.data.dataset import Arrays, Dataset, Source, fingerprint, label_frequencies
+from bitdiff.runtime.errors import UsageError
+from bitdiff.runtime.files import write_text
 
 _SPLITS = ("train", "test")
 _DAMAGE = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError)  # what damaged files raise
@@ -49,7 +49,7 @@ def load(options: Any) -> Dataset:
             num_classes=len(classes),
             class_names=classes,
             about=facts["about"],
-            label_shares=label_shares(np.asarray(train["label"]), len(classes)) if classes else (),
+            label_frequencies=label_frequencies(np.asarray(train["label"]), len(classes)) if classes else (),
         )
     except _DAMAGE as error:
         raise UsageError(f"the prepared images in {folder} are damaged: {error}") from error

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from bitdiff.errors import UsageError, choose
+from bitdiff.runtime.errors import UsageError, choose
 
 _FILTERS = {
     "box": Image.Resampling.BOX,  # the mean over an area; exact where the sizes divide

@@ -10,7 +10,7 @@ from bitdiff.data.captioned import open_tokenizer, tokenize
 from bitdiff.data.dataset import Dataset
 from bitdiff.data.resizing import check_method, check_size, to_pixels
 from bitdiff.data.tokenizer import Tokenizer
-from bitdiff.errors import UsageError
+from bitdiff.runtime.errors import UsageError
 
 
 class TfdsImages:

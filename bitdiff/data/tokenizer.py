@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import sentencepiece as spm
 
-from bitdiff.errors import UsageError, choose
+from bitdiff.runtime.errors import UsageError, choose
 
 KINDS = ("unigram", "bpe", "word", "char")
 _LONG = 4192  # bytes of a text that SentencePiece takes by default; where it suffices, models stay as they were

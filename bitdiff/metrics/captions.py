@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from bitdiff.errors import UsageError, choose
+from bitdiff.runtime.errors import UsageError, choose
 
 Words = list[str]
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import log_softmax
 
-from bitdiff.errors import UsageError
+from bitdiff.runtime.errors import UsageError
 
 _SEED = 2020  # of the order of images and of the subsets: torch-fidelity's, so that numbers can be compared
 _ROWS = 1_000

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,14 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bitdiff import files, parallel
-from bitdiff.errors import UsageError
 from bitdiff.metrics import feature_scores, frechet
 from bitdiff.metrics.inception import Features, Inception, preprocess
-from bitdiff.metrics.weights import Weights
+from bitdiff.metrics.inception_weights import Weights
+from bitdiff.runtime import devices, files, processes
+from bitdiff.runtime.errors import UsageError
 
 _log = logging.getLogger(__name__)
-_DAMAGE = (OSError, EOFError, ValueError, KeyError, AttributeError, TypeError, zipfile.BadZipFile)
 RESIZE = "299 x 299, bilinear as TensorFlow 1 (no half-pixel centres, no antialiasing)"
 
 
@@ -63,11 +61,11 @@ def make_extractor(weights: Weights, batch_size: int) -> Extractor:
     Raises:
       UsageError: the batch cannot be divided over the devices.
     """
-    parallel.per_device(batch_size, "the batch size of the Inception network (--inception_batch_size)")
-    variables = parallel.replicate(jax.tree.map(jnp.asarray, weights.variables))
-    apply = parallel.pmap_sample(lambda variables, images: Inception().apply(variables, preprocess(images)))
+    devices.per_device(batch_size, "the batch size of the Inception network (--inception_batch_size)")
+    variables = devices.replicate(jax.tree.map(jnp.asarray, weights.variables))
+    apply = devices.pmap_sample(lambda variables, images: Inception().apply(variables, preprocess(images)))
     return Extractor(
-        parallel.local_batch(batch_size), lambda images: parallel.join(apply(variables, parallel.split(images)))
+        devices.local_batch(batch_size), lambda images: devices.join(apply(variables, devices.split(images)))
     )
 
 
@@ -107,16 +105,16 @@ def finish(partial: Partial) -> Summary:
 
 def kept_here(keep: int) -> int:
     """How many of `keep` features a process keeps; together at least so many."""
-    return -(-keep // parallel.processes()[1])
+    return -(-keep // processes.processes()[1])
 
 
 def join(partial: Partial) -> Partial:
     """The processes' partial summaries as one, the same everywhere; each must have seen an image."""
     if partial.sums is None:
         raise UsageError("there are no images to take features of, or fewer than there are processes")
-    sums = parallel.gather(jax.tree.map(lambda a: np.asarray(a)[None], partial.sums))
+    sums = processes.gather(jax.tree.map(lambda a: np.asarray(a)[None], partial.sums))
     parts = [[np.concatenate(part)] if part else [] for part in (partial.pools, partial.logits)]
-    pools, logits = parallel.gather(parts)
+    pools, logits = processes.gather(parts)
     total = frechet.Sums(*(a.sum(0) for a in sums))
     return Partial(total._replace(count=int(total.count)), tuple(pools), tuple(logits))
 
@@ -170,36 +168,40 @@ def save_partial(path: Path, partial: Partial, provenance: dict[str, Any]) -> No
 
 
 def load_partial(path: Path, provenance: dict[str, Any]) -> Partial:
-    """Reads what `save_partial` wrote; where there is none, or one of another provenance, begins anew."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            if json.loads(str(file["provenance"])) != json.loads(json.dumps(provenance)):
-                _log.warning("%s is of other data or options: beginning anew", path)
-                return Partial()
-            pool = file["pool"]
-            return Partial(frechet.Sums(int(file["count"]), file["total"], file["outer"]), (pool,) if pool.size else ())
-    except FileNotFoundError:
+    """Reads what `save_partial` wrote; starts from scratch if there is no such file, or one of another provenance."""
+    if not path.exists():
         return Partial()
-    except _DAMAGE as error:
-        _log.warning("%s cannot be read (%s): beginning anew", path, error)
+    try:
+        arrays = files.read_arrays(path)
+        if json.loads(str(arrays["provenance"])) != json.loads(json.dumps(provenance)):
+            _log.warning("%s is of other data or options: starting from scratch", path)
+            return Partial()
+        pool = arrays["pool"]
+        sums = frechet.Sums(int(arrays["count"]), arrays["total"], arrays["outer"])
+        return Partial(sums, (pool,) if pool.size else ())
+    except (UsageError, *files.ARRAY_ERRORS) as error:
+        _log.warning("%s cannot be read (%s): starting from scratch", path, error)
         return Partial()
 
 
 def load_reference(path: Path, weights: Weights, shape: tuple[int, ...]) -> Reference:
-    """Reads a reference, which must come from the same weights, the same resize and images of the same shape.
+    """Reads a reference, which must be of the same weights, resize and image shape.
 
     Raises:
       UsageError: no such file, not a reference, or one of other weights, another resize or other images.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            moments = frechet.Moments(file["mean"], file["covariance"], int(file["count"]))
-            summary = Summary(moments, file["pool"], None)
-            provenance = json.loads(str(file["provenance"]))
-    except _DAMAGE as error:
+        arrays = files.read_arrays(path)
+        moments = frechet.Moments(arrays["mean"], arrays["covariance"], int(arrays["count"]))
+        summary = Summary(moments, arrays["pool"], None)
+        provenance = json.loads(str(arrays["provenance"]))
+    except (UsageError, *files.ARRAY_ERRORS) as error:
         raise UsageError(f"{path} is not a reference written by bitdiff.reference: {error}") from error
-    wanted_facts = {"inception_sha256": weights.sha256, "resize": RESIZE, "shape": list(shape)}
-    for name, wanted in wanted_facts.items():
-        if provenance.get(name) != wanted:
-            raise UsageError(f"{path} was made with {name} {provenance.get(name)!r}, not {wanted!r}; make it anew")
+    required = {"inception_sha256": weights.sha256, "resize": RESIZE, "shape": list(shape)}
+    for name, value in required.items():
+        if provenance.get(name) != value:
+            raise UsageError(
+                f"{path} was computed with {name} {provenance.get(name)!r}, not {value!r}; compute it again with "
+                "bitdiff.reference"
+            )
     return Reference(summary, provenance)

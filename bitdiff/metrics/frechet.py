@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bitdiff.errors import UsageError
+from bitdiff.runtime.errors import UsageError
 
 
 class Moments(NamedTuple):

@@ -9,8 +9,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from bitdiff.errors import UsageError
 from bitdiff.networks import winograd
+from bitdiff.runtime.errors import UsageError
 
 kernel_init = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
 near_zero_init = nn.initializers.variance_scaling(1e-10, "fan_avg", "uniform")
@@ -45,7 +45,7 @@ def group_norm(channels: int, *, dtype, name: str) -> nn.GroupNorm:
     groups = min(channels // 4, 32)
     if groups < 1 or channels % groups:
         raise UsageError(
-            f"{channels} channels cannot be normalised in {groups} groups; "
+            f"{channels} channels cannot be normalized in {groups} groups; "
             "use a multiple of 4 up to 128, or a multiple of 32 above"
         )
     return nn.GroupNorm(groups, epsilon=1e-5, dtype=dtype, name=name)
@@ -59,9 +59,9 @@ def sinusoid(positions: jax.Array, dim: int, base: float = 1e4) -> jax.Array:
 
 
 class Dropout(nn.Module):
-    """Dropout whose mask comes from one key per example, so that it does not depend on the batch.
+    """Dropout whose mask comes from one key per example, so that it does not depend on the rest of the batch.
 
-    Every instance folds its own path into the keys. Without keys it does nothing.
+    Every instance folds its own path into the keys. Without keys, nothing is dropped.
     """
 
     rate: float
@@ -80,7 +80,7 @@ class Dropout(nn.Module):
 
 
 class TimeEmbedding(nn.Module):
-    """Time, and a class label where there are classes, as a vector [B, 4 dim].
+    """An embedding [B, 4 dim] of time, and of the class label if there are classes.
 
     sinusoid(time, dim) -> Dense -> SiLU -> with the one-hot label -> Dense -> SiLU. The label -1 is
     the null label: its one-hot vector is zero.
@@ -96,20 +96,20 @@ class TimeEmbedding(nn.Module):
         h = nn.silu(Dense(4 * self.dim, dtype=self.dtype, name="dense_in")(h))
         if self.num_classes:
             if label is None:
-                raise UsageError("this network is class-conditional: it needs a label per example (-1: no label)")
+                raise UsageError("this network is class-conditional: pass a label per example (-1: the null label)")
             h = jnp.concatenate([h, jax.nn.one_hot(label, self.num_classes, dtype=h.dtype)], axis=-1)
         return nn.silu(Dense(4 * self.dim, dtype=self.dtype, name="dense_out")(h))
 
 
 class KeyValue(NamedTuple):
-    """What attention looks at: float [B, L, heads, head_dim] each."""
+    """The keys and values of attention: float [B, L, heads, head_dim] each."""
 
     key: jax.Array
     value: jax.Array
 
 
 class Attention(nn.Module):
-    """Multi-head attention of all positions to all positions, their own or another sequence's."""
+    """Multi-head attention of all positions of a sequence to all positions of the same or another sequence."""
 
     dim: int
     num_heads: int
@@ -123,14 +123,14 @@ class Attention(nn.Module):
         self.out = nn.Dense(self.dim, dtype=self.dtype, kernel_init=self.out_init)
 
     def __call__(self, x: jax.Array, memory: KeyValue | None = None, mask: jax.Array | None = None) -> jax.Array:
-        """x float [B, L, dim] -> [B, L, dim]; looks at `memory`, by default x itself, where mask [L, M] allows it."""
+        """x float [B, L, dim] -> [B, L, dim]; attends to `memory`, by default x itself, where mask [L, M] allows it."""
         memory = self.remember(x) if memory is None else memory
         mask = None if mask is None else mask[None, None]
         h = jax.nn.dot_product_attention(self._heads(self.query(x)), *memory, mask=mask)
         return self.out(h.reshape(*x.shape[:-1], self.dim))
 
     def remember(self, context: jax.Array) -> KeyValue:
-        """Keys and values of a sequence: float [B, M, any] -> [B, M, heads, head_dim]."""
+        """The keys and values of a sequence: float [B, M, any] -> [B, M, heads, head_dim] each."""
         return KeyValue(self._heads(self.key(context)), self._heads(self.value(context)))
 
     def _heads(self, x: jax.Array) -> jax.Array:

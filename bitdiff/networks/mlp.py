@@ -8,15 +8,15 @@ from bitdiff.networks.layers import Dense, Dropout
 
 
 class MLP(nn.Module):
-    """Dense layers of SiLU on the point, the time, the label and the context, side by side.
+    """Dense layers with SiLU on the concatenation of the point, the time, the label and the context.
 
     Attributes:
-      out_channels: numbers in the output.
+      out_channels: channels of the output.
       dim: width of the hidden layers.
-      layers: how many Dense layers there are, the last included.
+      layers: number of Dense layers, including the last.
       num_classes: number of classes, 0 for an unconditional network.
-      dropout: rate after each hidden layer, applied where keys are given.
-      dtype: type of the computation; parameters and output are float32.
+      dropout: rate after each hidden layer, applied if keys are given.
+      dtype: dtype of the computation; parameters and output are float32.
     """
 
     out_channels: int
@@ -39,8 +39,8 @@ class MLP(nn.Module):
 
         Args:
           x: float [B, C].
-          time: float [B], used as it is: O(1).
-          label: int [B] in [-1, num_classes), -1 for no label.
+          time: float [B], used without embedding: O(1).
+          label: int [B] in [-1, num_classes), -1 for the null label.
           dropout_keys: PRNG keys [B], or None for no dropout.
           context: float [B, M, any], or None.
 

@@ -7,8 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from bitdiff.errors import UsageError
 from bitdiff.networks.layers import Attention, Conv, Dense, Dropout, TimeEmbedding, group_norm, near_zero_init
+from bitdiff.runtime.errors import UsageError
 
 
 class ResBlock(nn.Module):
@@ -47,7 +47,7 @@ class AttentionBlock(nn.Module):
 
 
 class CrossBlock(nn.Module):
-    """GN, attention of all pixels to a context, near zero to begin with; (sum with x) / sqrt 2."""
+    """GN, cross-attention of all pixels to a context, initially near zero; (sum with x) / sqrt 2."""
 
     head_dim: int
     dtype: jnp.dtype
@@ -56,7 +56,8 @@ class CrossBlock(nn.Module):
     def __call__(self, x: jax.Array, context: jax.Array) -> jax.Array:
         batch, height, width, channels = x.shape
         h = group_norm(channels, dtype=self.dtype, name="norm")(x).reshape(batch, height * width, channels)
-        # Latents say nothing before their encoder has learned; heard from the start, they would be silenced for good.
+        # Latents carry no information until their encoder is trained. If they entered at full strength from the start,
+        # the network would learn to ignore them for good.
         heads = max(channels // self.head_dim, 1)
         attention = Attention(channels, heads, dtype=self.dtype, out_init=near_zero_init, name="attention")
         h = attention(h, attention.remember(context.astype(self.dtype)))
@@ -64,24 +65,24 @@ class CrossBlock(nn.Module):
 
 
 class UNet(nn.Module):
-    """Convolutional U-Net with attention at some resolutions, which may look at a context.
+    """Convolutional U-Net with self-attention at some resolutions, and optional cross-attention to a context.
 
-    A context of one group is looked at after every self-attention. One of several groups is looked at on the way up
-    alone, each group at one resolution, the first at the lowest (DisCo-Diff's group hierarchy).
+    With one group, cross-attention follows every self-attention. With several, the upsampling half attends to each
+    group at one resolution, to the first group at the lowest (DisCo-Diff's group hierarchy).
 
     Attributes:
       out_channels: channels of the output.
       dim: width; stage i has dim * multipliers[i] channels.
       multipliers: one entry per resolution; between stages the resolution halves.
-      blocks: ResBlocks per stage on the way down; one more on the way up.
+      blocks: ResBlocks per downsampling stage; upsampling stages have one more.
       attention_resolutions: image heights at which attention follows every ResBlock.
       num_classes: number of classes, 0 for an unconditional network.
-      dropout: rate within ResBlocks, applied where keys are given.
+      dropout: rate within ResBlocks, applied if keys are given.
       head_dim: channels per attention head.
-      context_groups: into how many equal groups a context is divided; at most one for each stage.
+      context_groups: number of equal groups a context is divided into; at most one per stage.
       out_size: width of the last convolution's kernel; the paper's softmax head is a 1 x 1 convolution.
-      remat: whether the blocks' inner values are computed anew in the backward pass, to save memory.
-      dtype: type of the computation; parameters and output are float32.
+      remat: whether activations are recomputed in the backward pass, to save memory.
+      dtype: dtype of the computation; parameters and output are float32.
     """
 
     out_channels: int
@@ -111,7 +112,7 @@ class UNet(nn.Module):
         Args:
           x: float [B, H, W, C]; H and W divisible by 2^(stages - 1).
           time: float [B], fed to a sinusoid: O(1000) at its largest.
-          label: int [B] in [-1, num_classes), -1 for no label; needed if num_classes > 0.
+          label: int [B] in [-1, num_classes), -1 for the null label; required if num_classes > 0.
           dropout_keys: PRNG keys [B], or None for no dropout.
           context: float [B, M, any], or None.
 
@@ -119,8 +120,8 @@ class UNet(nn.Module):
           float32 [B, H, W, out_channels].
 
         Raises:
-          UsageError: an image that cannot be halved often enough, channels that do not divide, groups of a context
-            that do not fit, or no resolution at which it would be looked at.
+          UsageError: the image cannot be halved often enough, channels cannot be divided into groups, or the context
+            has groups that do not fit or no resolution at which the network attends to it.
         """
         halvings = len(self.multipliers) - 1
         groups = self._groups(context, [x.shape[1] // 2**i for i in range(halvings + 1)])
@@ -174,12 +175,12 @@ class UNet(nn.Module):
             return []
         if not 1 <= self.context_groups <= len(sizes) or context.shape[1] % self.context_groups:
             raise UsageError(
-                f"{context.shape[1]} latents in {self.context_groups} groups; groups are equal, and at most one for "
+                f"{context.shape[1]} latents in {self.context_groups} groups; groups must be equal, at most one for "
                 f"each of the {len(sizes)} resolutions"
             )
         if self.context_groups == 1 and not set(sizes) & set(self.attention_resolutions):
             raise UsageError(
-                f"latents are looked at after self-attention, but config.network.attention_resolutions = "
+                f"cross-attention to latents follows self-attention, but config.network.attention_resolutions = "
                 f"{tuple(self.attention_resolutions)} names none of the resolutions {', '.join(map(str, sizes))}"
             )
         return jnp.split(context, self.context_groups, axis=1)

@@ -2,12 +2,15 @@
 
 from typing import Any
 
-from bitdiff.errors import choose
+import flax.linen as nn
+
+from bitdiff.runtime.errors import choose
 from bitdiff.tasks.autoregressive import make_autoregressive_task
 from bitdiff.tasks.images import make_image_task
+from bitdiff.tasks.options import SampleOptions, hashable, network_evaluations, plan_of, sample_options
 from bitdiff.tasks.points import make_point_task
-from bitdiff.tasks.prior import complete, make_prior_task
-from bitdiff.tasks.task import SampleOptions, Score, Task, evaluations, examples_for, hashable, sample_options
+from bitdiff.tasks.prior import make_first_stage, make_prior_task
+from bitdiff.tasks.task import Score, Task, examples_for
 from bitdiff.tasks.tokens import make_token_task
 
 TASKS = {
@@ -19,23 +22,31 @@ TASKS = {
 }
 
 __all__ = [
+    "TASKS",
     "SampleOptions",
     "Score",
     "Task",
-    "complete",
-    "evaluations",
     "examples_for",
     "hashable",
+    "make_first_stage",
     "make_task",
+    "network_evaluations",
+    "plan_of",
     "sample_options",
 ]
 
 
-def make_task(config: Any) -> Task:
-    """The task that a config describes; `jax.eval_shape(task.init, key)` shows its parameters' shapes.
+def make_task(config: Any, network: nn.Module | None = None) -> Task:
+    """The task that a config describes; `jax.eval_shape(task.init, key)` shows the shapes of its parameters.
+
+    Args:
+      config: a config whose sizes are set, by hand or by `bitdiff.data.resolve`.
+      network: a linen module in place of the one that config.network describes. A denoiser is called with
+        (x [B, *grid, C], time [B], label int [B] or None, dropout_keys [B] or None) and returns [B, *grid, output
+        channels]; C holds x_t and, with self-conditioning, x0_prev.
 
     Raises:
-      UsageError: an unknown name, or a size that is missing or does not fit.
+      UsageError: an unknown name, a size that is missing, or sections that do not fit.
     """
     choose("task (config.task)", config.task, TASKS)
-    return TASKS[config.task](config)
+    return TASKS[config.task](config, network)

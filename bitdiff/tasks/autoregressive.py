@@ -1,134 +1,246 @@
-"""The baseline: tokens from left to right by a causal Transformer, with a picture to describe or without.
+"""The baseline: tokens from left to right by a causal Transformer, optionally describing a picture.
 
 It differs from Bit Diffusion of tokens in the config alone: the same blocks, the same encoder, the same training loop.
 """
 
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bitdiff.errors import UsageError, choose
+from bitdiff.conditions import Condition, Request, combine, derive_keys
+from bitdiff.conditions.labels import make_labels
+from bitdiff.conditions.pictures import flatten_captions, make_pictures
+from bitdiff.data import Source
 from bitdiff.networks import make_network
-from bitdiff.tasks import looking, tokens
-from bitdiff.tasks.labels import make_classes
+from bitdiff.runtime.errors import UsageError, choose
+from bitdiff.tasks import tokens
+from bitdiff.tasks.combinations import check_autoregressive
+from bitdiff.tasks.denoiser import network_params
+from bitdiff.tasks.options import SampleOptions
 from bitdiff.tasks.task import Task
 
 SAMPLERS = ("beam", "random")
+_DIFFUSION_OPTIONS = ("steps", "td", "guidance", "image_guidance", "latent_guidance", "momentum", "self_guidance")
+_DIFFUSION_OPTIONS += ("frames", "lag", "endpoint", "restarts")
 
 
-def make_autoregressive_task(config: Any) -> Task:
+class CausalModel(NamedTuple):
+    """A causal network and what it is conditioned on.
+
+    length, vocab_size: of the sequences.
+    eos, pad: tokens that end a sequence and fill it up; -1 if the data have none.
+    labels, pictures: conditions, or None.
+    """
+
+    network: nn.Module
+    length: int
+    vocab_size: int
+    eos: int
+    pad: int
+    labels: Condition | None
+    pictures: Condition | None
+
+
+def make_autoregressive_task(config: Any, network: nn.Module | None = None) -> Task:
     """A causal model of token sequences of config.data.length.
 
-    The loss is the cross-entropy of the tokens up to EOS; where the data have no EOS, of all. Sampling is a beam search
-    (with one beam: greedy), or draws every token from its distribution ('random'); after EOS comes PAD.
+    The loss is the cross-entropy of the tokens up to and including EOS, or of all tokens if the data have no EOS.
+    Sampling is a beam search (greedy with one beam), or draws every token from its distribution ('random'); EOS is
+    followed by PAD.
 
     Raises:
-      UsageError: an unknown name, or a size that is missing or does not fit.
+      UsageError: an unknown name, a size that is missing, or sections that do not fit.
     """
-    length, vocab_size = config.data.length, config.data.vocab_size
-    eos, pad = config.data.eos, config.data.pad
-    num_classes = config.data.num_classes
-    if min(length, vocab_size - 1) < 1 or num_classes < 0:
-        raise UsageError(
-            f"the config's data section has length {length}, vocab_size {vocab_size}, num_classes {num_classes}; an "
-            "autoregressive model needs 1, 2 and 0 or more"
-        )
-    classes = make_classes(num_classes, config.diffusion.label_dropout)
-    if config.network.name != "transformer" or config.network.embed_layers != 1:
-        raise UsageError("an autoregressive model is a 'transformer' with config.network.embed_layers=1")
-    network = make_network(
-        config.network,
-        out_channels=vocab_size,
-        num_classes=0,
-        length=length,
-        vocab_size=vocab_size + 1 + num_classes,  # the last are what stands before the first token: no class, or one
-        crosses=bool(config.encoder),
+    check_autoregressive(config)
+    data = config.data
+    model = CausalModel(
+        network=_make_network(config) if network is None else network,
+        length=data.length,
+        vocab_size=data.vocab_size,
+        eos=data.eos,
+        pad=data.pad,
+        labels=make_labels(data.num_classes, config.diffusion.label_dropout) if data.num_classes else None,
+        pictures=make_pictures(config) if config.encoder else None,
     )
-    look = looking.make_looking(config, network)
-
-    def shifted(values, first):
-        return jnp.concatenate([first[:, None], values[:, :-1]], axis=1)
-
-    def before_all(label, count):
-        """The token that stands before the first one: int32 [count]."""
-        return jnp.full((count,), vocab_size, jnp.int32) if label is None else vocab_size + 1 + label
-
-    def init(key):
-        return look.init(key, jnp.zeros((1, length), jnp.int32))
-
-    def loss(params, batch, keys):
-        batch, keys, memory = look.rows(params, batch, keys)
-        values, label = batch["tokens"], None
-        if num_classes:
-            label = classes.hide(batch["label"], jax.vmap(jax.random.fold_in, (0, None))(keys, 0))
-        inputs = shifted(values, before_all(label, len(values)))
-        logits = network.apply(look.own(params), inputs, dropout_keys=keys, memory=memory)
-        log_p = jnp.take_along_axis(jax.nn.log_softmax(logits), values[..., None], axis=-1)[..., 0]
-        weights = jnp.cumsum(inputs == eos, axis=1) == 0  # up to EOS, itself included
-        return jnp.mean(-jnp.sum(log_p * weights, axis=1) / jnp.sum(weights, axis=1)), {}
-
-    def sample(params, condition, keys, how):
-        choose("sampler of an autoregressive model", how.sampler, SAMPLERS)
-        unused = ("steps", "td", "guidance", "momentum", "self_guidance", "frames", "lag", "endpoint", "restarts")
-        unused += ("latent_guidance",)
-        given = [f"{name} {getattr(how, name)}" for name in unused if getattr(how, name)]
-        if how.churn[0] or how.noise_scale != 1:
-            given.append(f"churn {how.churn[0]:g}, noise_scale {how.noise_scale:g}")
-        if "known" in condition:
-            raise UsageError("an autoregressive model cannot fill in what is left open; take a prior of bits")
-        if given:
-            raise UsageError(f"{', '.join(given)}: of diffusion; an autoregressive model takes none (0)")
-        if how.beams < 1 or how.beams > vocab_size or (how.sampler == "random" and how.beams != 1):
-            raise UsageError(f"beams is {how.beams}; 'beam' takes 1 to {vocab_size}, 'random' takes 1")
-        memory = look.remember(params, condition["image"]) if look.sees else None
-        width, count = how.beams, len(keys)
-        memory = jax.tree.map(lambda a: a.repeat(width, axis=0), memory)
-        nothing = jnp.where(jnp.arange(vocab_size) == max(pad, 0), 0.0, -jnp.inf)  # all that may follow EOS
-
-        def step(carry, index):
-            token, ended, scores, written, cache = carry
-            logits, cache = network.apply(look.own(params), token.reshape(-1), index, cache, memory, method="advance")
-            logits = jnp.where(jnp.arange(vocab_size) == pad, -jnp.inf, logits)
-            log_p = jax.nn.log_softmax(logits).reshape(count, width, vocab_size)
-            log_p = jnp.where(ended[..., None], nothing, log_p)
-            if how.sampler == "random":
-                token = jax.vmap(lambda key, row: jax.random.categorical(jax.random.fold_in(key, index), row))(
-                    keys, log_p[:, 0]
-                )[:, None]
-                parent = jnp.zeros_like(token)
-            else:
-                scores, best = jax.lax.top_k((scores[..., None] + log_p).reshape(count, -1), width)
-                parent, token = best // vocab_size, best % vocab_size
-                rows = (jnp.arange(count)[:, None] * width + parent).reshape(-1)
-                cache = jax.tree.map(lambda a: a[rows], cache)
-                written = jnp.take_along_axis(written, parent[..., None], axis=1)
-            ended = jnp.take_along_axis(ended, parent, axis=1) | (token == eos)
-            written = written.at[:, :, index].set(token)
-            return (token, ended, scores, written, cache), None
-
-        token = before_all(condition.get("label"), count)[:, None].repeat(width, axis=1)
-        scores = jnp.where(jnp.arange(width) == 0, 0.0, -jnp.inf) * jnp.ones((count, 1))
-        cache = network.apply(look.own(params), count * width, method="empty_cache")
-        carry = (token.astype(jnp.int32), token < -1, scores, jnp.zeros((count, width, length), jnp.int32), cache)
-        (_, _, _, written, _), _ = jax.lax.scan(step, carry, jnp.arange(length))
-        outputs = {name: array for name, array in condition.items() if name != "image"}
-        return outputs | {"tokens": written[:, 0], "invalid": jnp.zeros(count)}
-
-    def condition(indices, labels, images=None):
-        return classes.deal(indices, labels) | look.take(np.asarray(indices), images)
 
     def evaluate(outputs, dataset, options):
         return tokens.evaluate(outputs, dataset, options, config)
 
     return Task(
         field="tokens",
-        init=init,
-        loss=loss,
-        sample=sample,
-        condition=condition,
+        init=partial(init_params, model),
+        loss=partial(loss, model),
+        sample=partial(sample, model),
+        condition=partial(condition_on, model),
         evaluate=evaluate,
-        start=look.start,
-        told_by_examples=look.sees,
+        uses_examples=model.pictures is not None,
     )
+
+
+def _make_network(config: Any) -> nn.Module:
+    data = config.data
+    return make_network(
+        config.network,
+        out_channels=data.vocab_size,
+        num_classes=0,
+        length=data.length,
+        vocab_size=data.vocab_size + 1 + data.num_classes,  # plus the start tokens: one without, one per class
+        crosses=bool(config.encoder),
+    )
+
+
+def init_params(model: CausalModel, key: jax.Array) -> Any:
+    """Parameters: {'params': the network's, 'encoder': the image encoder's if there is one}."""
+    own: dict[str, Any] = {}
+    signals = []
+    if model.pictures:
+        key, own, signal = model.pictures.init(key)
+        signals = [signal]
+
+    def evaluate(module):
+        inputs = combine(module, None, signals, 1)
+        return module(jnp.zeros((1, model.length), jnp.int32), None, None, None, **inputs.attended)
+
+    return nn.init(evaluate, model.network)(key) | own
+
+
+def loss(
+    model: CausalModel, params: Any, batch: dict[str, jax.Array], keys: jax.Array
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """The mean over sequences of the mean cross-entropy of their tokens, in nats."""
+    if model.pictures:
+        batch, keys = flatten_captions(batch, keys)
+    derived = derive_keys(keys)._replace(labels=jax.vmap(jax.random.fold_in, (0, None))(keys, 0))
+    signals = [c.observe(params, batch, derived) for c in (model.labels, model.pictures) if c]
+    values = batch["tokens"]
+    inputs = combine(model.network, network_params(params), signals, len(values))
+    shifted = jnp.concatenate([_start_tokens(model, inputs.label, len(values))[:, None], values[:, :-1]], axis=1)
+    logits = model.network.apply(network_params(params), shifted, dropout_keys=keys, **inputs.attended)
+    log_p = jnp.take_along_axis(jax.nn.log_softmax(logits), values[..., None], axis=-1)[..., 0]
+    weights = jnp.cumsum(shifted == model.eos, axis=1) == 0  # up to and including EOS
+    return jnp.mean(-jnp.sum(log_p * weights, axis=1) / jnp.sum(weights, axis=1)), {}
+
+
+def condition_on(
+    model: CausalModel, indices: np.ndarray, labels: tuple[int, ...] | None, examples: Source | None = None
+) -> dict[str, np.ndarray]:
+    """The task's `condition`: labels and pictures.
+
+    Raises:
+      UsageError: labels or known values were given that the model cannot be conditioned on.
+    """
+    request = Request(np.asarray(indices), labels, examples)
+    if request.offers("known"):
+        raise UsageError("an autoregressive model cannot complete known values; use a model of bits")
+    if labels is not None and model.labels is None:
+        raise UsageError("labels were given, but the model is not class-conditional")
+    arrays: dict[str, np.ndarray] = {}
+    for condition in (model.labels, model.pictures):
+        arrays |= condition.select(request) if condition else {}
+    return arrays
+
+
+def sample(
+    model: CausalModel, params: Any, arrays: dict[str, jax.Array], keys: jax.Array, options: SampleOptions
+) -> dict[str, jax.Array]:
+    """Sequences int32 [B, L] by beam search or at random: the task's `sample`.
+
+    Raises:
+      UsageError: an option that an autoregressive model does not support, or out of range.
+    """
+    _check_options(model, options)
+    beams, count = options.beams, len(keys)
+    signals = []
+    if model.pictures:
+        context = model.pictures.receive(params, arrays, derive_keys(keys))
+        signals = [model.pictures.embed(params, context, False)]
+    attended = combine(model.network, network_params(params), signals, count).attended
+    memory = jax.tree.map(lambda a: a.repeat(beams, axis=0), attended.get("memory"))
+
+    def advance(search: _Search, index):
+        logits, cache = model.network.apply(
+            network_params(params), search.token.reshape(-1), index, search.cache, memory, method="advance"
+        )
+        log_p = _log_probabilities(model, logits.reshape(count, beams, -1), search.ended)
+        return choose_tokens(search._replace(cache=cache), log_p, index), None
+
+    choose_tokens: Callable[..., _Search] = partial(_random if options.sampler == "random" else _beam, model, keys)
+    cache = model.network.apply(network_params(params), count * beams, method="empty_cache")
+    start = _start_tokens(model, arrays.get("label"), count)[:, None].repeat(beams, axis=1).astype(jnp.int32)
+    search = _Search(
+        token=start,
+        ended=jnp.zeros((count, beams), bool),
+        scores=jnp.where(jnp.arange(beams) == 0, 0.0, -jnp.inf) * jnp.ones((count, 1)),
+        written=jnp.zeros((count, beams, model.length), jnp.int32),
+        cache=cache,
+    )
+    search, _ = jax.lax.scan(advance, search, jnp.arange(model.length))
+    outputs = {name: array for name, array in arrays.items() if name != "image"}
+    return outputs | {"tokens": search.written[:, 0], "invalid": jnp.zeros(count)}
+
+
+class _Search(NamedTuple):
+    """The state of a search, [B, beams] each: last tokens, whether EOS was reached, scores, sequences, cache."""
+
+    token: jax.Array
+    ended: jax.Array
+    scores: jax.Array
+    written: jax.Array
+    cache: Any
+
+
+def _log_probabilities(model: CausalModel, logits: jax.Array, ended: jax.Array) -> jax.Array:
+    """Log probabilities [B, beams, vocab] of the next token: never PAD before EOS, and only PAD after it."""
+    numbers = jnp.arange(model.vocab_size)
+    log_p = jax.nn.log_softmax(jnp.where(numbers == model.pad, -jnp.inf, logits))
+    return jnp.where(ended[..., None], jnp.where(numbers == max(model.pad, 0), 0.0, -jnp.inf), log_p)
+
+
+def _random(model: CausalModel, keys: jax.Array, search: _Search, log_p: jax.Array, index: jax.Array) -> _Search:
+    """Draws each sequence's next token from its distribution."""
+    token = jax.vmap(lambda key, row: jax.random.categorical(jax.random.fold_in(key, index), row))(keys, log_p[:, 0])
+    return _append(model, search, token[:, None], index)
+
+
+def _beam(model: CausalModel, keys: jax.Array, search: _Search, log_p: jax.Array, index: jax.Array) -> _Search:
+    """Continues each sequence's best beams with their best tokens."""
+    del keys
+    count, beams = search.token.shape
+    scores, best = jax.lax.top_k((search.scores[..., None] + log_p).reshape(count, -1), beams)
+    parent, token = best // model.vocab_size, best % model.vocab_size
+    rows = (jnp.arange(count)[:, None] * beams + parent).reshape(-1)
+    search = search._replace(
+        scores=scores,
+        ended=jnp.take_along_axis(search.ended, parent, axis=1),
+        written=jnp.take_along_axis(search.written, parent[..., None], axis=1),
+        cache=jax.tree.map(lambda a: a[rows], search.cache),
+    )
+    return _append(model, search, token, index)
+
+
+def _append(model: CausalModel, search: _Search, token: jax.Array, index: jax.Array) -> _Search:
+    return search._replace(
+        token=token, ended=search.ended | (token == model.eos), written=search.written.at[:, :, index].set(token)
+    )
+
+
+def _start_tokens(model: CausalModel, label: jax.Array | None, count: int) -> jax.Array:
+    """The token before the first one, int32 [B], which stands for the label or for none."""
+    return jnp.full((count,), model.vocab_size, jnp.int32) if label is None else model.vocab_size + 1 + label
+
+
+def _check_options(model: CausalModel, options: SampleOptions) -> None:
+    choose("sampler of an autoregressive model", options.sampler, SAMPLERS)
+    given = [f"{name} {getattr(options, name)}" for name in _DIFFUSION_OPTIONS if getattr(options, name)]
+    if options.churn[0] or options.noise_scale != 1:
+        given.append(f"churn {options.churn[0]:g}, noise_scale {options.noise_scale:g}")
+    if given:
+        raise UsageError(f"{', '.join(given)}: options of diffusion; an autoregressive model requires 0")
+    limit = 1 if options.sampler == "random" else model.vocab_size
+    if not 1 <= options.beams <= limit:
+        raise UsageError(f"beams is {options.beams}; the sampler {options.sampler!r} supports 1 to {limit}")

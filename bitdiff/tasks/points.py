@@ -2,55 +2,60 @@
 
 from typing import Any
 
+import flax.linen as nn
 import numpy as np
 
 from bitdiff.data import Dataset, gaussians
 from bitdiff.data.dataset import stack
-from bitdiff.errors import UsageError
-from bitdiff.metrics import points
+from bitdiff.metrics import plane_points
+from bitdiff.runtime.errors import UsageError
+from bitdiff.tasks.denoiser import Layout
 from bitdiff.tasks.denoising import make_denoising_task
-from bitdiff.tasks.task import SampleOptions, Score, Task
+from bitdiff.tasks.options import SampleOptions
+from bitdiff.tasks.task import Score, Task
 
-_PAIRED = 2_000  # points whose best pairing is sought
+_PAIRED = 2_000  # points that are optimally paired
 
 
-def make_point_task(config: Any) -> Task:
+def make_point_task(config: Any, network: nn.Module | None = None) -> Task:
     """EDM of points of config.data.channels numbers.
 
     Raises:
-      UsageError: no EDM, or another network than an MLP.
+      UsageError: without EDM, or with another network than an MLP.
     """
-    if config.network.name != "mlp" or not config.diffusion.sigma_data:
+    if not config.diffusion.sigma_data or (network is None and config.network.name != "mlp"):
         raise UsageError(
-            f"points are denoised by EDM with an MLP, not by {config.network.name!r} with config.diffusion.sigma_data="
-            f"{config.diffusion.sigma_data:g}"
+            f"config.network.name is {config.network.name!r} and config.diffusion.sigma_data is "
+            f"{config.diffusion.sigma_data:g}; points require an 'mlp' with EDM, that is, sigma_data above 0"
         )
-    return make_denoising_task(config, field="point", grid=(), channels=config.data.channels, evaluate=evaluate)
+    return make_denoising_task(config, Layout("point", (), config.data.channels), evaluate, network)
 
 
 def evaluate(outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOptions) -> dict[str, Score]:
-    """Scores generated points against the eight Gaussians, each beside the same number for the test points."""
+    """Scores generated points against the eight Gaussians, each beside the same score of the test points."""
     del options
-    drawn, real = outputs["point"], stack(dataset.test)["point"]
-    count = min(_PAIRED, len(drawn)) // len(gaussians.MODES) * len(gaussians.MODES)
-    even = gaussians.draw(count // len(gaussians.MODES), seed=2)
+    generated, real = outputs["point"], stack(dataset.test)["point"]
+    count = min(_PAIRED, len(generated)) // len(gaussians.MODES) * len(gaussians.MODES)
+    balanced = gaussians.draw(count // len(gaussians.MODES), seed=2)
     scores = {}
-    for name, these, what in (("", drawn, "samples"), ("_real", real, "test points")):
-        dealt = "; their latents are of test points, of each mode in turn" if "source" in outputs and not name else ""
+    for name, points, what in (("", generated, "samples"), ("_real", real, "test points")):
+        note = "; their latents are inferred from test points of every mode in turn" if "source" in outputs else ""
+        note = note if not name else ""
         scores |= {
             f"w2{name}": Score(
-                points.wasserstein_2(these[:count], even),
-                f"2-Wasserstein distance of {count} {what} to as many, mode by mode{dealt}",
+                plane_points.wasserstein_2(points[:count], balanced),
+                f"2-Wasserstein distance between {count} {what} and as many true points, equally many per mode{note}",
             ),
             f"outliers{name}": Score(
-                points.outliers(these, gaussians.MODES, gaussians.SPREAD),
-                f"share of {len(these)} {what} more than 4 deviations from every mode",
+                plane_points.outliers(points, gaussians.MODES, gaussians.SPREAD),
+                f"fraction of {len(points)} {what} more than 4 standard deviations from every mode",
             ),
             f"mode_tv{name}": Score(
-                points.mode_tv(these, gaussians.MODES), f"total variation of the modes' shares among the {what}{dealt}"
+                plane_points.mode_tv(points, gaussians.MODES),
+                f"total variation between the modes' fractions of the {what} and equal fractions{note}",
             ),
         }
     if "latents" in outputs and (outputs["latents"] >= 0).all():
         used = np.mean([len(np.unique(column)) for column in outputs["latents"].T])
-        scores["codes"] = Score(float(used), "values that a latent takes, mean over the latents")
+        scores["codes"] = Score(float(used), "number of values that a latent takes, mean over the latents")
     return scores

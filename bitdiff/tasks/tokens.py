@@ -2,106 +2,121 @@
 
 from typing import Any
 
+import flax.linen as nn
 import jax
 import numpy as np
 
-from bitdiff import sampling, schedules
 from bitdiff.data import Dataset
 from bitdiff.data.dataset import stack
+from bitdiff.diffusion.bits import Codec
+from bitdiff.diffusion.oracle import bayes_denoiser
+from bitdiff.diffusion.sampling import Estimation, follow
 from bitdiff.metrics import distributions
-from bitdiff.oracle import bayes_denoiser
-from bitdiff.tasks import captions
-from bitdiff.tasks.denoising import bit_scores, make_codec, make_denoising_task
-from bitdiff.tasks.task import SampleOptions, Score, Task
+from bitdiff.tasks import caption_scores
+from bitdiff.tasks.bit_scores import bit_scores
+from bitdiff.tasks.denoiser import Layout
+from bitdiff.tasks.denoising import make_denoising_task
+from bitdiff.tasks.options import SampleOptions, plan_of
+from bitdiff.tasks.parts import make_codec
+from bitdiff.tasks.task import Score, Task
 
-_MAX_STATES = 4_096  # sequences that the oracle holds; beyond that distances are per position
-_EXAMPLES_PER_STATE = 4  # fewer, and even real data would seem far from the training data
+_MAX_STATES = 4_096  # distinct sequences the oracle can hold; with more, distances are per position
+_EXAMPLES_PER_STATE = 4  # with fewer, even real data would seem far from the training data
 _ORACLE_BATCH = 1_000
 
 
-def make_token_task(config: Any) -> Task:
-    """Bit Diffusion of token sequences of config.data.length; of captions where config.encoder sees pictures."""
+def make_token_task(config: Any, network: nn.Module | None = None) -> Task:
+    """Bit Diffusion of token sequences of config.data.length, or of captions if there is a config.encoder.
+
+    Raises:
+      UsageError: as `make_denoising_task`.
+    """
 
     def evaluate_tokens(outputs, dataset, options):
         return evaluate(outputs, dataset, options, config, codec=make_codec(config))
 
-    return make_denoising_task(config, field="tokens", grid=(config.data.length,), channels=1, evaluate=evaluate_tokens)
+    return make_denoising_task(config, Layout("tokens", (config.data.length,), 1), evaluate_tokens, network)
 
 
 def evaluate(
-    outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOptions, config: Any, *, codec: Any = None
+    outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOptions, config: Any, *, codec: Codec | None = None
 ) -> dict[str, Score]:
-    """What is measured of captions, of text, and of tokens from a known distribution; `codec` of a bit model."""
+    """Scores of captions, of text, or of tokens from a known distribution.
+
+    Args:
+      outputs: samples, with 'source' if they are captions.
+      dataset: the data set.
+      options: how the samples were drawn.
+      config: the run's config.
+      codec: the codec of a bit model; None for an autoregressive one.
+    """
     scores = bit_scores(outputs, codec.encoding) if codec else {}
     if dataset.field == "captions":
-        return scores | captions.evaluate(outputs, dataset, config.evaluate.tokenizer)
+        return scores | caption_scores.evaluate(outputs, dataset, config.evaluate.tokenizer)
     return scores | distances(outputs["tokens"], dataset, options, codec=codec)
 
 
-def distances(samples: np.ndarray, dataset: Dataset, options: SampleOptions, *, codec: Any) -> dict[str, Score]:
-    """Total variation between generated and training sequences, beside its floor and what the sampler costs.
+def distances(
+    samples: np.ndarray, dataset: Dataset, options: SampleOptions, *, codec: Codec | None
+) -> dict[str, Score]:
+    """Total variation distances between generated and training sequences int [N, L].
 
-    With few distinct sequences the distance is over whole sequences, and a bit model's sampler is run with the
-    Bayes-optimal denoiser of the training data too, so that what the network adds can be told apart.
+    With few distinct sequences, the distance is between distributions of whole sequences, beside its expectation for
+    perfect samples and, for a bit model, the distance of the same sampler with the Bayes-optimal denoiser of the
+    training data, which separates the network's error from the sampler's. Otherwise it is per position.
     """
     train, test = (stack(split).get("tokens") for split in (dataset.train, dataset.test))
-    scores = {}
     states, counts = np.unique(train, axis=0, return_counts=True)
     if len(states) > min(_MAX_STATES, len(train) // _EXAMPLES_PER_STATE):
-        scores["marginal_tv"] = Score(
-            distributions.marginal_tv(samples, train, dataset.vocab_size),
-            f"total variation of single tokens, mean over positions, {len(samples)} samples to the training data",
-        )
-        if test is not None:
-            value = distributions.marginal_tv(test, train, dataset.vocab_size)
-            scores["marginal_tv_real"] = Score(value, f"the same for the {len(test)} test sequences")
-        known = {row.tobytes() for row in states}
-        copies = np.mean([row.astype(states.dtype).tobytes() in known for row in samples])
-        scores["copies"] = Score(float(copies), "share of samples equal to a training sequence")
-        return scores
+        return _marginal_distances(samples, train, test, states, dataset.vocab_size)
 
-    shares = counts / counts.sum()
-    about = f"total variation of whole sequences, {len(samples)} samples to the training data"
-    scores["tv"] = Score(distributions.tv(samples, states, shares), about)
-    scores["tv_floor"] = Score(
-        distributions.tv_floor(shares, len(samples)), "its expectation for perfect samples, equally many"
-    )
+    probabilities = counts / counts.sum()
+    about = f"total variation between whole sequences, {len(samples)} samples against the training data"
+    scores = {
+        "tv": Score(distributions.tv(samples, states, probabilities), about),
+        "tv_floor": Score(
+            distributions.tv_floor(probabilities, len(samples)), "its expectation for as many perfect samples"
+        ),
+    }
     if codec:
-        drawn = _oracle_samples(codec, states, shares, options, len(samples))
+        oracle = _oracle_samples(codec, states, probabilities, options, len(samples))
         scores["tv_oracle"] = Score(
-            distributions.tv(drawn, states, shares),
-            "the same sampler with the Bayes-optimal denoiser in the network's place",
+            distributions.tv(oracle, states, probabilities),
+            "the same sampler with the Bayes-optimal denoiser in place of the network",
         )
     if test is not None:
-        value = distributions.tv(test, states, shares)
+        value = distributions.tv(test, states, probabilities)
         scores["tv_real"] = Score(value, f"the same distance for the {len(test)} test sequences")
     return scores
 
 
-def _oracle_samples(codec, states: np.ndarray, shares: np.ndarray, options: SampleOptions, count: int) -> np.ndarray:
+def _marginal_distances(
+    samples: np.ndarray, train: np.ndarray, test: np.ndarray | None, states: np.ndarray, vocab_size: int
+) -> dict[str, Score]:
+    about = f"total variation of single tokens, mean over positions, {len(samples)} samples against the training data"
+    scores = {"marginal_tv": Score(distributions.marginal_tv(samples, train, vocab_size), about)}
+    if test is not None:
+        value = distributions.marginal_tv(test, train, vocab_size)
+        scores["marginal_tv_real"] = Score(value, f"the same for the {len(test)} test sequences")
+    known = {row.tobytes() for row in states}
+    copies = np.mean([row.astype(states.dtype).tobytes() in known for row in samples])
+    scores["copies"] = Score(float(copies), "fraction of samples equal to a training sequence")
+    return scores
+
+
+def _oracle_samples(
+    codec: Codec, states: np.ndarray, probabilities: np.ndarray, options: SampleOptions, count: int
+) -> np.ndarray:
     points = codec.encode(states[..., None])
-    denoise = bayes_denoiser(points, shares)
-    gamma = schedules.make_schedule(options.schedule, dict(options.schedule_options))
+    denoise = bayes_denoiser(points, probabilities)
+    plan = plan_of(options, points.shape[1])
 
     @jax.jit
     def draw(key):
         shape = (_ORACLE_BATCH, *points.shape[1:])
-        analog = sampling.sample(
-            denoise,
-            key,
-            shape,
-            gamma=gamma,
-            steps=options.steps,
-            td=options.td,
-            lag=options.lag,
-            endpoint=options.endpoint,
-            churn=options.churn,
-            restarts=options.restarts,
-            noise_scale=options.noise_scale,
-            sampler=options.sampler,
-            clip=codec.scale,
-        )
-        return codec.decode(analog)[..., 0]
+        estimation = Estimation(clip=codec.scale)
+        samples = follow(denoise, key, shape, plan, sampler=options.sampler, estimation=estimation)
+        return codec.decode(samples.x0)[..., 0]
 
     key = jax.random.key(0)
     batches = [draw(jax.random.fold_in(key, i)) for i in range(-(-count // _ORACLE_BATCH))]

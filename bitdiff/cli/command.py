@@ -1,0 +1,205 @@
+"""Running a command: shared flags, exit codes, and errors as one line instead of a traceback."""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+from absl import app, flags
+from absl import logging as absl_logging
+from ml_collections import config_flags
+
+from bitdiff.configuration import named
+from bitdiff.runtime import files, launchers, processes, startup
+from bitdiff.runtime.errors import DivergedError, SavingError, UsageError
+
+_EXIT_CODES: dict[type[Exception], int] = {DivergedError: 1, UsageError: 2, SavingError: 4}
+
+
+def run(main: Callable[[], int | None], *, divisor: Callable[[], int] = lambda: 0) -> None:
+    """Runs a command and exits.
+
+    The exit code is 0 for success, 1 if training diverged, 2 for bad input, 3 if another process was lost, 4 if a
+    checkpoint could not be saved, and 128 + n if the command was stopped by signal n.
+
+    Args:
+      main: the command; it reads its flags and may return an exit code.
+      divisor: a number of examples that the CPU devices of a single process must divide; 0 if any number will do.
+    """
+
+    def leave_together(argv):
+        code = _guarded(main, divisor, argv)
+        if code and processes.is_joined():
+            # Other processes may be waiting for this one: leaving without jax's shutdown barrier stops them too.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+        return code
+
+    _define_flags()
+    app.run(leave_together, flags_parser=_parse)
+
+
+def _guarded(main: Callable[[], int | None], divisor: Callable[[], int], argv: list[str]) -> int | None:
+    """Runs a command and turns its errors into messages and exit codes."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+    _set_up_logging()
+    _quiet_late_callbacks()
+    try:
+        startup.set_up_cache()
+        _connect(divisor())
+        return main()
+    except tuple(_EXIT_CODES) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return _EXIT_CODES[type(error)]
+    except OSError as error:
+        print(f"error: {error.strerror or error}: {error.filename or 'no file is named'}", file=sys.stderr)
+        return 2
+    except jax.errors.JaxRuntimeError as error:
+        if not processes.is_joined():
+            raise
+        reason = " ".join(str(error).split())[:300]
+        print(
+            f"error: this process stops, because another process of the run ended or cannot be reached: {reason}\n"
+            "Start the run again with the same command to resume from its last checkpoint",
+            file=sys.stderr,
+        )
+        return 3
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def out_file(out: str, suffix: str) -> Path:
+    """The path of an output file, which can be written.
+
+    Args:
+      out: the value of --out.
+      suffix: the suffix it must have, such as '.png'.
+
+    Raises:
+      UsageError: another suffix, or a place where nothing can be written.
+    """
+    path = Path(out)
+    if path.suffix != suffix or not path.parent.is_dir():
+        raise UsageError(f"--out is {path}; it must be a {suffix} file in an existing folder")
+    if processes.is_main():
+        files.check_writable(path)
+    return path
+
+
+def define_config(about: str, *, required: bool = True) -> None:
+    """Defines the flag --config: a file, or the name of a config that bitdiff ships."""
+    config_flags.DEFINE_config_file("config", None, f"{about}: a name or file, as in digits:gray or my.py:variant.")
+    if required:
+        flags.mark_flag_as_required("config")
+
+
+def integers(name: str, values: list[str] | None) -> tuple[int, ...] | None:
+    """The integers of a list flag, or None if it was not given.
+
+    Raises:
+      UsageError: an entry is not an integer.
+    """
+    try:
+        return None if values is None else tuple(int(value) for value in values)
+    except ValueError as error:
+        raise UsageError(f"--{name} is {','.join(values or [])}; it must be integers, as in 0,1,2") from error
+
+
+def given(*names: str) -> dict[str, Any]:
+    """The values of those of the flags that were given."""
+    values = flags.FLAGS.flag_values_dict()
+    return {name: values[name] for name in names if values[name] is not None}
+
+
+def _define_flags() -> None:
+    flags.DEFINE_enum("platform", None, ["cpu", "gpu", "tpu"], "Required platform; by default whatever jax finds.")
+    flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0; by default as the launcher sets it.")
+    flags.DEFINE_integer(
+        "num_processes", None, "Number of processes; by default as the launcher sets it.", lower_bound=1
+    )
+    flags.DEFINE_integer(
+        "process_id", None, "Index of this process; by default as the launcher sets it.", lower_bound=0
+    )
+    flags.DEFINE_integer("heartbeat_seconds", 100, "Seconds of silence after which a process is considered lost.")
+
+
+def _connect(divisor: int) -> None:
+    """Joins the run's processes; all but the first print only errors."""
+    values = flags.FLAGS
+    cluster = launchers.find(
+        os.environ,
+        coordinator=values.coordinator,
+        count=values.num_processes,
+        index=values.process_id,
+        tpu=startup.has_tpu() and values.platform in (None, "tpu"),
+    )
+    if cluster is None:
+        startup.use_cores(divisor)
+    startup.connect(cluster, values.platform, heartbeat_seconds=values.heartbeat_seconds)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a library's handler may swallow it
+    if not processes.is_main():
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # for as long as the process lives
+
+
+def _set_up_logging() -> None:
+    """Shows bitdiff's own warnings as plain lines, and none of the libraries': what fails in them is raised as well."""
+    absl_logging.set_verbosity(absl_logging.FATAL)
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("warning: %(message)s"))
+    logger = logging.getLogger("bitdiff")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+def _quiet_late_callbacks() -> None:
+    """Drops the tracebacks that Orbax prints after one of its reads has failed and closed their event loop.
+
+    The failure itself is reported where it happened; these follow it by the hundred.
+    """
+    default = sys.unraisablehook
+
+    def hook(unraisable):
+        if not (isinstance(unraisable.exc_value, RuntimeError) and "Event loop is closed" in str(unraisable.exc_value)):
+            default(unraisable)
+
+    sys.unraisablehook = hook
+
+
+def _parse(argv: list[str]) -> list[str]:
+    try:
+        return flags.FLAGS(_with_config_file(argv))
+    except (flags.Error, OSError, AttributeError, KeyError, TypeError, ValueError, ImportError, SyntaxError) as error:
+        # From a flag, a config file, or an override of a field; some messages quote a whole traceback.
+        text = str(error).strip().replace("\\n", " ").replace("\\'", "'")
+        message = text.splitlines()[-1] if "Traceback" in text else " ".join(text.split())
+        if "get_config" in message:
+            message = f"the file of --config has no function get_config ({message})"
+        elif isinstance(error, AttributeError | KeyError):
+            message = f"the config has no such field: {message}"
+    print(f"error: {message}\n(--help lists the flags)", file=sys.stderr)
+    sys.exit(2)
+
+
+def _with_config_file(argv: list[str]) -> list[str]:
+    """The arguments with the name of a shipped config replaced by its file: --config=digits:gray, --config digits."""
+    if "config" not in flags.FLAGS:
+        return argv
+    resolved = list(argv)
+    for i, argument in enumerate(argv):
+        name, equals, value = argument.partition("=")
+        if name not in ("--config", "-config"):
+            continue
+        if equals:
+            resolved[i] = f"{name}={named.config_file(value)}"
+        elif i + 1 < len(argv):
+            resolved[i + 1] = named.config_file(argv[i + 1])
+    return resolved

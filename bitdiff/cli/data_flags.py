@@ -1,0 +1,48 @@
+"""The flags of commands that compare samples with data, read into a typed request."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from absl import flags
+
+from bitdiff.data import Dataset
+from bitdiff.evaluation.judge import Judge, open_judge
+from bitdiff.evaluation.scores import open_data
+from bitdiff.inference.trained import Trained
+
+
+class DataRequest(NamedTuple):
+    """The data to compare with, and what FID is measured with."""
+
+    path: str | None
+    tokenizer: str | None
+    inception: Path | None
+    reference: Path | None
+    inception_batch_size: int
+
+    def open(self, run: Trained) -> Dataset:
+        """The data set of a run."""
+        return open_data(run.config, self.path, self.tokenizer)
+
+    def open_judge(self, run: Trained) -> Judge | None:
+        """What FID of a run's samples is measured with, or None."""
+        return open_judge(run, self.inception, self.reference, self.inception_batch_size)
+
+
+def define_data_flags() -> None:
+    """Defines the flags of `read_data`."""
+    flags.DEFINE_string("data_path", None, "Where the data are now; by default where the config says.")
+    flags.DEFINE_string(
+        "tokenizer", None, "How captions are split into words: none or treebank; by default the config's."
+    )
+    flags.DEFINE_string("inception", None, "Weights written by bitdiff.convert_inception, for FID.")
+    flags.DEFINE_string("reference", None, "Statistics of the data written by bitdiff.reference, for FID.")
+    flags.DEFINE_integer("inception_batch_size", 64, "Images at once over all devices, for FID.")
+
+
+def read_data() -> DataRequest:
+    """The request of the flags of `define_data_flags`."""
+    values = flags.FLAGS
+    inception = None if values.inception is None else Path(values.inception)
+    reference = None if values.reference is None else Path(values.reference)
+    return DataRequest(values.data_path, values.tokenizer, inception, reference, values.inception_batch_size)

@@ -1,0 +1,115 @@
+"""The flags of commands that sample from a trained model, read into typed requests."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from absl import flags
+
+from bitdiff.cli.command import given
+from bitdiff.inference.drawing import Draw
+from bitdiff.inference.trained import Trained, load
+from bitdiff.runtime.errors import UsageError
+from bitdiff.tasks import SampleOptions, sample_options
+
+_OPTION_FLAGS = ("sampler", "steps", "td", "lag", "guidance", "image_guidance", "latent_guidance")
+_OPTION_FLAGS += ("momentum", "self_guidance", "beams")
+
+
+class RunRequest(NamedTuple):
+    """Which trained model to open."""
+
+    folder: Path
+    checkpoint: str | None
+    prior_steps: int | None
+
+    def open(self) -> Trained:
+        """Opens the model."""
+        return load(self.folder, checkpoint=self.checkpoint, prior_steps=self.prior_steps)
+
+
+class DrawRequest(NamedTuple):
+    """Which samples to draw; None, and options that are missing, are the config's.
+
+    changes: options that differ from the config.
+    """
+
+    num_samples: int | None
+    batch_size: int | None
+    seed: int | None
+    changes: dict[str, Any]
+
+    def options(self, run: Trained) -> SampleOptions:
+        """The options of the run's config with the changes."""
+        return sample_options(run.config.sample, **self.changes)
+
+    def resolve(self, run: Trained, section: Any) -> Draw:
+        """The samples to draw, with what is missing from a section of the run's config, `sample` or `evaluate`."""
+        count = section.num_samples if self.num_samples is None else self.num_samples
+        seed = section.seed if self.seed is None else self.seed
+        size = run.config.sample.batch_size if self.batch_size is None else self.batch_size
+        return Draw(self.options(run), count, seed, size)
+
+
+def define_run_flags() -> None:
+    """Defines the flags that select a trained model."""
+    flags.DEFINE_string(
+        "workdir", None, "Folder of a training run, an exported model, or a model's name.", required=True
+    )
+    flags.DEFINE_string("checkpoint", None, "Step of a checkpoint, or 'best'; by default the latest.")
+    flags.DEFINE_integer("prior_steps", None, "Sampling steps of a prior of bits; by default the config's.")
+
+
+def read_run() -> RunRequest:
+    """The request of the flags of `define_run_flags`."""
+    values = flags.FLAGS
+    return RunRequest(Path(values.workdir), values.checkpoint, values.prior_steps)
+
+
+def define_draw_flags() -> None:
+    """Defines the flags that sample and evaluate share; by default all are the config's."""
+    flags.DEFINE_integer("num_samples", None, "Number of samples; by default the config's.", lower_bound=1)
+    flags.DEFINE_integer(
+        "batch_size", None, "Samples at once over all devices; by default the config's.", lower_bound=1
+    )
+    flags.DEFINE_integer(
+        "seed", None, "Seed of the noise; by default the config's.", lower_bound=0, upper_bound=2**31 - 1
+    )
+    flags.DEFINE_string(
+        "sampler", None, "ddim, ddpm, ddpm_small, dpm++ or heun; beam or random for autoregressive models."
+    )
+    flags.DEFINE_integer("steps", None, "Sampling steps, with one network evaluation each (two with heun).")
+    flags.DEFINE_float("td", None, "Asymmetric time intervals, in steps.")
+    flags.DEFINE_float("lag", None, "Lag of a sequence's positions.")
+    flags.DEFINE_float("guidance", None, "Weight of classifier-free guidance by class labels, 0 for none.")
+    flags.DEFINE_float("image_guidance", None, "Weight of guidance by the pictures to describe, 0 for none.")
+    flags.DEFINE_float("latent_guidance", None, "Weight of guidance by latents, 0 for none.")
+    flags.DEFINE_list("churn", None, "EDM's S_churn,S_min,S_max, as in 40,0.05,50.")
+    flags.DEFINE_list("restarts", None, "Restarts as steps:times:low:high in sigma, as in 4:2:0.1:1.")
+    flags.DEFINE_float("momentum", None, "Momentum of the self-conditioning estimate.")
+    flags.DEFINE_float("self_guidance", None, "Weight of guidance by self-conditioning, 0 for none.")
+    flags.DEFINE_integer("beams", None, "Beams of an autoregressive model.")
+
+
+def read_draw() -> DrawRequest:
+    """The request of the flags of `define_draw_flags`.
+
+    Raises:
+      UsageError: --churn or --restarts has the wrong form.
+    """
+    values = flags.FLAGS
+    changes = given(*_OPTION_FLAGS)
+    try:
+        if values.churn is not None:
+            low, middle, high = map(float, values.churn)
+            changes["churn"] = (low, middle, high)
+        if values.restarts is not None:
+            changes["restarts"] = tuple(_restart(*part.split(":")) for part in values.restarts)
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"--churn must be S_churn,S_min,S_max and --restarts steps:times:low:high,...: {error}"
+        ) from error
+    return DrawRequest(values.num_samples, values.batch_size, values.seed, changes)
+
+
+def _restart(steps: str, times: str, low: str, high: str) -> tuple[int, int, float, float]:
+    return int(steps), int(times), float(low), float(high)

@@ -1,0 +1,140 @@
+"""The interface between a model and what it is conditioned on.
+
+To add a condition, write a function that returns a `Condition`, and add it to `tasks/denoiser.py`: training, sampling
+and guidance use it through this interface alone.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bitdiff.data import Source
+from bitdiff.diffusion.guidance import Denoise
+
+_LATENTS, _KNOWN, _PICTURES = 2**30, 2**30 + 1, 2**30 + 2  # folded into an example's key; the sampler counts from 0
+
+
+class Signal(NamedTuple):
+    """What the network receives of a condition.
+
+    label: int32 [B], -1 for the null label; None if the condition is no label.
+    context: float [B, M, D], vectors that the network attends to; None if there are none.
+    """
+
+    label: jax.Array | None = None
+    context: jax.Array | None = None
+
+
+class Keys(NamedTuple):
+    """The PRNG keys [B] that an example's own key gives for each purpose."""
+
+    diffusion: jax.Array
+    labels: jax.Array
+    dropout: jax.Array
+    latents: jax.Array
+    known: jax.Array
+    pictures: jax.Array
+
+
+class Request(NamedTuple):
+    """What samples are to be conditioned on, on the host.
+
+    indices: int [B], the samples' numbers.
+    labels: classes assigned to the samples in turn, or None.
+    examples: examples assigned to the samples in turn, or None: 'image' to describe, values to infer latents from, or
+      'known' values to complete.
+    """
+
+    indices: np.ndarray
+    labels: Sequence[int] | None
+    examples: Source | None
+
+    @property
+    def source(self) -> np.ndarray:
+        """int32 [B], the number of each sample's example."""
+        assert self.examples is not None
+        return (self.indices % len(self.examples)).astype(np.int32)
+
+    def offers(self, name: str) -> bool:
+        """Whether the examples hold values of that name."""
+        return self.examples is not None and name in self.examples[0]
+
+
+class Condition(NamedTuple):
+    """One thing that a model is conditioned on.
+
+    name: for messages.
+    dropout: the rate at which it is dropped in training; guidance by it requires a rate above 0.
+    dropout_field: the config field of that rate.
+    guidance_option: the field of SampleOptions that holds its guidance weight.
+    init: key -> (key left for the rest of the model, its own parameters, its signal for one example).
+    select: request -> arrays [B, ...] by name; {} if the request does not concern it.
+    observe: (params, batch, keys) -> its signal in training, dropped at its rate.
+    receive: (params, arrays from `select`, keys) -> a value, computed once per batch of samples.
+    embed: (params, value, null) -> the value's signal, or the null signal.
+    constrain: (denoise, arrays, keys) -> a denoiser that respects the condition by itself.
+    outputs: value -> arrays [B, ...] by name that belong to the samples.
+    """
+
+    name: str
+    dropout: float = 0.0
+    dropout_field: str = ""
+    guidance_option: str = ""
+    init: Callable[[jax.Array], tuple[jax.Array, Any, Signal]] = lambda key: (key, {}, Signal())
+    select: Callable[[Request], dict[str, np.ndarray]] = lambda request: {}
+    observe: Callable[[Any, dict[str, jax.Array], Keys], Signal] = lambda params, batch, keys: Signal()
+    receive: Callable[[Any, dict[str, jax.Array], Keys], Any] = lambda params, arrays, keys: None
+    embed: Callable[[Any, Any, bool], Signal] = lambda params, value, null: Signal()
+    constrain: Callable[[Denoise, dict[str, jax.Array], Keys], Denoise] = lambda denoise, arrays, keys: denoise
+    outputs: Callable[[Any], dict[str, jax.Array]] = lambda value: {}
+
+
+class Inputs(NamedTuple):
+    """A network's conditioning arguments: the label, and 'memory' or 'context' if it attends to anything."""
+
+    label: jax.Array | None
+    attended: dict[str, Any]
+
+
+def derive_keys(keys: jax.Array) -> Keys:
+    """The keys of each purpose from the examples' keys [B]."""
+    diffusion, labels, dropout = jax.vmap(lambda key: jax.random.split(key, 3))(keys).T
+    fold = jax.vmap(jax.random.fold_in, (0, None))
+    return Keys(diffusion, labels, dropout, fold(keys, _LATENTS), fold(keys, _KNOWN), fold(keys, _PICTURES))
+
+
+def combine(network: nn.Module, params: Any, signals: Sequence[Signal], rows: int) -> Inputs:
+    """Joins the signals of all conditions into a network's arguments.
+
+    Networks with a method `remember` (the Transformer) get the keys and values of all contexts, computed once; other
+    networks get the contexts themselves.
+
+    Args:
+      network: the network, or a bound module.
+      params: its parameters; None if it is bound.
+      signals: those of all conditions; a context of fewer rows is repeated, e.g. for all captions of a picture.
+      rows: B.
+    """
+    label = next((signal.label for signal in signals if signal.label is not None), None)
+    contexts = [signal.context for signal in signals if signal.context is not None]
+    if not contexts:
+        return Inputs(label, {})
+    if not hasattr(network, "remember"):
+        return Inputs(label, {"context": jnp.concatenate([_repeat(context, rows) for context in contexts], axis=1)})
+
+    def remember(context):
+        if params is None:
+            return network.remember(context)
+        return network.apply(params, context, method="remember")
+
+    memories = [_repeat(remember(context), rows) for context in contexts]
+    joined = jax.tree.map(lambda *parts: jnp.concatenate([p.astype(parts[0].dtype) for p in parts], axis=1), *memories)
+    return Inputs(label, {"memory": joined})
+
+
+def _repeat(tree: Any, rows: int) -> Any:
+    return jax.tree.map(lambda a: a if len(a) == rows else a.repeat(rows // len(a), axis=0), tree)

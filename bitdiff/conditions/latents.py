@@ -1,0 +1,137 @@
+"""Learned discrete latents (Xu et al. 2024, DisCo-Diff, section 3), whatever the model generates.
+
+An encoder, trained by the denoising loss alone, infers m latents of k values from the clean example. They are relaxed
+by Gumbel-Softmax, embedded, and attended to by the network. With k = 2 that is Gumbel-sigmoid: a latent is a bit.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bitdiff.conditions.condition import Condition, Keys, Request, Signal
+from bitdiff.networks import make_latent_networks
+from bitdiff.runtime.errors import UsageError
+
+
+class Inference(NamedTuple):
+    """How latents are inferred from examples.
+
+    prepare: an example's values [B, ...] -> the encoder's input, float [B, ...] in about [-1, 1].
+    blank: values of one example, for initialization.
+    """
+
+    prepare: Callable[[jax.Array], jax.Array]
+    blank: jax.Array
+
+
+def check_latents(options: Any) -> None:
+    """Raises UsageError if a number of a config's `latents` section is out of range."""
+    if options.count < 0 or (options.count and options.codes < 2):
+        raise UsageError(
+            f"config.latents has count {options.count} and codes {options.codes}; count must be 0 or more, and codes "
+            "2 or more"
+        )
+    if not options.temperature > 0:
+        raise UsageError(f"config.latents.temperature is {options.temperature}; it must be above 0")
+    if not 0 <= options.dropout < 1:
+        raise UsageError(f"config.latents.dropout is {options.dropout}; it must be in [0, 1)")
+
+
+def make_latents(options: Any, field: str, inference: Inference) -> Condition:
+    """The latents of a config's `latents` section; dropped latents are replaced by a learned null embedding.
+
+    Args:
+      options: the section, with a count of 1 or more.
+      field: the name of the values in batches and examples that the latents are inferred from.
+      inference: how they are inferred.
+
+    Raises:
+      UsageError: a number out of range, an unknown name or field.
+    """
+    check_latents(options)
+    encoder, embedding = make_latent_networks(options)
+
+    def init(key):
+        rest, own = jax.random.split(key)
+        encoder_key, embed_key = jax.random.split(own)
+        z = jnp.zeros((1, options.count, options.codes))
+        params = {
+            "encoder": encoder.init(encoder_key, inference.prepare(inference.blank))["params"],
+            "embed": embedding.init(embed_key, z, jnp.zeros(1, bool))["params"],
+        }
+        return rest, {"latents": params}, Signal(context=jnp.zeros((1, options.count, options.embed.dim)))
+
+    def context(params, z, dropped):
+        z = jax.nn.one_hot(z, options.codes) if jnp.issubdtype(z.dtype, jnp.integer) else z
+        return Signal(context=embedding.apply({"params": params["latents"]["embed"]}, z, dropped))
+
+    def observe(params, batch, keys):
+        gumbel_keys, drop_keys = jax.vmap(jax.random.split)(keys.latents).T
+        logits = encoder_logits(encoder, params, inference.prepare(batch[field]))
+        z = gumbel_softmax(logits, gumbel_keys, options.temperature, hard=options.straight_through)
+        return context(params, z, jax.vmap(lambda key: jax.random.bernoulli(key, options.dropout))(drop_keys))
+
+    def receive(params, arrays, keys: Keys):
+        if "example" in arrays:
+            return infer(encoder, params, inference.prepare(arrays["example"]), keys.latents)
+        return arrays.get("latents", jnp.full((len(keys.latents), options.count), -1, jnp.int32))
+
+    def embed(params, value, null):
+        return context(params, value, jnp.ones(len(value), bool) if null else value[:, 0] < 0)
+
+    return Condition(
+        name="latents",
+        dropout=options.dropout,
+        dropout_field="config.latents.dropout",
+        guidance_option="latent_guidance",
+        init=init,
+        select=lambda request: _select(request, field, inference.blank.ndim - 1),
+        observe=observe,
+        receive=receive,
+        embed=embed,
+        outputs=lambda value: {"latents": value},
+    )
+
+
+def encoder_logits(encoder: nn.Module, params: Any, x: jax.Array) -> jax.Array:
+    """Logits float [B, count, codes] of the latents of the encoder's input x."""
+    return encoder.apply({"params": params["latents"]["encoder"]}, x)
+
+
+def infer(encoder: nn.Module, params: Any, x: jax.Array, keys: jax.Array) -> jax.Array:
+    """Latents int32 [B, count] sampled from the encoder's distribution, with a key for each example."""
+    return jax.vmap(jax.random.categorical)(keys, encoder_logits(encoder, params, x)).astype(jnp.int32)
+
+
+def gumbel_softmax(logits: jax.Array, keys: jax.Array, temperature: float, *, hard: bool) -> jax.Array:
+    """softmax((logits + g) / temperature) with Gumbel noise g (Jang et al. 2017), a relaxed sample.
+
+    Args:
+      logits: float [B, ..., K].
+      keys: PRNG keys [B].
+      temperature: above 0; towards 0 the sample becomes one-hot.
+      hard: whether the value is one-hot, with the gradient of the relaxed sample (straight-through).
+
+    Returns:
+      float [B, ..., K]; sums over K are 1.
+    """
+    noise = jax.vmap(lambda key: jax.random.gumbel(key, logits.shape[1:]))(keys)
+    soft = jax.nn.softmax((logits + noise) / temperature)
+    if not hard:
+        return soft
+    chosen = jax.nn.one_hot(jnp.argmax(soft, axis=-1), logits.shape[-1], dtype=soft.dtype)
+    return soft + jax.lax.stop_gradient(chosen - soft)
+
+
+def _select(request: Request, field: str, ndim: int) -> dict[str, np.ndarray]:
+    """'example', the values the latents are inferred from, and 'source', their numbers; {} without such examples."""
+    if not request.offers(field):
+        return {}
+    assert request.examples is not None
+    values = [request.examples[int(i)][field] for i in request.source]
+    values = [value if np.ndim(value) == ndim else value[0] for value in values]  # the first caption of a picture
+    return {"example": np.stack(values), "source": request.source}

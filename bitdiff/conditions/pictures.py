@@ -1,0 +1,78 @@
+"""Pictures that sequences describe: an image encoder whose output the network attends to."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bitdiff.conditions.condition import Condition, Request, Signal
+from bitdiff.networks import make_encoder
+from bitdiff.runtime.errors import UsageError
+
+
+def make_pictures(config: Any) -> Condition:
+    """Pictures encoded by the network of a config's `encoder` section; the context of a dropped picture is zero.
+
+    Raises:
+      UsageError: an unknown name or field, or the config does not state the pictures' size.
+    """
+    encoder = make_encoder(config.encoder)
+    assert encoder is not None
+    size, channels, dropout = config.data.image_size, config.data.channels, config.diffusion.image_dropout
+    if min(size, channels) < 1:
+        raise UsageError(
+            f"config.data.image_size is {size} and config.data.channels {channels}; both must be 1 or more"
+        )
+
+    def init(key):
+        encoder_key, rest = jax.random.split(key)
+        context, params = encoder.init_with_output(encoder_key, np.zeros((1, size, size, channels), np.uint8))
+        return rest, {"encoder": params["params"]}, Signal(context=context)
+
+    def encode(params, image):
+        return encoder.apply({"params": params["encoder"]}, image)
+
+    def observe(params, batch, keys):
+        context = encode(params, batch["image"])
+        if dropout:
+            per_picture = keys.pictures[:: len(keys.pictures) // len(context)]
+            dropped = jax.vmap(lambda key: jax.random.bernoulli(key, dropout))(per_picture)
+            context = jnp.where(dropped[:, None, None], 0.0, context)
+        return Signal(context=context)
+
+    def embed(params, value, null):
+        return Signal(context=jnp.zeros_like(value) if null else value)
+
+    return Condition(
+        name="pictures",
+        dropout=dropout,
+        dropout_field="config.diffusion.image_dropout",
+        guidance_option="image_guidance",
+        init=init,
+        select=lambda request: _select(request, (size, size, channels)),
+        observe=observe,
+        receive=lambda params, arrays, keys: encode(params, arrays["image"]),
+        embed=embed,
+    )
+
+
+def flatten_captions(batch: dict[str, jax.Array], keys: jax.Array) -> tuple[dict[str, jax.Array], jax.Array]:
+    """One row for each caption: tokens [B, captions, L] -> [B * captions, L], with a key for each row.
+
+    The pictures stay [B, ...]: each is encoded once for all its captions.
+    """
+    tokens = batch["tokens"]
+    captions = tokens.shape[1]
+    keys = jax.vmap(lambda key: jax.vmap(jax.random.fold_in, (None, 0))(key, np.arange(captions)))(keys)
+    return batch | {"tokens": tokens.reshape(-1, tokens.shape[-1])}, keys.reshape(-1)
+
+
+def _select(request: Request, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """'image' uint8 [B, H, W, C] and 'source' int32 [B], the pictures' numbers; blank pictures without examples."""
+    if not request.offers("image"):
+        count = len(request.indices)
+        return {"image": np.zeros((count, *shape), np.uint8), "source": np.zeros(count, np.int32)}
+    assert request.examples is not None
+    source = request.source
+    return {"image": np.stack([request.examples[int(i)]["image"] for i in source]), "source": source}

@@ -1,0 +1,98 @@
+"""Settings that several configurations share."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import ml_collections
+
+from bitdiff.configuration.base import base_config
+
+BIT_ENCODINGS = ("uint", "gray", "uint_rand", "one_hot")
+PAPER_ENCODINGS = ("uint", "gray", "uint_rand", "continuous")
+CAPTION_MODELS = ("bits", "softmax", "autoregressive")
+
+
+def edm(config: ml_collections.ConfigDict, *, sigma_data: float, steps: int) -> None:
+    """Sets EDM's diffusion and sampler (Karras et al. 2022): 2 steps - 1 network evaluations with Heun's method."""
+    config.diffusion.sigma_data = sigma_data
+    config.diffusion.schedule = "lognormal"
+    config.diffusion.self_cond_rate = 0.0
+    config.sample.sampler = "heun"
+    config.sample.schedule = "karras"
+    config.sample.endpoint = True
+    config.sample.steps = steps
+
+
+def second_stage(config: ml_collections.ConfigDict, model: str) -> None:
+    """Turns a first stage's config into that of a prior of its latents, autoregressive or by Bit Diffusion."""
+    config.first = config.copy_and_resolve_references()
+    config.task = "prior"
+    config.prior.model = model
+    defaults = base_config()
+    config.diffusion = defaults.diffusion
+    config.bits = defaults.bits
+    config.prior.sample.sampler = "random" if model == "autoregressive" else "ddpm"
+    config.prior.sample.steps = 0 if model == "autoregressive" else 40
+
+
+def paper_encoding(config: ml_collections.ConfigDict, encoding: str, *, dropout: float) -> None:
+    """Sets one of PAPER_ENCODINGS and the options used with it in the paper's image tables.
+
+    uint_rand uses the factorised softmax head; continuous pixels are predicted as eps, with dropout.
+    """
+    config.bits.encoding = encoding
+    if encoding == "uint_rand":
+        config.diffusion.head = "factorised_softmax"
+        config.network.out_size = 1
+    if encoding == "continuous":
+        config.diffusion.prediction = "eps"
+        config.network.dropout = dropout
+
+
+def captioning(config: ml_collections.ConfigDict, model: str) -> None:
+    """Sets the options in which the CAPTION_MODELS differ.
+
+    'bits' is the paper's linear output; 'softmax' averages the codes of the tokens under a softmax over the vocabulary.
+    """
+    config.task = "autoregressive" if model == "autoregressive" else "tokens"
+    if model == "autoregressive":
+        config.sample.sampler = "beam" if config.encoder else "random"  # without a picture, all beams would be the same
+        config.sample.steps = 0
+        return
+    config.network.embed_layers = 2
+    config.sample.steps = 10
+    config.sample.td = 5.0
+    if model == "softmax":
+        config.diffusion.head = "factorised_softmax"
+        config.diffusion.loss = "cross_entropy"
+
+
+def small_run(config: ml_collections.ConfigDict, *, steps: int, batch_size: int) -> None:
+    """Sets what a run of a few minutes needs: a high learning rate that decays, and a short moving average."""
+    config.optimizer.learning_rate = 1e-3
+    config.optimizer.schedule = "cosine"
+    config.optimizer.warmup_steps = 100
+    config.optimizer.ema_decay = 0.995
+    config.train.steps = steps
+    config.train.batch_size = batch_size
+    config.train.sample_every_steps = 1_000
+    config.checkpoint.every_steps = 500
+
+
+def medium_run(config: ml_collections.ConfigDict) -> None:
+    """Sets what suits a run of some hours on one GPU; labels are dropped in training so that guidance works."""
+    config.diffusion.label_dropout = 0.1
+    config.optimizer.learning_rate = 2e-4
+    config.optimizer.warmup_steps = 1_000
+    config.optimizer.ema_decay = 0.999
+    config.train.steps = 50_000
+    config.train.sample_every_steps = 1_000
+    config.checkpoint.every_steps = 1_000
+
+
+def check_variant(file: str, variant: str, variants: Iterable[str]) -> None:
+    """Raises ValueError with the valid names if `variant` is not one of the variants of a config file."""
+    variants = tuple(variants)
+    if variant not in variants:
+        names = ", ".join(variants) if variants else "none"
+        raise ValueError(f"unknown variant {variant!r} of configs/{Path(file).name}; its variants: {names}")

@@ -1,0 +1,147 @@
+"""A folder of images, with an optional sub-folder per class."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from bitdiff.data.dataset import Dataset, label_frequencies, split
+from bitdiff.data.resizing import check_method, check_size, to_pixels
+from bitdiff.runtime.errors import UsageError
+
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+_GREY_MODES = ("1", "L", "LA")
+_COLOUR_MODES = ("RGB", "RGBA", "P", "CMYK", "YCbCr")
+_MAX_PIXELS = 2**26  # a larger picture is a mistake or an attack
+_CHECKED_AHEAD = 20_000  # headers looked at before training starts; the rest as they are read
+_DECODED_AHEAD = 2_000  # a folder of no more images is decoded as a whole
+
+
+class ImageFolder:
+    """Images decoded when asked for: 'image' uint8 [size, size, channels], and 'label' where labelled."""
+
+    def __init__(self, files: list[Path], labels: np.ndarray | None, size: int, channels: int, resize: str):
+        self.files, self._labels = files, labels
+        self._size, self._channels, self._resize = size, channels, resize
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        pixels = read_image(self.files[index], self._size, self._channels, self._resize)
+        return {"image": pixels} | ({} if self._labels is None else {"label": self._labels[index]})
+
+
+def load(options: Any) -> Dataset:
+    """Reads the layout of the folder `options.path` and the headers of its images.
+
+    Images lie in the folder itself, or in one sub-folder per class (sorted by name). Size and channels
+    of 0 are taken from the first image.
+
+    Raises:
+      UsageError: no such folder, no images in it, images beside class folders, unreadable images, or
+        images of several sizes without a resize method.
+    """
+    root = Path(options.path).expanduser()
+    if not options.path or not root.is_dir():
+        raise UsageError(f"config.data.path: there is no folder {str(options.path)!r}")
+    check_method(options.resize)
+    files, labels, class_names = find_images(root)
+    with open_image(files[0]) as first:
+        size = options.image_size or first.width
+        channels = options.channels or (1 if first.mode in _GREY_MODES else 3)
+    if channels not in (1, 3):
+        raise UsageError(f"config.data.channels is {channels}; it must be 1 (grey), 3 (RGB) or 0 (as the first image)")
+    for i in np.linspace(0, len(files), min(len(files), _CHECKED_AHEAD), endpoint=False).astype(int):
+        with open_image(files[i]) as image:
+            check_size(str(files[i]), *image.size, size, options.resize)
+    images = ImageFolder(files, labels, size, channels, options.resize)
+    if len(images) <= _DECODED_AHEAD:
+        for i in range(len(images)):
+            images[i]
+    train, test = split(images, options.test_fraction)
+    return Dataset(
+        field="image",
+        train=train,
+        test=test,
+        shape=(size, size, channels),
+        vocab_size=256,
+        num_classes=len(class_names),
+        class_names=class_names,
+        about=f"folder {root.resolve()}, {len(files)} images, resize {options.resize}",
+        label_frequencies=() if labels is None else label_frequencies(labels[train.indices], len(class_names)),
+    )
+
+
+def open_pictures(root: Path, size: int, channels: int, resize: str) -> ImageFolder:
+    """The pictures of a folder, whatever their labels, brought to one size; their headers are read at once.
+
+    Raises:
+      UsageError: no such folder, no pictures in it, or one that cannot be read.
+    """
+    if not root.is_dir():
+        raise UsageError(f"there is no folder of images {root}")
+    files, _, _ = find_images(root)
+    for path in files:
+        open_image(path).close()
+    return ImageFolder(files, None, size, channels, resize)
+
+
+def open_image(path: Path) -> Image.Image:
+    """Opens an image and reads its header.
+
+    Raises:
+      UsageError: not a readable 8-bit image, or one of more than 2^26 pixels.
+    """
+    try:
+        image = Image.open(path)
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise UsageError(f"{path} is not an image that can be read: {error}") from error
+    if image.width * image.height > _MAX_PIXELS:
+        raise UsageError(f"{path} has {image.width} x {image.height} pixels; at most 2^26 are accepted")
+    if image.mode not in _GREY_MODES + _COLOUR_MODES:
+        raise UsageError(f"{path} is of type {image.mode}; only images of 8 bits per channel are accepted")
+    return image
+
+
+def read_image(path: Path, size: int, channels: int, resize: str) -> np.ndarray:
+    """Decodes an image and brings it to size: uint8 [size, size, channels].
+
+    Raises:
+      UsageError: it cannot be read, is damaged, or has another size and there is no resize method.
+    """
+    with open_image(path) as image:
+        check_size(str(path), *image.size, size, resize)
+        try:
+            return to_pixels(ImageOps.exif_transpose(image), size, channels, resize)
+        except (OSError, SyntaxError, ValueError) as error:
+            raise UsageError(f"the image {path} is damaged: {error}") from error
+
+
+def find_images(root: Path) -> tuple[list[Path], np.ndarray | None, tuple[str, ...]]:
+    """The image files of a folder in order, their labels, and the class names.
+
+    Raises:
+      UsageError: no images, or images beside folders of images.
+    """
+    loose = _images(root)
+    folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    classes = {folder.name: _images(folder) for folder in folders}
+    classes = {name: files for name, files in classes.items() if files}
+    if loose and classes:
+        raise UsageError(
+            f"{root} holds images ({loose[0].name}, ...) beside folders of images ({next(iter(classes))}, ...); "
+            "put all images into one folder, or each into the folder of its class"
+        )
+    if not loose and not classes:
+        raise UsageError(f"{root} holds no images, nor folders of images ({' '.join(_SUFFIXES)})")
+    if loose:
+        return loose, None, ()
+    files = [file for members in classes.values() for file in members]
+    labels = np.repeat(np.arange(len(classes), dtype=np.int32), [len(members) for members in classes.values()])
+    return files, labels, tuple(classes)
+
+
+def _images(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES and not p.name.startswith("."))

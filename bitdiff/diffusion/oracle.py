@@ -1,0 +1,42 @@
+"""The Bayes-optimal denoiser of a known discrete distribution, in closed form.
+
+It measures what a sampler costs, independently of any network.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from bitdiff.diffusion.guidance import Denoise
+
+_MAX_SNR = 1e3
+
+
+def bayes_denoiser(points: jax.Array, probabilities: jax.Array) -> Denoise:
+    """E[x0 | x_t] for an x0 that equals points[k] with probability probabilities[k].
+
+    The posterior weight of a point is proportional to
+    p_k exp((sqrt(gamma) x_t . y_k - gamma |y_k|^2 / 2) / (1 - gamma)), summed over positions if gamma differs there.
+
+    Args:
+      points: float [K, ...], the analog bits of each state.
+      probabilities: float [K], not negative; normalized here.
+
+    Returns:
+      denoise(x_t [B, ...], x0_prev, gamma_t [B], or [B, L]) -> the posterior mean [B, ...]; x0_prev is ignored.
+    """
+    flat = jnp.asarray(points, jnp.float32).reshape(len(points), -1)
+    log_prior = jnp.log(jnp.asarray(probabilities, jnp.float32))
+    half_norms = 0.5 * jnp.sum(jnp.reshape(points, (*jnp.shape(points)[:2], -1)) ** 2, axis=-1)
+
+    def denoise(x_t, x0_prev, gamma_t):
+        del x0_prev
+        g = jnp.broadcast_to(gamma_t.reshape(len(x_t), -1), (len(x_t), half_norms.shape[1]))
+        # A higher ratio would not change the result, but would drown the other positions' terms in float32.
+        snr = jnp.minimum(g / jnp.maximum(1.0 - g, 1e-7), _MAX_SNR)
+        weighed = x_t.reshape(*g.shape, -1) * (snr / jnp.sqrt(g))[..., None]
+        inner = jnp.matmul(weighed.reshape(len(x_t), -1), flat.T, precision="highest")
+        logits = log_prior + inner - jnp.matmul(snr, half_norms.T, precision="highest")
+        mean = jnp.matmul(jax.nn.softmax(logits), flat, precision="highest")
+        return mean.reshape(x_t.shape)
+
+    return denoise

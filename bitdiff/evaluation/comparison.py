@@ -1,0 +1,126 @@
+"""Sweeps of several runs side by side.
+
+Runs whose configs differ in the seed alone form one row: mean and standard deviation over them. A row is named
+by the fields in which its config differs from that of the first run; a column is a cell of the sweeps.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bitdiff.evaluation.sweep_cells import comparable, options_of, read_sweep
+from bitdiff.runtime.errors import UsageError
+from bitdiff.tasks import SampleOptions
+from bitdiff.training import workdir
+
+# Fields that do not affect what is compared, and are never part of a row's name.
+_IGNORED = (
+    "seed",
+    "first_run",
+    "prior.sample.",
+    "sample.",
+    "evaluate.",
+    "checkpoint.",
+    "train.sample_every_steps",
+    "train.log_every_steps",
+)
+
+
+class Swept(NamedTuple):
+    """A run's folder, its flat config, what its sweep was measured on, and the scores by the cell's options."""
+
+    folder: str
+    config: dict[str, Any]
+    measured_on: dict[str, Any]
+    cells: dict[SampleOptions, dict[str, float]]
+
+
+def read(folder: Path) -> Swept:
+    """Reads the config and the sweep in a workdir.
+
+    Raises:
+      UsageError: it holds no run or no sweep.
+    """
+    config = workdir.flatten(workdir.plain(workdir.load_config(folder)))
+    report = read_sweep(folder / "sweep.json")
+    cells = {options_of(name): scores for name, scores in report["cells"].items()}
+    measured_on = comparable(report["provenance"])
+    config["train.steps"] = measured_on.pop("step", None)  # of the checkpoint that was swept
+    for name in ("latents", "labels", "prior"):  # they follow from the configs
+        measured_on.pop(name, None)
+    return Swept(str(folder), config, measured_on, cells)
+
+
+def group(runs: Iterable[Swept]) -> dict[str, list[Swept]]:
+    """Groups runs by the name of their row; the runs of a row differ in the seed alone.
+
+    Raises:
+      UsageError: two runs have the same config and seed, or sweeps were measured on different data or samples.
+    """
+    rows: dict[str, list[Swept]] = {}
+    first: Swept | None = None
+    for run in runs:
+        first = first or run
+        differing = [name for name in first.measured_on if run.measured_on.get(name) != first.measured_on[name]]
+        if differing:
+            name = differing[0]
+            raise UsageError(
+                f"the sweeps of {first.folder} and {run.folder} are not comparable: their {name} is "
+                f"{first.measured_on[name]!r} and {run.measured_on.get(name)!r}"
+            )
+        config, base = (
+            {name: value for name, value in config.items() if not name.removeprefix("first.").startswith(_IGNORED)}
+            for config in (run.config, first.config)
+        )
+        if run.config.get("task") != first.config.get("task"):
+            # One of them has no first stage, and its own fields describe the difference.
+            config, base = ({k: v for k, v in config.items() if not k.startswith("first")} for config in (config, base))
+        changes = [f"{name}={config.get(name)}" for name in sorted(config | base) if config.get(name) != base.get(name)]
+        row = rows.setdefault(", ".join(changes) or "as configured", [])
+        duplicates = [other.folder for other in row if other.config.get("seed") == run.config.get("seed")]
+        if duplicates:
+            raise UsageError(
+                f"{duplicates[0]} and {run.folder} are the same run with the seed {run.config.get('seed')}"
+            )
+        row.append(run)
+    return rows
+
+
+def markdown(rows: dict[str, list[Swept]], score: str) -> str:
+    """A table of one score over the cells that all runs of a row have: mean and, for several runs, standard deviation.
+
+    A cell is empty if a row's sweeps lack it; an autoregressive model, for example, takes no steps.
+
+    Raises:
+      UsageError: the runs of a row have no cell in common, or a cell lacks the score.
+    """
+    common = {name: set.intersection(*(set(run.cells) for run in members)) for name, members in rows.items()}
+    lacking = [name for name, shared in common.items() if not shared]
+    if lacking:
+        raise UsageError(f"the sweeps of row {lacking[0]!r} have no cell in common; sweep them with the same options")
+    cells = sorted(set.union(*common.values()))
+    for name, members in rows.items():
+        for cell in common[name]:
+            if any(score not in run.cells[cell] for run in members):
+                raise UsageError(f"there is no score {score!r}; valid names are: {', '.join(members[0].cells[cell])}")
+    fields = [name for name in SampleOptions._fields if len({getattr(cell, name) for cell in cells}) > 1]
+    heads = [_head(cell, fields or ["sampler", "steps", "td"]) for cell in cells]
+    lines = [[score, "runs", *heads], ["---"] * (len(heads) + 2)]
+    for name, members in rows.items():
+        numbers = [
+            _number([run.cells[cell][score] for run in members]) if cell in common[name] else "" for cell in cells
+        ]
+        lines.append([name, str(len(members)), *numbers])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _head(cell: SampleOptions, fields: list[str]) -> str:
+    values = ((name, getattr(cell, name)) for name in fields)
+    return ", ".join(value if name == "sampler" else f"{name} {value}" for name, value in values)
+
+
+def _number(values: list[float]) -> str:
+    mean = np.mean(values)
+    return f"{mean:.4g}" if len(values) == 1 else f"{mean:.4g} ± {np.std(values, ddof=1):.2g}"

@@ -1,0 +1,66 @@
+"""The trajectories of points from noise to data, and their curvature (DisCo-Diff, section 3.2)."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from bitdiff import data
+from bitdiff.diffusion.noise_levels import sigma_of
+from bitdiff.inference.drawing import Draw, draw
+from bitdiff.inference.trained import Trained
+from bitdiff.metrics.plane_points import curvature
+from bitdiff.runtime.errors import UsageError
+from bitdiff.tasks import examples_for, plan_of, sample_options
+
+RANGE = (0.2, 2.0)  # sigma over which mean curvature is compared; below 0.1 it is dominated by float32 rounding
+_BINS = 12
+_PLAIN = {"churn": (0.0, 0.0, 1e9), "restarts": ()}
+
+
+class Curves(NamedTuple):
+    """Trajectories of points and their curvature.
+
+    paths: float [N, steps + 1, 2], in data units, from noise to data.
+    sigma: float [steps - 1], where curvature is measured.
+    curvature: float [steps - 1], the mean over the points, in 1 / length.
+    """
+
+    paths: np.ndarray
+    sigma: np.ndarray
+    curvature: np.ndarray
+
+    def mean(self) -> float:
+        """The mean curvature over the levels 0.2 < sigma < 2."""
+        return float(self.curvature[(self.sigma > RANGE[0]) & (self.sigma < RANGE[1])].mean())
+
+    def binned(self) -> dict[float, float]:
+        """The mean curvature in logarithmic intervals of sigma, by their midpoints."""
+        edges = np.geomspace(0.05, 20.0, _BINS + 1)
+        interval = np.digitize(self.sigma, edges) - 1
+        middles = np.sqrt(edges[1:] * edges[:-1])
+        return {float(middles[i]): float(self.curvature[interval == i].mean()) for i in range(_BINS) if i in interval}
+
+
+def follow_points(run: Trained, *, count: int, steps: int, seed: int) -> Curves:
+    """Follows points from noise to data by Euler's method; a model with latents infers them from test points.
+
+    Args:
+      run: a model of points in the plane.
+      count: number of points.
+      steps: steps of Euler's method.
+      seed: seed of the noise.
+
+    Raises:
+      UsageError: the model does not generate points.
+    """
+    if run.task.field != "point":
+        raise UsageError(f"{run.folder} holds a model of {run.task.field!r}; trajectories are drawn of 'point' models")
+    config = run.config
+    options = sample_options(config.sample, sampler="ddim", steps=steps, frames=steps, **_PLAIN)
+    dataset = data.load(config.data)
+    request = Draw(options, count, seed, count)
+    outputs = draw(run.task, run.params, request, examples=examples_for(run.task, dataset))
+    plan = plan_of(options)
+    states = outputs["path"] / np.sqrt(plan.now)[:, None]
+    paths = np.concatenate([states, outputs["point"][:, None]], axis=1)
+    return Curves(paths, sigma_of(plan.now)[1:], curvature(paths))

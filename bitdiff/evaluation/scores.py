@@ -1,0 +1,144 @@
+"""Scores of a trained model, and where they come from."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from bitdiff import data
+from bitdiff.data.dataset import assign_labels
+from bitdiff.evaluation.judge import Judge, inception_scores
+from bitdiff.figures import plots
+from bitdiff.inference.drawing import Draw, draw
+from bitdiff.inference.trained import Trained
+from bitdiff.metrics import captions
+from bitdiff.runtime import files
+from bitdiff.runtime.devices import describe_devices
+from bitdiff.runtime.errors import UsageError
+from bitdiff.runtime.version import __version__
+from bitdiff.tasks import Score, examples_for, network_evaluations
+from bitdiff.training import workdir
+
+
+def open_data(config: Any, path: str | None = None, tokenizer: str | None = None) -> data.Dataset:
+    """The data set a run was trained on.
+
+    Args:
+      config: the run's config; its data path and caption tokenizer are replaced by the arguments.
+      path: where the data are now; by default where the config says.
+      tokenizer: how captions are split into words; by default as the config says.
+
+    Raises:
+      UsageError: the data cannot be used, differ from the config, or the tokenizer is unknown or not installed.
+    """
+    if path is not None:
+        config.data.path = path
+    if tokenizer is not None:
+        config.evaluate.tokenizer = tokenizer
+    captions.check_tokenizer(config.evaluate.tokenizer)
+    dataset = data.load(config.data)
+    data.resolve(config, dataset)
+    return dataset
+
+
+def measure(
+    run: Trained, request: Draw, dataset: data.Dataset, judge: Judge | None = None
+) -> tuple[dict[str, Score], dict[str, np.ndarray]]:
+    """Draws samples with the label frequencies of the training data, and scores them.
+
+    Args:
+      run: the model.
+      request: which samples.
+      dataset: the data set to compare with.
+      judge: what FID is measured with, if it is.
+
+    Returns:
+      (scores by name, the samples).
+
+    Raises:
+      UsageError: more captions were requested than there are test pictures.
+    """
+    labels = None
+    examples = examples_for(run.task, dataset)
+    if run.config.data.num_classes and dataset.label_frequencies and examples is None:
+        labels = assign_labels(dataset.label_frequencies, request.num_samples)
+    if dataset.field == "captions" and examples is not None and request.num_samples > len(examples):
+        raise UsageError(
+            f"{request.num_samples} captions were requested, one per test picture, but there are only {len(examples)}; "
+            "lower --num_samples (config.evaluate.num_samples)"
+        )
+    outputs = draw(run.task, run.params, request, labels=labels, examples=examples)
+    scores = run.task.evaluate(outputs, dataset, request.options)
+    if judge:
+        scores |= inception_scores(outputs["image"], judge)
+    return scores, outputs
+
+
+def provenance(run: Trained, dataset: data.Dataset, judge: Judge | None) -> dict[str, Any]:
+    """Where scores come from: versions, weights, data and reference, as plain JSON."""
+    return {
+        "bitdiff": __version__,
+        "jax": f"{jax.__version__} on {describe_devices()}",
+        "workdir": str(run.folder),
+        "step": run.step,
+        "weights": f"moving average, decay {run.config.optimizer.ema_decay}",
+        "data": dataset.about,
+        "labels": _about_labels(run, dataset),
+        "prior": workdir.plain(run.config.prior) if run.config.task == "prior" else None,
+        "latents": "inferred from test examples" if run.task.infer else None,
+        "words": run.config.evaluate.tokenizer if dataset.field == "captions" else None,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "reference": judge.reference.provenance if judge else None,
+    }
+
+
+def write_report(
+    run: Trained,
+    request: Draw,
+    dataset: data.Dataset,
+    judge: Judge | None,
+    results: tuple[dict[str, Score], dict[str, np.ndarray]],
+) -> list[Path]:
+    """Writes evaluation.json to the run's folder, with a plot of the bits or the captions beside it.
+
+    Args:
+      run: the model.
+      request: the samples that were scored.
+      dataset: the data set they were compared with.
+      judge: what FID was measured with, if it was.
+      results: what `measure` returned.
+
+    Returns:
+      The paths of the files.
+    """
+    scores, outputs = results
+    options = request.options
+    report: dict[str, Any] = {
+        "scores": {name: score._asdict() for name, score in scores.items()},
+        "provenance": provenance(run, dataset, judge)
+        | {"num_samples": request.num_samples, "seed": request.seed}
+        | {"sampling": options._asdict() | {"schedule_options": dict(options.schedule_options)}}
+        | {"evaluations": network_evaluations(options)},
+    }
+    written = [run.folder / "evaluation.json"]
+    if "histogram" in outputs:
+        scale, counts = run.config.bits.scale, outputs["histogram"].sum(0).tolist()
+        report["analog_bits"] = {"from": -scale, "to": scale, "counts": counts}
+        written.append(run.folder / "analog_bits.png")
+        plots.histogram(written[-1], counts, scale)
+    if dataset.field == "captions" and run.tokenizer:
+        numbers = [int(i) for i in outputs["source"]]
+        ids = [dataset.test.id(i) for i in numbers] if hasattr(dataset.test, "id") else numbers
+        written.append(run.folder / "captions.json")
+        files.write_text(written[-1], captions.results(ids, run.tokenizer.texts(outputs["tokens"])))
+    files.write_text(written[0], json.dumps(report, indent=2) + "\n")
+    return written
+
+
+def _about_labels(run: Trained, dataset: data.Dataset) -> str:
+    if run.task.uses_examples:
+        return "those of the test examples"
+    return "with the frequencies of the training data" if dataset.label_frequencies else "all classes equally often"

@@ -1,0 +1,28 @@
+"""Reports of bitdiff.benchmark: reading them, and comparing two as ratios."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from bitdiff.runtime.errors import UsageError
+from bitdiff.training import workdir
+
+
+def ratios(before: dict[str, Any], after: dict[str, Any]) -> dict[str, float]:
+    """after / before for every number in both reports, by 'part.name'."""
+    numbers = [workdir.flatten(report["parts"]) for report in (before, after)]
+    return {name: numbers[1][name] / value for name, value in numbers[0].items() if value and name in numbers[1]}
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """A report written by bitdiff.benchmark.
+
+    Raises:
+      UsageError: the file cannot be read, or is not such a report.
+    """
+    try:
+        report = json.loads(path.read_text())
+        workdir.flatten(report["parts"])
+        return report
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{path} is not a report of bitdiff.benchmark ({error})") from error

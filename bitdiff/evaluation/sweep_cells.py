@@ -1,0 +1,147 @@
+"""The cells of a sweep: one checkpoint measured with many samplers, kept as they are measured."""
+
+import itertools
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from bitdiff.data import Dataset
+from bitdiff.evaluation.judge import Judge
+from bitdiff.evaluation.scores import measure, provenance
+from bitdiff.inference.drawing import Draw
+from bitdiff.inference.trained import Trained
+from bitdiff.runtime import files, processes
+from bitdiff.runtime.errors import UsageError
+from bitdiff.tasks import SampleOptions, examples_for, hashable, network_evaluations
+from bitdiff.tasks.sample_batches import compile_sampler, local_size, sampler_inputs
+
+AXES = ("sampler", "steps", "td", "lag", "guidance", "image_guidance", "latent_guidance", "beams")
+_RATE_SECONDS = 1.0  # the time over which a sampler's speed is measured, or one batch if that takes longer
+
+Scores = dict[str, float]
+
+
+class Sweep(NamedTuple):
+    """What a sweep measures: a model on a data set, with samples like `base` but for the options of each cell."""
+
+    run: Trained
+    dataset: Dataset
+    judge: Judge | None
+    base: Draw
+
+    @property
+    def path(self) -> Path:
+        """The file that holds all cells."""
+        return self.run.folder / "sweep.json"
+
+    def identity(self) -> dict[str, Any]:
+        """The provenance of the cells, as plain JSON."""
+        facts = provenance(self.run, self.dataset, self.judge)
+        facts |= {"num_samples": self.base.num_samples, "seed": self.base.seed}
+        return json.loads(json.dumps(facts))
+
+
+def cells(base: SampleOptions, axes: dict[str, list[Any]]) -> list[SampleOptions]:
+    """All combinations of the axes' values, in order; the other options are those of `base`."""
+    return [base._replace(**dict(zip(axes, values, strict=True))) for values in itertools.product(*axes.values())]
+
+
+def name_of(options: SampleOptions) -> str:
+    """A cell's name in sweep.json."""
+    return json.dumps(options._asdict(), sort_keys=True)
+
+
+def options_of(name: str) -> SampleOptions:
+    """The inverse of `name_of`."""
+    return SampleOptions(**{field: hashable(value) for field, value in json.loads(name).items()})
+
+
+def read_sweep(path: Path) -> dict[str, Any]:
+    """A sweep's report: 'provenance', what was measured on what, and 'cells', scores by the cell's name.
+
+    Raises:
+      UsageError: it cannot be read.
+    """
+    try:
+        report = json.loads(path.read_text())
+        for name, scores in report["cells"].items():
+            options_of(name)
+            dict.fromkeys(scores)
+        dict.fromkeys(report["provenance"])
+        return report
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{path} holds no readable sweep ({error}); write one with bitdiff.sweep") from error
+
+
+def comparable(provenance: dict[str, Any]) -> dict[str, Any]:
+    """The part of a provenance that two sweeps must have in common for their cells to be in one table."""
+    return {name: value for name, value in provenance.items() if name not in ("date", "workdir", "jax", "bitdiff")}
+
+
+def earlier_cells(sweep: Sweep) -> dict[str, Scores]:
+    """The cells measured before; a sweep of something else is moved aside to sweep_before1.json, and so on."""
+    before = read_sweep(sweep.path) if sweep.path.exists() else None
+    processes.check_equal("the earlier sweep", before)
+    if before is None:
+        return {}
+    if comparable(before["provenance"]) == comparable(sweep.identity()):
+        return before["cells"]
+    number = 1
+    while (place := sweep.path.with_name(f"sweep_before{number}.json")).exists():
+        number += 1
+    if processes.is_main():
+        sweep.path.rename(place)
+    print(f"the folder held a sweep of something else; it was moved to {place}")
+    return {}
+
+
+def measure_cells(sweep: Sweep, todo: list[SampleOptions]) -> Iterator[tuple[SampleOptions, Scores]]:
+    """Measures the cells that were not measured before, keeps each as soon as it is measured, and yields all.
+
+    Args:
+      sweep: what is measured.
+      todo: the cells.
+
+    Yields:
+      (options, scores by name) of each cell.
+    """
+    measured = earlier_cells(sweep)
+    identity = sweep.identity()
+    for i, options in enumerate(todo, start=1):
+        name = name_of(options)
+        if name not in measured:
+            values = ", ".join(f"{axis} {getattr(options, axis)}" for axis in AXES)
+            print(f"cell {i} of {len(todo)}: {values}", flush=True)
+            measured[name] = _measure_cell(sweep, options)
+            if processes.is_main():
+                others = read_sweep(sweep.path)["cells"] if sweep.path.exists() else {}  # of a concurrent sweep
+                report = {"provenance": identity, "cells": others | measured}
+                files.write_text(sweep.path, json.dumps(report, indent=2) + "\n")
+        yield options, measured[name]
+
+
+def _measure_cell(sweep: Sweep, options: SampleOptions) -> Scores:
+    request = sweep.base._replace(options=options)
+    scores, _ = measure(sweep.run, request, sweep.dataset, sweep.judge)
+    values = {name: score.value for name, score in scores.items()} | _rate(sweep, options)
+    return values | ({"evaluations": network_evaluations(options)} if options.steps else {})
+
+
+def _rate(sweep: Sweep, options: SampleOptions) -> Scores:
+    """The speed of this process's compiled sampler, with its conditions at hand."""
+    run = sweep.run
+    size = local_size(sweep.base.batch_size, sweep.base.num_samples)
+    inputs = sampler_inputs(run.task, np.arange(size), 0, None, examples_for(run.task, sweep.dataset))
+    sampler = compile_sampler(run.task, options)
+    start, calls = time.perf_counter(), 0
+    while not calls or time.perf_counter() - start < _RATE_SECONDS:
+        jax.block_until_ready(sampler(run.params, inputs))
+        calls += 1
+    rate = calls * size / (time.perf_counter() - start)
+    length = run.config.data.length
+    return {"tokens_per_second": rate * length} if length else {"samples_per_second": rate}

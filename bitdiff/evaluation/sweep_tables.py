@@ -1,0 +1,54 @@
+"""The tables and curves of a sweep."""
+
+from bitdiff.evaluation.sweep_cells import AXES, Scores
+from bitdiff.tasks import SampleOptions
+
+Rows = list[tuple[SampleOptions, Scores]]
+# The score of the plot if none is named: the first of these that was measured.
+PREFERRED = ("fid", "swd", "frechet_pixels", "tv", "marginal_tv", "w2", "CIDEr")
+
+
+def markdown(rows: Rows) -> str:
+    """A table of all cells: their options and every score."""
+    names = list(dict.fromkeys(name for _, scores in rows for name in scores))
+    lines = [[*AXES, *names], ["---"] * (len(AXES) + len(names))]
+    for options, scores in rows:
+        values = [f"{getattr(options, axis)}" for axis in AXES]
+        lines.append(values + [f"{scores[name]:.4g}" if name in scores else "" for name in names])
+    return _table(lines)
+
+
+def grids(rows: Rows, score: str) -> str:
+    """Tables of one score by steps (rows) and td (columns), as Table 4 of the paper.
+
+    There is one table for each combination of the other axes with several values of both.
+    """
+    found: dict[str, dict[tuple[int, float], float]] = {}
+    for options, scores in rows:
+        if score in scores:
+            others = ", ".join(f"{axis} {getattr(options, axis)}" for axis in AXES if axis not in ("steps", "td"))
+            found.setdefault(others, {})[options.steps, options.td] = scores[score]
+    text = ""
+    for others, values in found.items():
+        steps, tds = (sorted(set(axis)) for axis in zip(*values, strict=True))
+        if len(steps) > 1 and len(tds) > 1:
+            lines = [[f"{score}: steps", *(f"td {td:g}" for td in tds)], ["---"] * (1 + len(tds))]
+            lines += [[f"{n}", *(f"{values[n, td]:.4g}" if (n, td) in values else "" for td in tds)] for n in steps]
+            text += f"\n{others}\n\n{_table(lines)}"
+    return text
+
+
+def curves(rows: Rows, score: str) -> dict[str, dict[float, float]]:
+    """The score against td, one curve for each combination of the other options."""
+    lines: dict[str, dict[float, float]] = {}
+    for options, scores in rows:
+        name = f"{options.sampler}, {options.steps} steps"
+        for axis in ("lag", "guidance", "image_guidance", "latent_guidance"):
+            if getattr(options, axis):
+                name += f", {axis.replace('_', ' ')} {getattr(options, axis):g}"
+        lines.setdefault(name, {})[options.td] = scores[score]
+    return lines
+
+
+def _table(lines: list[list[str]]) -> str:
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

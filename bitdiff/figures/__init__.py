@@ -1,0 +1,1 @@
+"""Pictures and plots, as files."""

@@ -1,0 +1,48 @@
+"""Curves and histograms as PNG files."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+matplotlib.use("Agg")  # needs no display
+from matplotlib import pyplot as plt
+
+
+def histogram(path: Path, counts: Sequence[int], scale: float) -> None:
+    """Draws the distribution of analog bits from -scale to scale, as fractions per bin on a logarithmic axis."""
+    edges = np.linspace(-scale, scale, len(counts) + 1)
+    figure, axes = plt.subplots(figsize=(5, 3), layout="constrained")
+    axes.stairs(np.asarray(counts) / max(sum(counts), 1), edges, fill=True)
+    axes.set(xlabel="analog bit", ylabel="fraction", yscale="log")
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def curves(path: Path, lines: Mapping[str, Mapping[float, float]], *, x_label: str, y_label: str) -> None:
+    """Draws one curve y(x) per name."""
+    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    for name, points in lines.items():
+        x = sorted(points)
+        axes.plot(x, [points[value] for value in x], marker="o", label=name)
+    axes.set(xlabel=x_label, ylabel=y_label)
+    axes.legend()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def trajectories(path: Path, paths: Mapping[str, np.ndarray], curvature: Mapping[str, Mapping[float, float]]) -> None:
+    """Draws trajectories float [N, S, 2] from noise to data, one panel per model, and their curvature by sigma."""
+    count = len(paths)
+    figure, axes = plt.subplots(1, count + 1, figsize=(4 * (count + 1), 4), layout="constrained")
+    for panel, (name, lines) in zip(axes, paths.items(), strict=False):
+        panel.plot(lines[..., 0].T, lines[..., 1].T, color="tab:blue", linewidth=0.5, alpha=0.5)
+        panel.plot(lines[:, -1, 0], lines[:, -1, 1], ".", color="black", markersize=3)
+        panel.set(title=name, xlim=(-6, 6), ylim=(-6, 6), aspect="equal")
+    for name, points in curvature.items():
+        axes[-1].plot(list(points), list(points.values()), marker="o", label=name)
+    axes[-1].set(xlabel="sigma", ylabel="curvature", xscale="log", yscale="log")
+    axes[-1].legend()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)

@@ -1,0 +1,1 @@
+"""Using trained models: opening runs and exports, drawing samples, writing them to files."""

@@ -1,0 +1,80 @@
+"""An exported model: one folder with config.json, weights.safetensors and a model card, to be shared."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax import traverse_util
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from bitdiff.runtime.errors import UsageError
+from bitdiff.runtime.files import write, write_text
+
+_WEIGHTS = "weights.safetensors"
+
+
+def is_export(folder: Path) -> bool:
+    """Whether a folder holds an exported model."""
+    return (folder / _WEIGHTS).is_file()
+
+
+def write_export(folder: Path, config: dict[str, Any], params: Any, step: int, card: str, tokenizer: Path) -> None:
+    """Writes an exported model.
+
+    Args:
+      folder: the folder to create; it must be empty or hold an export.
+      config: the resolved config, as plain JSON.
+      params: the moving average of the weights.
+      step: their training step.
+      card: the text of the model card, README.md.
+      tokenizer: a tokenizer.model file to copy, if it exists.
+
+    Raises:
+      UsageError: the folder holds other files, or cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()) and not is_export(folder):
+            raise UsageError(f"--out: {folder} holds other files; it must be empty or a new folder")
+        flat = traverse_util.flatten_dict(jax.device_get(params), sep="/")
+        arrays = {name: np.ascontiguousarray(array) for name, array in flat.items()}
+        content = save(arrays, metadata={"step": str(step)})
+        write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
+        write_text(folder / "README.md", card)
+        if tokenizer.is_file():
+            shutil.copyfile(tokenizer, folder / tokenizer.name)
+        write(folder / _WEIGHTS, lambda file: file.write(content))
+    except OSError as error:
+        raise UsageError(f"--out: {folder} cannot be written to ({error.strerror})") from error
+
+
+def read_weights(folder: Path, abstract: Any) -> tuple[Any, int]:
+    """The parameters of an exported model and their training step.
+
+    Args:
+      folder: the exported model.
+      abstract: the shapes of the parameters, from `jax.eval_shape`.
+
+    Raises:
+      UsageError: the file is damaged, or its arrays do not fit the config.
+    """
+    path = folder / _WEIGHTS
+    try:
+        with safe_open(path, framework="numpy") as file:
+            step = int((file.metadata() or {})["step"])
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read: {error}") from error
+    expected = traverse_util.flatten_dict(abstract, sep="/")
+    different = sorted(
+        name
+        for name in arrays.keys() | expected.keys()
+        if name not in arrays or name not in expected or arrays[name].shape != expected[name].shape
+    )
+    if different:
+        raise UsageError(f"the weights in {path} do not fit its config.json: {', '.join(different[:3])} differ")
+    return traverse_util.unflatten_dict(arrays, sep="/"), step

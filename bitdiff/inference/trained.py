@@ -1,0 +1,157 @@
+"""A trained model, opened from the workdir of a run, from an exported folder, or by the name of a shipped model."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import ml_collections
+import numpy as np
+
+from bitdiff.data import Source
+from bitdiff.data.dataset import Arrays
+from bitdiff.data.tokenizer import Tokenizer
+from bitdiff.inference import exported
+from bitdiff.inference.drawing import Draw, draw
+from bitdiff.runtime import devices
+from bitdiff.runtime.errors import UsageError
+from bitdiff.tasks import SampleOptions, Task, make_task, sample_options
+from bitdiff.training import workdir
+from bitdiff.training.checkpoints import Checkpoints
+from bitdiff.training.optimizer import make_optimizer
+from bitdiff.training.state import init_state
+
+_SHIPPED = Path(__file__).parents[1] / "models"
+
+
+class Trained(NamedTuple):
+    """A trained model: the moving average of its weights, replicated over the local devices.
+
+    folder: where it was opened.
+    config: its resolved config.
+    task: the model.
+    params: its parameters.
+    step: the training step of the weights.
+    tokenizer: the tokenizer of its tokens, if they are text.
+    """
+
+    folder: Path
+    config: ml_collections.ConfigDict
+    task: Task
+    params: Any
+    step: int
+    tokenizer: Tokenizer | None
+
+    def sample(
+        self,
+        num_samples: int = 64,
+        *,
+        labels: Sequence[int] | None = None,
+        images: np.ndarray | None = None,
+        known: np.ndarray | None = None,
+        seed: int = 0,
+        batch_size: int | None = None,
+        **options: Any,
+    ) -> dict[str, np.ndarray]:
+        """Draws samples; sample i depends on (seed, i) and what it is conditioned on alone.
+
+        Args:
+          num_samples: number of samples.
+          labels: classes assigned to the samples in turn; by default all classes.
+          images: uint8 [N, H, W, C], pictures to describe or to infer latents from, assigned in turn.
+          known: int [N, ...], values to complete, with -1 where they are open, assigned in turn.
+          seed: seed of the noise, 0 to 2^31 - 1.
+          batch_size: samples at once over all devices; by default the config's.
+          **options: fields of SampleOptions that differ from the config, e.g. steps=50, td=1.0, sampler="ddpm".
+
+        Returns:
+          Arrays [num_samples, ...] by name: 'image' (uint8), 'tokens' (int32) or 'point' (float32), 'label' or
+          'latents' if the model has them, 'text' if the tokens are text, 'invalid' (the fraction of invalid codes),
+          and 'histogram' of the analog bits.
+
+        Raises:
+          UsageError: an option that the model does not support, or out of range.
+        """
+        examples: Source | None = None
+        if images is not None and known is not None:
+            raise UsageError("pass either images or known values, not both")
+        if images is not None:
+            examples = Arrays({"image": np.asarray(images)})
+        if known is not None:
+            examples = Arrays({"known": np.asarray(known)})
+        size = self.config.sample.batch_size if batch_size is None else batch_size
+        request = Draw(sample_options(self.config.sample, **options), num_samples, seed, size)
+        labels = None if labels is None else tuple(int(label) for label in labels)
+        check_options(self, [request.options])
+        return with_texts(self, draw(self.task, self.params, request, labels=labels, examples=examples))
+
+
+def load(
+    folder: str | Path, *, checkpoint: str | None = None, prior_steps: int | None = None, task: Task | None = None
+) -> Trained:
+    """Opens a trained model; nothing in the folder is changed.
+
+    Args:
+      folder: the workdir of a run, an exported folder, or the name of a model that bitdiff ships ('digits').
+      checkpoint: a step or 'best'; by default the latest checkpoint that can be read.
+      prior_steps: sampling steps of a prior of bits, in place of config.prior.sample.steps.
+      task: the task of a run whose network or task is not described by its config.
+
+    Raises:
+      UsageError: the folder holds no model, no finished checkpoint, or none that can be read.
+    """
+    folder = resolve_folder(folder)
+    config = workdir.load_config(folder)
+    if prior_steps is not None:
+        if config.task != "prior" or config.prior.model != "bits":
+            raise UsageError(f"--prior_steps is for second stages with a prior of bits; {folder} holds none")
+        config.prior.sample.steps = prior_steps
+    try:
+        task = make_task(config) if task is None else task
+        optimizer = make_optimizer(config.optimizer, config.train.steps, task.frozen)
+        sample_options(config.sample)
+        tokenizer = workdir.load_tokenizer(folder, config)
+        metric = config.checkpoint.best_metric if checkpoint == "best" else ""
+    except (AttributeError, KeyError) as error:
+        raise UsageError(
+            f"{folder} was trained with an incompatible version of bitdiff: {' '.join(str(error).split())}; use the "
+            "version that trained it, or train it again"
+        ) from error
+    if tokenizer and config.data.name != "shapes":
+        config.data.tokenizer = str(folder / "tokenizer.model")  # the run's own tokenizer may have moved
+    if exported.is_export(folder):
+        if checkpoint is not None:
+            raise UsageError(f"--checkpoint is for workdirs; {folder} is an exported model with a single step")
+        params, step = exported.read_weights(folder, jax.eval_shape(task.init, jax.random.key(0)))
+        return Trained(folder, config, task, devices.replicate(params), step, tokenizer)
+    abstract = jax.eval_shape(lambda: init_state(task.init(jax.random.key(0)), optimizer))
+    with Checkpoints(folder, read_only=True) as checkpoints:
+        chosen = checkpoints.choose(checkpoint, metric) if checkpoint else None
+        restored = checkpoints.restore(abstract, step=chosen)
+    if restored is None:
+        raise UsageError(
+            f"{folder} holds no finished checkpoint yet; training writes one every config.checkpoint.every_steps"
+        )
+    return Trained(folder, config, task, restored.state.ema_params, restored.step, tokenizer)
+
+
+def resolve_folder(folder: str | Path) -> Path:
+    """The folder of a model: the path itself, or the folder of a shipped model if there is no such path."""
+    path = Path(folder)
+    shipped = _SHIPPED / path.name
+    return shipped if not path.exists() and len(path.parts) == 1 and shipped.is_dir() else path
+
+
+def check_options(run: Trained, many: Iterable[SampleOptions]) -> None:
+    """Traces the sampler with each of the options, so that a bad one is reported before any is compiled."""
+    condition = run.task.condition(np.arange(1), None)
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1))
+    for options in many:
+        jax.eval_shape(lambda *args, options=options: run.task.sample(*args, options), run.params, condition, keys)
+
+
+def with_texts(run: Trained, outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Samples with an array 'text' if their tokens are text."""
+    if run.tokenizer is None:
+        return outputs
+    return outputs | {"text": np.array(run.tokenizer.texts(outputs["tokens"]))}

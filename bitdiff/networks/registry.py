@@ -1,0 +1,77 @@
+"""From the sections of a config to networks."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from bitdiff.networks.latent_networks import LATENT_ENCODERS, LatentEncoder, LatentTransformer
+from bitdiff.networks.mlp import MLP
+from bitdiff.networks.transformer import Transformer
+from bitdiff.networks.unet import UNet
+from bitdiff.networks.vit import ViT
+from bitdiff.runtime.errors import UsageError, choose
+
+NETWORKS = {"unet": UNet, "transformer": Transformer, "mlp": MLP}
+ENCODERS = {"vit": ViT}
+_DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
+
+def make_network(options: Mapping[str, Any], *, out_channels: int, num_classes: int, **facts: Any) -> nn.Module:
+    """The network described by a config's `network` section.
+
+    Args:
+      options: the section.
+      out_channels: channels of the network's output.
+      num_classes: number of classes, 0 for an unconditional network.
+      **facts: further attributes that follow from the data: length, vocab_size, crosses and lagged of the Transformer,
+        context_groups of the U-Net.
+
+    Raises:
+      UsageError: an unknown network name, field or dtype.
+    """
+    choose("network", options["name"], NETWORKS)
+    facts |= {"out_channels": out_channels, "num_classes": num_classes}
+    return _make(NETWORKS[options["name"]], "network", options, facts)
+
+
+def make_encoder(options: Mapping[str, Any]) -> ViT | None:
+    """The image encoder described by a config's `encoder` section; None if the section is empty.
+
+    Raises:
+      UsageError: an unknown name, field or dtype.
+    """
+    if not options:
+        return None
+    choose("image encoder", options["name"], ENCODERS)
+    return _make(ENCODERS[options["name"]], "encoder", options, {})
+
+
+def make_latent_networks(options: Mapping[str, Any]) -> tuple[LatentEncoder, LatentTransformer]:
+    """The networks that infer and embed the latents of a config's `latents` section.
+
+    Raises:
+      UsageError: an unknown encoder, field or dtype.
+    """
+    choose("latents' encoder (config.latents.encoder.kind)", options["encoder"]["kind"], LATENT_ENCODERS)
+    least = {"encoder.dim": 1, "encoder.layers": 1, "embed.dim": 1, "embed.layers": 0, "embed.head_dim": 1}
+    for name, low in least.items():
+        part, field = name.split(".")
+        if options[part].get(field, low) < low:
+            raise UsageError(f"config.latents.{name} is {options[part][field]}; it must be {low} or more")
+    facts = {name: options[name] for name in ("count", "codes")}
+    encoder = _make(LatentEncoder, "latents.encoder", options["encoder"], facts)
+    return encoder, _make(LatentTransformer, "latents.embed", options["embed"], facts)
+
+
+def _make(kind: type[nn.Module], section: str, options: Mapping[str, Any], facts: Mapping[str, Any]) -> Any:
+    # Lists, as JSON gives them, would make the module unhashable.
+    options = {key: tuple(value) if isinstance(value, list | tuple) else value for key, value in options.items()}
+    dtype = options.pop("dtype")
+    choose("dtype", dtype, _DTYPES)
+    options = {key: value for key, value in options.items() if key not in ("name", "weights")}
+    try:
+        return kind(**facts, dtype=_DTYPES[dtype], **options)
+    except TypeError as error:
+        raise UsageError(f"config.{section}: {error}") from error

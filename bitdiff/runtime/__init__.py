@@ -1,0 +1,1 @@
+"""Processes, devices, signals and files: everything about the machine, nothing about models."""

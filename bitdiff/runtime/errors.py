@@ -1,0 +1,22 @@
+"""The errors a user may meet; commands print their message instead of a traceback."""
+
+from collections.abc import Iterable
+
+
+class UsageError(ValueError):
+    """Bad input; the message says what was given, where, and what is valid."""
+
+
+def choose(what: str, name: str, options: Iterable[str]) -> None:
+    """Checks that `name` is one of `options`; raises UsageError with the valid names otherwise."""
+    options = list(options)
+    if name not in options:
+        raise UsageError(f"unknown {what} {name!r}; valid names are: {', '.join(options)}")
+
+
+class SavingError(Exception):
+    """A checkpoint could not be written; earlier checkpoints are intact."""
+
+
+class DivergedError(RuntimeError):
+    """Training produced a number that is not finite; the message names the step."""

@@ -1,0 +1,98 @@
+"""What a config of a denoising task may not combine, checked in one place before anything is built."""
+
+from typing import Any
+
+from bitdiff.runtime.errors import UsageError, choose
+
+_EDM = {"prediction": "x0", "loss": "l2", "head": "linear", "lag": 0, "time_input": "gamma"}
+
+
+def check_denoising(config: Any, field: str, grid: tuple[int, ...], channels: int) -> None:
+    """Checks the sections of a config against one another.
+
+    Args:
+      config: a resolved config.
+      field: 'image', 'tokens' or 'point'.
+      grid: (H, W), (L,) or ().
+      channels: values per grid position.
+
+    Raises:
+      UsageError: an unknown name, a size that is missing, or sections that do not fit.
+    """
+    choose("time input (config.diffusion.time_input)", config.diffusion.time_input, ("gamma", "t"))
+    _check_sizes(config, field, grid, channels)
+    _check_rates(config)
+    _check_edm(config.diffusion)
+    _check_network(config, field)
+    if config.latents.count:
+        _check_latents(config, field)
+
+
+def check_autoregressive(config: Any) -> None:
+    """Checks the sections of an autoregressive model's config.
+
+    Raises:
+      UsageError: a size that is missing, or a network that does not fit.
+    """
+    data = config.data
+    if min(data.length, data.vocab_size - 1) < 1 or data.num_classes < 0:
+        raise UsageError(
+            f"config.data has length {data.length}, vocab_size {data.vocab_size} and num_classes {data.num_classes}; "
+            "an autoregressive model requires at least 1, 2 and 0"
+        )
+    if config.network.name != "transformer" or config.network.embed_layers != 1:
+        raise UsageError("an autoregressive model requires config.network.name 'transformer' and embed_layers 1")
+    if config.latents.count:
+        raise UsageError(
+            f"config.latents.count is {config.latents.count}; an autoregressive model has no latents, set it to 0"
+        )
+    _check_rates(config)
+
+
+def _check_sizes(config: Any, field: str, grid: tuple[int, ...], channels: int) -> None:
+    if min((*grid, channels)) < 1 or config.data.num_classes < 0:
+        raise UsageError(
+            f"config.data does not state the sizes of {field} values ({grid}, {channels} channels, "
+            f"{config.data.num_classes} classes); set them, or let bitdiff.data.resolve fill them in"
+        )
+
+
+def _check_rates(config: Any) -> None:
+    for name in ("label_dropout", "image_dropout"):
+        if not 0 <= config.diffusion[name] < 1:
+            raise UsageError(f"config.diffusion.{name} is {config.diffusion[name]}; it must be in [0, 1)")
+    if config.diffusion.image_dropout and not config.encoder:
+        raise UsageError(
+            f"config.diffusion.image_dropout is {config.diffusion.image_dropout}, but config.encoder is empty: the "
+            "model is not conditioned on pictures"
+        )
+
+
+def _check_edm(options: Any) -> None:
+    chosen = {name: options[name] for name in _EDM}
+    if options.sigma_data < 0 or (options.sigma_data and chosen != _EDM):
+        raise UsageError(
+            f"config.diffusion.sigma_data is {options.sigma_data}; it must be 0, or above 0 (EDM) with prediction x0, "
+            "loss l2, head linear, lag 0 and time_input gamma"
+        )
+
+
+def _check_network(config: Any, field: str) -> None:
+    lag, network = config.diffusion.lag, config.network.name
+    if lag < 0 or (lag and network != "transformer"):
+        raise UsageError(f"config.diffusion.lag is {lag}; it must be 0, or above 0 with a 'transformer'")
+    if network == "mlp" and field != "point":
+        raise UsageError(f"config.network.name is 'mlp', which is for points; {field} requires a unet or a transformer")
+    if config.latents.groups != 1 and network != "unet":
+        raise UsageError(f"config.latents.groups is {config.latents.groups}; only a 'unet' supports more than 1")
+
+
+def _check_latents(config: Any, field: str) -> None:
+    latents = config.latents
+    if latents.encoder.kind == "vit" and field != "image":
+        raise UsageError(f"config.latents.encoder.kind is 'vit', which is for images; {field} requires an 'mlp'")
+    if config.encoder and latents.embed.dim != config.encoder.dim:
+        raise UsageError(
+            f"config.latents.embed.dim is {latents.embed.dim} and config.encoder.dim {config.encoder.dim}: a network "
+            "that attends to both requires the same width"
+        )

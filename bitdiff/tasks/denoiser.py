@@ -1,0 +1,205 @@
+"""The denoiser of a task: a network, a codec, an objective and conditions, put together from a config."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from bitdiff.conditions import Condition, Inputs, combine
+from bitdiff.conditions.known import make_known
+from bitdiff.conditions.labels import make_labels
+from bitdiff.conditions.latents import Inference, make_latents
+from bitdiff.conditions.pictures import make_pictures
+from bitdiff.diffusion import edm
+from bitdiff.diffusion.bits import Codec
+from bitdiff.diffusion.objectives import Objective
+from bitdiff.diffusion.schedules import Schedule, inverse, make_schedule
+from bitdiff.networks import make_network
+from bitdiff.tasks.combinations import check_denoising
+from bitdiff.tasks.parts import make_codec, make_objective
+
+_TIME_SCALE = 1000.0  # the network's sinusoid gets 1000 gamma, or 1000 t, as in the official code
+
+
+class Layout(NamedTuple):
+    """The values of an example, [*grid, channels]; [*grid] in the data if there is no channel axis.
+
+    field: their name in batches and outputs.
+    grid: (H, W) for images, (L,) for tokens, () for points.
+    channels: values per grid position.
+    """
+
+    field: str
+    grid: tuple[int, ...]
+    channels: int
+
+    @property
+    def has_channels(self) -> bool:
+        """Whether the data have a channel axis."""
+        return self.field != "tokens"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of an example in the data."""
+        return (*self.grid, self.channels) if self.has_channels else self.grid
+
+
+class Denoiser(NamedTuple):
+    """Everything a denoising task is made of.
+
+    conditions: in the order in which guidance applies them.
+    gamma: the training schedule.
+    time_of: gamma_t -> the network's time input; None with EDM's preconditioning.
+    self_cond_rate, lag: see `training_loss.denoising_loss`.
+    sigma_data: standard deviation of the data for EDM's preconditioning and loss weight; 0 for none.
+    clip: bound on the estimate of x0, or None.
+    """
+
+    layout: Layout
+    network: nn.Module
+    codec: Codec
+    objective: Objective
+    conditions: tuple[Condition, ...]
+    gamma: Schedule
+    time_of: Callable[[jax.Array], jax.Array]
+    self_cond_rate: float
+    lag: float
+    sigma_data: float
+    clip: float | None
+
+    @property
+    def width(self) -> int:
+        """Analog bits per grid position."""
+        return self.layout.channels * self.codec.num_bits
+
+    @property
+    def describes_pictures(self) -> bool:
+        """Whether the model is conditioned on pictures, each with several captions."""
+        return any(condition.name == "pictures" for condition in self.conditions)
+
+
+def make_denoiser(config: Any, layout: Layout, network: nn.Module | None = None) -> Denoiser:
+    """The denoiser that a config describes.
+
+    Args:
+      config: a resolved config.
+      layout: the values it generates.
+      network: a linen module in place of the config's, called like the U-Net: (x, time, label, dropout_keys) -> output.
+
+    Raises:
+      UsageError: an unknown name, a size that is missing, or sections that do not fit.
+    """
+    check_denoising(config, *layout)
+    options = config.diffusion
+    codec = make_codec(config)
+    gamma = make_schedule(options.schedule, options.schedule_options)
+    unclipped = codec.encoding == "real" or (options.sigma_data and codec.encoding == "continuous")
+    return Denoiser(
+        layout=layout,
+        network=_make_network(config, layout, codec) if network is None else network,
+        codec=codec,
+        objective=make_objective(options, codec),
+        conditions=_make_conditions(config, layout, codec),
+        gamma=gamma,
+        time_of=inverse(gamma) if options.time_input == "t" else (lambda gamma_t: gamma_t),
+        self_cond_rate=options.self_cond_rate,
+        lag=options.lag,
+        sigma_data=options.sigma_data,
+        clip=None if unclipped else codec.scale,
+    )
+
+
+def init_params(model: Denoiser, key: jax.Array) -> Any:
+    """Parameters: {'params': the network's, and an entry for each condition that has its own}."""
+    own: dict[str, Any] = {}
+    signals = []
+    for condition in reversed(model.conditions):
+        key, params, signal = condition.init(key)
+        own |= params
+        signals.append(signal)
+    x = jnp.zeros((1, *model.layout.grid, model.width))
+    x = jnp.concatenate([x, x], axis=-1) if model.self_cond_rate else x
+
+    def evaluate(module):
+        inputs = combine(module, None, signals[::-1], 1)
+        return module(x, jnp.zeros(1), inputs.label, None, **inputs.attended)
+
+    return nn.init(evaluate, model.network)(key) | own
+
+
+def network_params(params: Any) -> Any:
+    """The network's own variables among the parameters of a task."""
+    return {"params": params["params"]}
+
+
+def evaluate_network(
+    model: Denoiser,
+    params: Any,
+    x_t: jax.Array,
+    x0_prev: jax.Array,
+    gamma_t: jax.Array,
+    inputs: Inputs,
+    dropout_keys: jax.Array | None = None,
+) -> jax.Array:
+    """One network evaluation, with EDM's preconditioning if sigma_data is set: [B, *grid, output channels]."""
+
+    def raw(x, time):
+        x = jnp.concatenate([x, x0_prev], axis=-1) if model.self_cond_rate else x
+        return model.network.apply(network_params(params), x, time, inputs.label, dropout_keys, **inputs.attended)
+
+    if model.sigma_data:
+        return edm.precondition(raw, x_t, gamma_t, model.sigma_data)
+    return raw(x_t, model.time_of(gamma_t) * _TIME_SCALE)
+
+
+def encode_values(model: Denoiser, values: jax.Array) -> jax.Array:
+    """The data's values [B, ...] -> x0 float32 [B, *grid, width]."""
+    return model.codec.encode(values if model.layout.has_channels else values[..., None])
+
+
+def decode_values(model: Denoiser, analog: jax.Array) -> jax.Array:
+    """The inverse of `encode_values`; images of up to 256 levels become uint8."""
+    values = model.codec.decode(analog)
+    if not model.layout.has_channels:
+        return values[..., 0]
+    return values.astype(jnp.uint8) if model.layout.field == "image" and model.codec.vocab_size <= 256 else values
+
+
+def _make_network(config: Any, layout: Layout, codec: Codec) -> nn.Module:
+    values = codec.num_bits if config.diffusion.head == "linear" else codec.vocab_size
+    facts: dict[str, Any] = {}
+    if config.network.name == "unet":
+        facts = {"context_groups": config.latents.groups}
+    if config.network.name == "transformer" and layout.field == "tokens":
+        crosses = bool(config.encoder) or config.latents.count > 0
+        facts = {"length": layout.grid[0], "crosses": crosses, "lagged": config.diffusion.lag > 0}
+    return make_network(
+        config.network, out_channels=layout.channels * values, num_classes=config.data.num_classes, **facts
+    )
+
+
+def _make_conditions(config: Any, layout: Layout, codec: Codec) -> tuple[Condition, ...]:
+    conditions = []
+    if config.data.num_classes:
+        conditions.append(make_labels(config.data.num_classes, config.diffusion.label_dropout))
+    if config.encoder:
+        conditions.append(make_pictures(config))
+    if config.latents.count:
+        conditions.append(make_latents(config.latents, layout.field, _inference(layout, codec)))
+    if codec.encoding != "real":
+        prediction = config.diffusion.prediction
+        known = make_known(codec, layout.shape, has_channels=layout.has_channels, prediction=prediction)
+        conditions.append(known)
+    return tuple(conditions)
+
+
+def _inference(layout: Layout, codec: Codec) -> Inference:
+    def prepare(values):
+        if layout.field == "image":
+            return values * (2.0 / (codec.vocab_size - 1)) - 1.0
+        return codec.encode(values if layout.has_channels else values[..., None]) / codec.scale
+
+    dtype = jnp.float32 if layout.field == "point" else jnp.int32
+    return Inference(prepare, jnp.zeros((1, *layout.shape), dtype))

@@ -1,0 +1,122 @@
+"""How a denoising task samples: guidance by its conditions, the sampling loop, and the outputs."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bitdiff.conditions import Condition, combine, derive_keys
+from bitdiff.diffusion.guidance import Denoise, guide, self_guide
+from bitdiff.diffusion.sampling import Estimation, Trajectory, follow
+from bitdiff.metrics import bit_histograms
+from bitdiff.runtime.errors import UsageError
+from bitdiff.tasks.denoiser import Denoiser, decode_values, evaluate_network, network_params
+from bitdiff.tasks.options import SampleOptions, plan_of
+
+_GUIDANCE = {"guidance": "class labels", "image_guidance": "pictures", "latent_guidance": "latents"}
+
+
+def sample(
+    model: Denoiser, params: Any, arrays: dict[str, jax.Array], keys: jax.Array, options: SampleOptions
+) -> dict[str, jax.Array]:
+    """Samples conditioned on the arrays from `condition_on`: the task's `sample`.
+
+    Args:
+      model: the denoiser.
+      params: its parameters.
+      arrays: arrays [B, ...] by name.
+      keys: PRNG keys [B], one per sample.
+      options: how to sample.
+
+    Raises:
+      UsageError: an option that the model does not support, or out of range.
+    """
+    _check_options(model, options)
+    derived = derive_keys(keys)
+    values = [condition.receive(params, arrays, derived) for condition in model.conditions]
+    denoise = _guided(model, params, values, options, len(keys))
+    for condition in model.conditions:
+        denoise = condition.constrain(denoise, arrays, derived)
+    samples = follow(
+        denoise,
+        keys,
+        (len(keys), *model.layout.grid, model.width),
+        plan_of(options, (*model.layout.grid, 1)[0]),
+        sampler=options.sampler,
+        estimation=Estimation(model.objective.prediction, model.clip, model.self_cond_rate > 0, options.momentum),
+        keep_trajectory=options.frames > 0,
+    )
+    outputs = {"source": arrays["source"]} if "source" in arrays else {}
+    for condition, value in zip(model.conditions, values, strict=True):
+        outputs |= condition.outputs(value)
+    if samples.trajectory is not None:
+        outputs |= _frames(model, samples.trajectory, options.frames)
+    return outputs | _decoded(model, samples.x0)
+
+
+def _guided(model: Denoiser, params: Any, values: list[Any], options: SampleOptions, count: int) -> Denoise:
+    """The denoiser conditioned on `values`, guided by each condition with its weight, and by self-conditioning."""
+
+    def denoiser(dropped: Condition | None) -> Denoise:
+        signals = [
+            condition.embed(params, value, condition is dropped)
+            for condition, value in zip(model.conditions, values, strict=True)
+        ]
+        inputs = combine(model.network, network_params(params), signals, count)
+
+        def denoise(x_t, x0_prev, gamma_t):
+            return model.objective.readout(evaluate_network(model, params, x_t, x0_prev, gamma_t, inputs))
+
+        return denoise
+
+    denoise = denoiser(None)
+    for condition in model.conditions:
+        weight = getattr(options, condition.guidance_option) if condition.guidance_option else 0.0
+        if weight:
+            denoise = guide(denoise, denoiser(condition), weight)
+    if options.self_guidance:
+        prediction = model.objective.prediction
+        denoise = self_guide(denoise, options.self_guidance, prediction=prediction, clip=model.clip)
+    return denoise
+
+
+def _check_options(model: Denoiser, options: SampleOptions) -> None:
+    if options.frames and not 0 < options.frames <= options.steps:
+        raise UsageError(f"frames is {options.frames}; it must be from 0 to the number of steps, {options.steps}")
+    if options.beams != 1:
+        raise UsageError(f"beams is {options.beams}; only an autoregressive model supports more than 1")
+    if options.lag > model.lag:
+        raise UsageError(f"lag is {options.lag}; the model was trained with config.diffusion.lag={model.lag:g}")
+    if options.self_guidance and not model.self_cond_rate:
+        raise UsageError(f"self_guidance is {options.self_guidance}; it requires a model with self-conditioning")
+    conditions = {condition.guidance_option: condition for condition in model.conditions}
+    for option, name in _GUIDANCE.items():
+        weight = getattr(options, option)
+        if weight and option not in conditions:
+            raise UsageError(f"{option} is {weight}; it requires a model conditioned on {name}")
+        if weight and not conditions[option].dropout:
+            raise UsageError(
+                f"{option} is {weight}; it requires a model trained with {conditions[option].dropout_field} above 0"
+            )
+
+
+def _frames(model: Denoiser, trajectory: Trajectory, frames: int) -> dict[str, jax.Array]:
+    """Evenly spread estimates of the trajectory [B, frames, ...]; for points also the states, as 'path'."""
+    shown = np.linspace(0, len(trajectory.x0) - 1, frames).round().astype(int)
+    outputs = {"trajectory": jnp.moveaxis(decode_values(model, trajectory.x0[shown]), 0, 1)}
+    if model.layout.field == "point":
+        outputs["path"] = jnp.moveaxis(trajectory.x_t[shown], 0, 1)
+    return outputs
+
+
+def _decoded(model: Denoiser, analog: jax.Array) -> dict[str, jax.Array]:
+    """Samples as values, with the fraction of invalid codes and the histogram of the bits."""
+    codec = model.codec
+    outputs = {
+        model.layout.field: decode_values(model, analog),
+        "invalid": jnp.mean(codec.invalid(analog), axis=tuple(range(1, analog.ndim)), dtype=jnp.float32),
+    }
+    if codec.encoding != "real":
+        outputs["histogram"] = bit_histograms.histogram(analog, codec.scale)
+    return outputs

@@ -1,0 +1,101 @@
+"""How to sample: the options of a config's `sample` section, as one hashable value."""
+
+import math
+from typing import Any, NamedTuple
+
+from bitdiff.diffusion.noise_levels import AddedNoise, Churn, Grid, Plan, Restart, evaluations, make_plan
+from bitdiff.diffusion.schedules import make_schedule
+from bitdiff.diffusion.step_rules import RULES
+from bitdiff.runtime.errors import UsageError
+
+
+class SampleOptions(NamedTuple):
+    """How to sample; hashable, so that compiled samplers can be cached by it. Defaults are in the base config.
+
+    sampler, steps, td, lag, endpoint: see `sampling.sample` and `noise_levels.Grid`.
+    momentum: see `sampling.Estimation`.
+    guidance, image_guidance, latent_guidance: weights w of D(c) + w (D(c) - D(null)) for class labels, pictures and
+      latents; 0 is no guidance. (DisCo-Diff's formula and its table disagree on the weight that means none; this is the
+      table's convention.) Combined, each D(c) is guided by those before it, while D(null) is not guided.
+    self_guidance: see `guidance.self_guide`.
+    frames: number of intermediate estimates to return, evenly spread over the steps; 0 for none.
+    schedule, schedule_options: the sampling schedule.
+    beams: beams of an autoregressive model, whose samplers are 'beam' and 'random' and which takes no steps.
+    churn, restarts, noise_scale: see `noise_levels.AddedNoise`.
+    """
+
+    sampler: str
+    steps: int
+    td: float
+    guidance: float
+    momentum: float
+    self_guidance: float
+    frames: int
+    schedule: str
+    schedule_options: tuple[tuple[str, float], ...]
+    beams: int
+    lag: float
+    endpoint: bool
+    churn: tuple[float, float, float]
+    restarts: tuple[tuple[int, int, float, float], ...]
+    noise_scale: float
+    image_guidance: float
+    latent_guidance: float
+
+
+def sample_options(section: Any, **changes: Any) -> SampleOptions:
+    """The options of a config's `sample` section, with the changes that are not None.
+
+    Raises:
+      UsageError: an unknown option, or a value of the wrong form.
+    """
+    unknown = changes.keys() - set(SampleOptions._fields)
+    if unknown:
+        raise UsageError(
+            f"unknown sampling options {sorted(unknown)}; valid options are: {', '.join(SampleOptions._fields)}"
+        )
+    fields = {name: hashable(section[name]) for name in SampleOptions._fields}
+    fields["schedule_options"] = tuple(sorted(dict(section.schedule_options).items()))
+    fields |= {name: hashable(value) for name, value in changes.items() if value is not None}
+    options = SampleOptions(**fields)
+    _check(options)
+    return options
+
+
+def plan_of(options: SampleOptions, length: int = 1) -> Plan:
+    """The noise levels that the options describe; `length` is the number of positions of sequences that may lag."""
+    return make_plan(
+        make_schedule(options.schedule, dict(options.schedule_options)),
+        Grid(options.steps, options.td, options.endpoint, options.lag),
+        AddedNoise(
+            Churn(*options.churn), tuple(Restart(*restart) for restart in options.restarts), options.noise_scale
+        ),
+        length=length,
+    )
+
+
+def network_evaluations(options: SampleOptions) -> int:
+    """Network evaluations per sample, not counting guidance: 2 N - 1 for N steps of 'heun'; 0 without steps."""
+    if not options.steps:
+        return 0
+    return evaluations(plan_of(options._replace(lag=0.0)), RULES[options.sampler].correct is not None)
+
+
+def hashable(value: Any) -> Any:
+    """The value with all lists, however deep, replaced by tuples."""
+    return tuple(map(hashable, value)) if isinstance(value, list | tuple) else value
+
+
+def _check(options: SampleOptions) -> None:
+    if len(options.churn) != 3 or any(not isinstance(part, tuple) or len(part) != 4 for part in options.restarts):
+        raise UsageError(
+            f"config.sample.churn is {options.churn} and config.sample.restarts is {options.restarts}; they must be "
+            "(S_churn, S_min, S_max) and a tuple of (steps, times, low, high)"
+        )
+    numbers = [options.guidance, options.image_guidance, options.latent_guidance, options.self_guidance]
+    numbers += [options.noise_scale, options.momentum, options.td, options.lag]
+    numbers += [number for restart in options.restarts for number in restart]
+    if not all(map(math.isfinite, numbers)):
+        raise UsageError(f"config.sample must hold finite numbers; it is {options}")
+    if any(int(number) != number for restart in options.restarts for number in restart[:2]):
+        raise UsageError(f"config.sample.restarts is {options.restarts}; steps and times must be integers")

@@ -1,0 +1,1 @@
+"""Training: state and optimizer, the compiled step, the loop, checkpoints, and the folder of a run."""

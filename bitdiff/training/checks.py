@@ -1,0 +1,62 @@
+"""Checks of a config before training compiles anything."""
+
+import jax
+import ml_collections
+import numpy as np
+
+from bitdiff.data import Dataset
+from bitdiff.runtime import devices
+from bitdiff.runtime.errors import UsageError
+from bitdiff.tasks import Task, sample_options
+from bitdiff.training.checkpoints import Policy
+
+
+def check_training(config: ml_collections.ConfigDict, task: Task, dataset: Dataset) -> None:
+    """Checks the numbers of a config, and traces the loss and the sampler to find shapes that do not fit.
+
+    Raises:
+      UsageError: a size, name or number in the config does not fit.
+    """
+    _check_numbers(config, dataset)
+    size = _rows_at_once(config)
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), size))
+    params = jax.eval_shape(task.init, jax.random.key(0))
+    example = dataset.train[0]
+    if dataset.field == "captions":
+        example |= {"tokens": example["tokens"][: config.data.captions_drawn or None]}
+    batch = {
+        name: jax.ShapeDtypeStruct((size, *np.shape(value)), np.asarray(value).dtype) for name, value in example.items()
+    }
+    jax.eval_shape(task.loss, params, batch, keys)
+    condition = task.condition(np.arange(size), None)
+    options = sample_options(config.sample)
+    jax.eval_shape(lambda *args: task.sample(*args, options), params, condition, keys)
+
+
+def _check_numbers(config: ml_collections.ConfigDict, dataset: Dataset) -> None:
+    if not 0 <= config.seed < 2**31:
+        raise UsageError(f"config.seed is {config.seed}; it must be from 0 to 2^31 - 1")
+    if not 0 <= config.optimizer.ema_decay < 1:
+        raise UsageError(f"config.optimizer.ema_decay is {config.optimizer.ema_decay}; it must be in [0, 1)")
+    if config.data.prefetch_batches < 0:
+        raise UsageError(f"config.data.prefetch_batches is {config.data.prefetch_batches}; it must be 0 or more")
+    fields = ("train.steps", "train.accumulate", "train.log_every_steps", "checkpoint.every_steps", "sample.batch_size")
+    for field in fields:
+        section, name = field.split(".")
+        if config[section][name] < 1:
+            raise UsageError(f"config.{field} is {config[section][name]}; it must be 1 or more")
+    if Policy.of(config.checkpoint).needs_test_loss and not len(dataset.test):
+        raise UsageError(
+            "config.checkpoint.best_metric is 'test_loss', but the data have no test examples; use 'loss', or set "
+            "config.data.test_fraction"
+        )
+
+
+def _rows_at_once(config: ml_collections.ConfigDict) -> int:
+    """The number of examples a device processes at once."""
+    size = devices.per_device(config.train.batch_size, "config.train.batch_size")
+    if size % config.train.accumulate:
+        raise UsageError(
+            f"config.train.accumulate is {config.train.accumulate}; it must divide the {size} examples of a device"
+        )
+    return size // config.train.accumulate

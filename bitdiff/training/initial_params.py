@@ -1,0 +1,31 @@
+"""The parameters that training starts from: random, except for what the config takes from elsewhere."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from bitdiff.networks.vit_weights import load_weights
+from bitdiff.tasks import Task
+from bitdiff.training.first_stage import load_first_stage
+
+
+def initial_params(config: Any, task: Task, key: jax.Array) -> Any:
+    """Random parameters, with an encoder's published weights and a prior's trained first stage in their places.
+
+    Args:
+      config: a resolved config.
+      task: its task.
+      key: PRNG key.
+
+    Raises:
+      UsageError: config.encoder.weights or config.first_run cannot be read, or does not fit.
+    """
+    params = jax.jit(task.init)(key)
+    if config.encoder and config.encoder.weights:
+        path = Path(config.encoder.weights).expanduser()
+        published = load_weights(path, {"params": params["encoder"]}, config.encoder.head_dim)
+        params = params | {"encoder": published["params"]}
+    if config.task == "prior":
+        params = params | {"first": load_first_stage(config)}
+    return params

@@ -1,0 +1,76 @@
+"""The metrics of a training run: a progress bar, `metrics.jsonl`, and TensorBoard files."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from tensorboardX import SummaryWriter
+
+from bitdiff.runtime.console import progress_bar
+
+
+class TrainLog:
+    """Writes the metrics of a run; a resumed run drops the lines it is about to repeat."""
+
+    def __init__(self, workdir: Path, *, first_step: int, total_steps: int):
+        """Opens the files in `workdir` for the steps after `first_step`."""
+        self._path = workdir / "metrics.jsonl"
+        if self._path.exists():
+            kept = [line for line in self._path.read_text().splitlines() if _step_of(line) <= first_step]
+            partial = self._path.with_name("metrics.jsonl.partial")
+            partial.write_text("".join(line + "\n" for line in kept))
+            os.replace(partial, self._path)
+        self._file = self._path.open("a")
+        self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=first_step + 1 if first_step else None)
+        self._bar = progress_bar("training", "step", total=total_steps, initial=first_step)
+
+    def step(self, loss: float) -> None:
+        """Advances the progress bar by one step."""
+        self._bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
+        self._bar.update()
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        """Records the metrics of a step."""
+        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        self._file.flush()
+        for name, value in values.items():
+            self._board.add_scalar(name, value, step)
+
+    def message(self, text: str) -> None:
+        """Prints a line above the progress bar."""
+        self._bar.clear()
+        print(text, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Closes the bar and the files."""
+        self._bar.close()
+        self._file.close()
+        self._board.close()
+
+
+class NoLog:
+    """A TrainLog that writes nothing, for all processes but the first."""
+
+    def __init__(self, workdir: Path, *, first_step: int, total_steps: int):
+        del workdir, first_step, total_steps
+
+    def step(self, loss: float) -> None:
+        """Does nothing."""
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        """Does nothing."""
+
+    def message(self, text: str) -> None:
+        """Does nothing."""
+
+    def close(self) -> None:
+        """Does nothing."""
+
+
+def _step_of(line: str) -> Any:
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError, TypeError):
+        return float("inf")  # a line truncated by a kill

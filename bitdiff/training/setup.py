@@ -1,0 +1,80 @@
+"""Everything a training run is made of, checked before anything is compiled."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import ml_collections
+import numpy as np
+import optax
+
+from bitdiff import data
+from bitdiff.data.dataset import fingerprint
+from bitdiff.runtime import processes
+from bitdiff.tasks import Task, make_task
+from bitdiff.training import workdir
+from bitdiff.training.checks import check_training
+from bitdiff.training.first_stage import with_first_stage
+from bitdiff.training.optimizer import make_optimizer
+
+
+class Setup(NamedTuple):
+    """A run: its resolved config, its folder, and what they describe.
+
+    init_key, run_key: PRNG keys of the weights and of the training steps.
+    """
+
+    config: ml_collections.ConfigDict
+    folder: Path
+    dataset: data.Dataset
+    task: Task
+    optimizer: optax.GradientTransformation
+    init_key: jax.Array
+    run_key: jax.Array
+
+
+def prepare(
+    config: ml_collections.ConfigDict, folder: Path, dataset: data.Dataset | None = None, task: Task | None = None
+) -> Setup:
+    """Loads the data, builds the task, checks both, and creates the folder.
+
+    Args:
+      config: the configuration; sizes of 0 are taken from the data.
+      folder: the workdir; a run in it is resumed.
+      dataset: the data set, in place of the one that config.data describes.
+      task: the task, in place of the one that the config describes.
+
+    Raises:
+      UsageError: bad input, or a run with another config in the folder.
+    """
+    dataset = data.load(config.data) if dataset is None else dataset
+    if task is None:
+        config = with_first_stage(data.resolve(config, dataset), folder)
+        task = make_task(config)
+    optimizer = make_optimizer(config.optimizer, config.train.steps, task.frozen)
+    check_training(config, task, dataset)
+    if workdir.has_checkpoints(folder):
+        workdir.check_unchanged(folder, config)
+    processes.check_equal("the config", workdir.plain(config))
+    processes.check_equal("the data", [dataset.about, len(dataset.train), fingerprint(dataset.train)])
+    if processes.is_main():
+        workdir.make(folder)
+    processes.check_shared(folder)
+    init_key, run_key = jax.random.split(jax.random.key(config.seed))
+    return Setup(config, folder, dataset, task, optimizer, init_key, run_key)
+
+
+def training_batches(config: ml_collections.ConfigDict, dataset: data.Dataset) -> Iterator[dict[str, np.ndarray]]:
+    """This process's rows of the training batches, as `data.batches` yields them."""
+    return data.batches(
+        dataset.train,
+        batch_size=config.train.batch_size,
+        seed=config.seed,
+        flip=config.data.flip,
+        crop=config.data.crop,
+        captions=(config.data.captions_drawn or config.data.captions) if dataset.field == "captions" else 0,
+        curriculum_steps=config.data.curriculum_steps,
+        prefetch_batches=config.data.prefetch_batches,
+        process=processes.processes(),
+    )

@@ -1,0 +1,80 @@
+"""Training from a config and a folder: from scratch, or resumed from the latest checkpoint."""
+
+from pathlib import Path
+
+import jax
+import ml_collections
+from clu import parameter_overview
+
+from bitdiff.data import Dataset
+from bitdiff.runtime import devices, processes
+from bitdiff.runtime.devices import describe_devices
+from bitdiff.runtime.errors import UsageError
+from bitdiff.runtime.interrupts import StopSignals
+from bitdiff.tasks import Task
+from bitdiff.training import workdir
+from bitdiff.training.checkpoints import Checkpoints, Policy, Restored
+from bitdiff.training.initial_params import initial_params
+from bitdiff.training.loop import Loop, Progress, Start
+from bitdiff.training.running_means import RunningMeans
+from bitdiff.training.setup import Setup, prepare, training_batches
+from bitdiff.training.state import init_state
+
+
+def train(
+    config: ml_collections.ConfigDict, folder: Path, *, dataset: Dataset | None = None, task: Task | None = None
+) -> Progress:
+    """Trains until config.train.steps, from the latest checkpoint in `folder` if there is one.
+
+    Writes checkpoints, config.json, metrics.jsonl, TensorBoard files and previews. SIGINT and SIGTERM stop
+    training after the current step, with a checkpoint.
+
+    Args:
+      config: the configuration.
+      folder: the workdir.
+      dataset: the data set, in place of the one that config.data describes.
+      task: the task, in place of the one that the config describes.
+
+    Raises:
+      UsageError: bad input, before anything is compiled.
+      DivergedError: the loss or its gradient is not finite; nothing is saved from then on.
+    """
+    setup = prepare(config, Path(folder), dataset, task)
+    checkpoints = Checkpoints(setup.folder, policy=Policy.of(setup.config.checkpoint))
+    abstract = jax.eval_shape(lambda: init_state(setup.task.init(setup.init_key), setup.optimizer))
+    restored = checkpoints.restore(abstract, ("data", "examples", "sums"))
+    about, count = setup.dataset.about, len(setup.dataset.train)
+    print(f"{describe_devices()}; {about}; {count} training examples", flush=True)
+    start = _from_scratch(setup) if restored is None else _resumed(setup, restored)
+    if restored is not None:
+        print(f"resuming from step {restored.step} in {checkpoints.folder}", flush=True)
+    if processes.is_main():
+        if setup.dataset.tokenizer:
+            workdir.save_tokenizer(setup.folder, setup.dataset.tokenizer)
+        workdir.save_config(setup.folder, setup.config)  # last, so that a refusal keeps the old one
+    print(f"{parameter_overview.count_parameters(start.state.params):,} parameters", flush=True)
+    with StopSignals() as stop:
+        return Loop(setup, start, checkpoints).run(stop)
+
+
+def _from_scratch(setup: Setup) -> Start:
+    params = initial_params(setup.config, setup.task, setup.init_key)
+    state = devices.replicate(jax.jit(lambda params: init_state(params, setup.optimizer))(params))
+    return Start(state, training_batches(setup.config, setup.dataset), RunningMeans())
+
+
+def _resumed(setup: Setup, restored: Restored) -> Start:
+    """The start at a checkpoint.
+
+    Raises:
+      UsageError: the data now have another number of examples.
+    """
+    before, now = restored.progress["examples"], len(setup.dataset.train)
+    if before != now:
+        raise UsageError(
+            f"{setup.folder} was trained on {before} examples, but the data now hold {now} ({setup.dataset.about}); "
+            "pass the same data, or another --workdir"
+        )
+    batches = training_batches(setup.config, setup.dataset)
+    batches.set_state(restored.progress["data"])  # type: ignore[attr-defined]
+    return Start(restored.state, batches, RunningMeans(restored.progress["sums"]))

@@ -1,0 +1,140 @@
+"""The files of a run's workdir beside its checkpoints: the config, and the tokenizer if there is one."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import ml_collections
+
+from bitdiff.data import tokenizer
+from bitdiff.data.tokenizer import Tokenizer
+from bitdiff.runtime.errors import UsageError
+from bitdiff.runtime.files import write, write_text
+from bitdiff.training.checkpoints import Checkpoints
+
+# Fields that do not affect what is trained; they may change when a run is resumed.
+_CHANGEABLE = (
+    "train.steps",
+    "train.accumulate",
+    "network.remat",
+    "encoder.remat",
+    "train.log_every_steps",
+    "train.sample_every_steps",
+    "checkpoint.",
+    "sample.",
+    "evaluate.",
+    "data.prefetch_batches",
+    "data.path",
+    "data.tokenizer",
+    "encoder.weights",
+    "first_run",
+    "prior.sample.",
+)
+
+
+def plain(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """A config as it would come back from JSON: dicts, lists, numbers and strings."""
+    return json.loads(json.dumps(config.to_dict()))
+
+
+def save_config(workdir: Path, config: ml_collections.ConfigDict) -> None:
+    """Writes workdir/config.json."""
+    write_text(workdir / "config.json", json.dumps(plain(config), indent=2) + "\n")
+
+
+def load_config(workdir: Path) -> ml_collections.ConfigDict:
+    """The config of a run, from workdir/config.json, or from its latest checkpoint if that file is missing.
+
+    Raises:
+      UsageError: there is no such folder, no run in it, or its config cannot be read.
+    """
+    if not workdir.is_dir():
+        raise UsageError(f"there is no folder {workdir}; it must be the workdir of a run")
+    path = workdir / "config.json"
+    if path.exists():
+        try:
+            return ml_collections.ConfigDict(json.loads(path.read_text()))
+        except (ValueError, OSError) as error:
+            raise UsageError(f"{path} cannot be read: {error}; delete it to use the copy in the checkpoints") from error
+    if not (workdir / "checkpoints").is_dir():
+        raise UsageError(f"{workdir} holds no run of bitdiff: it has neither config.json nor checkpoints")
+    with Checkpoints(workdir, read_only=True) as checkpoints:
+        config = checkpoints.restore_config()
+    if config is None:
+        raise UsageError(f"{workdir} holds no config.json, and no checkpoint with a readable config")
+    return ml_collections.ConfigDict(config)
+
+
+def save_tokenizer(workdir: Path, pieces: Tokenizer) -> None:
+    """Writes workdir/tokenizer.model, so that sampling needs only this folder."""
+    write(workdir / "tokenizer.model", lambda file: file.write(pieces.to_bytes()))
+
+
+def load_tokenizer(workdir: Path, config: ml_collections.ConfigDict) -> Tokenizer | None:
+    """The tokenizer of a run; None if its data are not text.
+
+    Raises:
+      UsageError: it is missing, damaged, or not the one that the run was trained with.
+    """
+    if not config.data.tokenizer_hash:
+        return None
+    pieces = tokenizer.load(workdir / "tokenizer.model")
+    if pieces.fingerprint() != config.data.tokenizer_hash:
+        raise UsageError(
+            f"{workdir / 'tokenizer.model'} has {pieces.vocab_size} pieces ({pieces.fingerprint()}), but the run was "
+            f"trained with another tokenizer ({config.data.vocab_size}, {config.data.tokenizer_hash})"
+        )
+    return pieces
+
+
+def make(workdir: Path) -> None:
+    """Creates the folder of a run.
+
+    Raises:
+      UsageError: it cannot be created or written to.
+    """
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        write_text(workdir / "config.json.check", "")
+        (workdir / "config.json.check").unlink()
+    except OSError as error:
+        raise UsageError(f"--workdir: {workdir} cannot be written to ({error.strerror})") from error
+
+
+def has_checkpoints(workdir: Path) -> bool:
+    """Whether the folder holds checkpoints; until then, a run with another config would lose nothing."""
+    return any(path.name.isdigit() for path in workdir.glob("checkpoints/*"))
+
+
+def check_unchanged(workdir: Path, config: ml_collections.ConfigDict) -> None:
+    """Checks that a config continues the run in the workdir.
+
+    Raises:
+      UsageError: fields that affect what is trained differ; the message names each with both values.
+    """
+    before, now = flatten(plain(load_config(workdir))), flatten(plain(config))
+    changes = [
+        f"  config.{name}: {before.get(name, 'absent')!r} in the workdir, {now.get(name, 'absent')!r} now"
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name) and not _may_change(name)
+    ]
+    if changes:
+        raise UsageError(
+            f"{workdir} holds a run with another config; pass that config, or another --workdir:\n" + "\n".join(changes)
+        )
+
+
+def _may_change(name: str) -> bool:
+    name = name.removeprefix("first.")  # a first stage may have been trained further since
+    return any(name.startswith(entry) if entry.endswith(".") else name == entry for entry in _CHANGEABLE)
+
+
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A plain config as one level of dotted names."""
+    flat = {}
+    for name, value in tree.items():
+        if isinstance(value, dict) and value:
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
