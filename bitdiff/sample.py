@@ -20,7 +20,7 @@ from bitdiff.cli import command, sampling_flags
 from bitdiff.cli.sampling_flags import DrawRequest, RunRequest
 from bitdiff.data import Source
 from bitdiff.figures import pages
-from bitdiff.inference.drawing import Draw, draw
+from bitdiff.inference.draws import Draw, draw
 from bitdiff.inference.known_files import read_known
 from bitdiff.inference.picture_folders import as_examples, describe
 from bitdiff.inference.sample_files import write_npz, write_page

@@ -5,19 +5,19 @@ import subprocess
 import sys
 from pathlib import Path
 
-# Compiling is most of what the tests do, and their networks are tiny: read by jax in this process and in
-# the commands it starts, so before the first import of jax.
+# Compilation dominates the run time of the tests, and their networks are tiny. Set before jax is imported here or in
+# the commands that tests start.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import pytest
 
 from bitdiff.configs import digits
-from bitdiff.runtime import parallel
-from bitdiff.train import train
+from bitdiff.runtime import startup
+from bitdiff.training.trainer import train
 
 ROOT = Path(__file__).parent.parent
 
-parallel.set_up()
+startup.set_up_cache()
 
 
 def tiny_config(**overrides):

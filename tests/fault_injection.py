@@ -110,7 +110,7 @@ def inject(folder: Path, *, kills: int, save_kills: int, longest: float, seed: i
     steps = saved(workdir) + EVERY
     run_to_end(workdir, steps)
     run_to_end(folder / "whole", steps)
-    killed, whole = (trained.open_run(path) for path in (workdir, folder / "whole"))
+    killed, whole = (trained.load(path) for path in (workdir, folder / "whole"))
     if killed.step != whole.step or not all(
         np.array_equal(a, b) for a, b in zip(jax.tree.leaves(killed.params), jax.tree.leaves(whole.params), strict=True)
     ):

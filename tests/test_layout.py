@@ -1,96 +1,179 @@
-"""The house rules that a reader relies on: which module may import which, and what configs state."""
+"""The rules of the layout that a reader relies on: rooms, directions of imports, and what configs state."""
 
 import ast
 import importlib
 import sys
+from collections import Counter
 from pathlib import Path
 
 import jax
 import pytest
 
+from bitdiff.__main__ import commands
 from bitdiff.tasks import make_task
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "bitdiff"
 
-# From the ground up: a module imports only from layers below its own (or from its own package).
-LAYERS = [
-    ["errors"],
-    ["files", "launchers", "flops"],
-    ["bits", "schedules", "interrupts", "parallel", "pictures", "plots", "logs", "state", "edm"],
-    ["diffusion", "networks", "metrics", "data", "plans"],
-    ["sampling", "checkpoints"],
-    ["oracle", "workdir"],
+# From the ground up: a room imports only from rooms of lower levels, or from itself.
+LEVELS = [
+    ["runtime", "configs"],
+    ["diffusion", "networks", "data", "metrics", "figures", "configuration"],
+    ["conditions"],
     ["tasks"],
-    ["generate", "steps"],
-    ["inference", "commands"],
-    ["train", "sample", "evaluate", "prepare", "reference", "convert_inception", "train_tokenizer"],
-    ["sweep", "benchmark", "trajectories", "losses"],
-    ["compare"],
+    ["training"],
+    ["inference"],
+    ["evaluation"],
+    ["cli"],
+    ["commands"],
 ]
-LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
+# Rooms of one level that may import one another: metrics of bits count them, and nothing else.
+SIBLINGS: dict[str, set[str]] = {}
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 
 
-def imports(path):
-    """The modules of this project that a file imports, by the name of their top part below the package."""
+def room_of(path):
+    parts = path.relative_to(PACKAGE).parts
+    return parts[0] if len(parts) > 1 else "commands"
+
+
+def imported_modules(path):
+    """The modules of this project that a file imports, as dotted names below the package."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
-        names = []
         if isinstance(node, ast.ImportFrom) and node.module:
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        found |= {name.split(".")[1] for name in names if name.startswith("bitdiff.")}
-    return found - {"__version__"}
+            found |= {alias.name for alias in node.names}
+    return {name.removeprefix("bitdiff.") for name in found if name.startswith("bitdiff.")}
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
+def imported_rooms(path):
+    rooms = set()
+    for name in imported_modules(path):
+        first = name.split(".")[0]
+        rooms.add(first if first in LEVEL else "commands")
+    return rooms
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_imports_point_one_way(path):
-    own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    if own == "__init__":
-        return
-    for other in imports(path) - {own}:
-        assert LEVEL[other] < LEVEL[own], f"{own} imports {other}"
+    room = room_of(path)
+    for other in imported_rooms(path) - {room}:
+        assert LEVEL[other] < LEVEL[room] or other in SIBLINGS.get(room, set()), f"{room} imports {other}"
 
 
-def test_networks_know_no_diffusion_and_the_plumbing_no_model():
+def test_every_file_name_occurs_once():
+    names = Counter(path.name for path in [*MODULES, *(ROOT / "configs").glob("*.py")] if path.name != "__init__.py")
+    assert not [name for name, count in names.items() if count > 1]
+
+
+def test_a_file_at_the_top_is_a_command():
+    for name in commands():
+        source = (PACKAGE / f"{name}.py").read_text()
+        assert "def define_flags() -> None:" in source, name
+        assert "command.run(main" in source, name
+    described = commands()
+    assert len(set(described.values())) == len(described)
+    assert all(about for about in described.values())
+
+
+def test_tests_mirror_the_rooms():
+    rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir() and (path / "__init__.py").exists()}
+    folders = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and any(path.glob("test_*.py"))}
+    assert folders - rooms <= {"commands", "launch", "documents"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_only_commands_and_their_plumbing_read_flags(path):
+    if room_of(path) not in ("commands", "cli"):
+        assert "absl" not in external(path)
+
+
+def test_tasks_read_no_files():
+    for path in [*(PACKAGE / "tasks").glob("*.py"), *(PACKAGE / "conditions").glob("*.py")]:
+        assert "pathlib" not in external(path), path
+        assert not {name for name in imported_modules(path) if name.startswith("runtime.files")}, path
+
+
+def test_the_command_plumbing_knows_no_diffusion_field():
+    source = (PACKAGE / "cli" / "command.py").read_text()
+    assert "diffusion" not in source
+    assert "train." not in source
+
+
+def test_networks_know_no_diffusion_and_the_machine_no_model():
     for path in (PACKAGE / "networks").glob("*.py"):
-        assert imports(path) <= {"networks", "errors"}
-    for name in ("parallel", "logs"):
-        assert imports(PACKAGE / f"{name}.py") <= {"errors", "launchers"}
-    assert imports(PACKAGE / "checkpoints.py") <= {"errors", "parallel"}
+        assert imported_rooms(path) <= {"networks", "runtime"}
+    for room in ("runtime", "figures"):
+        for path in (PACKAGE / room).glob("*.py"):
+            assert imported_rooms(path) <= {room, "runtime"}
+
+
+def long_functions(path, limit=60):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef):
+            doc = ast.get_docstring(node, clean=False)
+            length = node.end_lineno - node.lineno + 1 - (doc.count("\n") + 1 if doc else 0)
+            if length > limit:
+                yield f"{path.name}:{node.name} has {length} lines"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_functions_fit_a_screen(path):
+    assert not list(long_functions(path))
 
 
 def external(path):
     tree = ast.parse(path.read_text())
     nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
     names = [
-        n
+        name
         for node in nodes
-        for n in ([node.module] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names])
+        for name in ([node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
     ]
     return {name.split(".")[0] for name in names}
 
 
+def unannotated(path):
+    """Public functions and methods with an argument or a result without a type."""
+    tree = ast.parse(path.read_text())
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and not node.name.startswith("_")]
+    for scope in [tree, *classes]:
+        for node in scope.body:
+            if not isinstance(node, ast.FunctionDef) or node.name.startswith("_"):
+                continue
+            arguments = [a for a in [*node.args.args, *node.args.kwonlyargs] if a.arg not in ("self", "cls")]
+            if node.returns is None or any(argument.annotation is None for argument in arguments):
+                yield node.name
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_public_functions_are_annotated(path):
+    assert not list(unannotated(path))
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.py")), ids=lambda p: p.name)
-def test_configs_import_no_more_than_ml_collections(path):
-    assert external(path) - sys.stdlib_module_names <= {"ml_collections", "configs"}
+def test_configs_import_nothing_but_the_configuration(path):
+    assert external(path) - sys.stdlib_module_names <= {"ml_collections", "bitdiff"}
+    assert {name.split(".")[0] for name in imported_modules(path)} <= {"configs", "configuration"}
 
 
 def test_no_tensorflow_and_no_torch():
     for path in PACKAGE.rglob("*.py"):
-        allowed = {"torch"} if path.name == "weights.py" else set()  # to convert a weight file, once
+        allowed = {"torch"} if path.name == "inception_weights.py" else set()  # to convert a weight file once
         assert not external(path) & {"tensorflow", "torch"} - allowed
 
 
-CONFIGS = sorted(p.stem for p in (ROOT / "configs").glob("*.py") if p.stem not in ("__init__", "common"))
+CONFIGS = sorted(p.stem for p in (ROOT / "configs").glob("*.py") if p.stem != "__init__")
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_every_config_has_every_field_and_says_how_to_run_it(name):
-    module = importlib.import_module(f"configs.{name}")
+def test_every_config_has_every_field_and_states_its_command(name):
+    module = importlib.import_module(f"bitdiff.configs.{name}")
     config = module.get_config()
-    base = importlib.import_module("configs.common").base()
+    base = importlib.import_module("bitdiff.configuration").base_config()
     assert config.keys() == base.keys()
     for section in ("train", "checkpoint", "sample", "evaluate", "optimizer", "diffusion", "data", "bits"):
         assert config[section].keys() == base[section].keys()

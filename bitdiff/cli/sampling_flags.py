@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from absl import flags
 
 from bitdiff.cli.command import given
-from bitdiff.inference.drawing import Draw
+from bitdiff.inference.draws import Draw
 from bitdiff.inference.trained import Trained, load
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import SampleOptions, sample_options

@@ -1,4 +1,4 @@
-"""From a config's data section to a data set, and back: what the data say fills the config."""
+"""From a config's data section to a data set, and from the data set's sizes back to the config."""
 
 from pathlib import Path
 from typing import Any
@@ -34,8 +34,14 @@ LOADERS = {
 }
 
 _PLURAL = {"tokens": "tokens", "point": "points"}
-# What leaves a field to the data.
-_OPEN = {"vocab_size": 0, "image_size": 0, "channels": 0, "length": 0, "tokenizer_hash": "", "eos": -1, "pad": -1}
+_TASKS = {
+    "image": ("images", "prior"),
+    "point": ("points", "prior"),
+    "tokens": ("tokens", "autoregressive", "prior"),
+    "captions": ("tokens", "autoregressive"),
+}
+# The values of fields that are taken from the data.
+_UNSET = {"vocab_size": 0, "image_size": 0, "channels": 0, "length": 0, "tokenizer_hash": "", "eos": -1, "pad": -1}
 
 
 def load(options: Any) -> Dataset:
@@ -55,66 +61,77 @@ def resolve(config: Any, dataset: Dataset) -> Any:
     """A copy of the config whose data section states the sizes of the data set.
 
     Raises:
-      UsageError: the config states a size that the data do not have.
+      UsageError: the config states a size that the data do not have, or a task or option that they do not support.
     """
-    facts = {"vocab_size": dataset.vocab_size}
+    _check_task(config, dataset)
+    _check_augmentation(config.data, dataset)
+    config = config.copy_and_resolve_references()
+    for field in ("path", "tokenizer"):
+        if config.data[field] and "://" not in config.data[field]:
+            # Absolute, so that a run finds its data from any folder.
+            config.data[field] = str(Path(config.data[field]).expanduser().resolve())
+    for field, value in _facts(dataset).items():
+        _check_fact(config.data, field, value, dataset)
+        config.data[field] = value
+    if config.data.num_classes not in (-1, 0, dataset.num_classes):
+        raise UsageError(
+            f"config.data.num_classes is {config.data.num_classes}; it must be {dataset.num_classes}, as in the data, "
+            "-1 for that number, or 0 to train without classes"
+        )
+    if config.data.num_classes == -1:
+        config.data.num_classes = dataset.num_classes
+    return config
+
+
+def _facts(dataset: Dataset) -> dict[str, Any]:
+    """The fields of a config's data section that follow from the data."""
+    facts: dict[str, Any] = {"vocab_size": dataset.vocab_size}
     if dataset.field == "point":
-        facts |= {"channels": dataset.shape[0]}
+        facts["channels"] = dataset.shape[0]
     if dataset.field in ("image", "captions"):
         if dataset.shape[0] != dataset.shape[1]:
             raise UsageError(f"images are {dataset.shape[0]} x {dataset.shape[1]} pixels; they must be square")
         facts |= {"image_size": dataset.shape[0], "channels": dataset.shape[2]}
     if dataset.field in ("tokens", "captions"):
-        facts |= {"length": dataset.length or dataset.shape[0]}
+        facts["length"] = dataset.length or dataset.shape[0]
     if dataset.tokenizer:
         pieces = dataset.tokenizer
         facts |= {"tokenizer_hash": pieces.fingerprint(), "eos": pieces.eos, "pad": pieces.pad}
-    tasks = {
-        "image": ("images", "prior"),
-        "point": ("points", "prior"),
-        "tokens": ("tokens", "autoregressive", "prior"),
-        "captions": ("tokens", "autoregressive"),
-    }[dataset.field]
+    return facts
+
+
+def _check_fact(options: Any, field: str, value: Any, dataset: Dataset) -> None:
+    # A tokenizer trained on the text may fill less than the requested vocabulary.
+    smaller = field == "vocab_size" and dataset.tokenizer and not options.tokenizer and options[field] > value
+    if options[field] not in (_UNSET[field], value) and not smaller:
+        raise UsageError(
+            f"config.data.{field} is {options[field]}, but the data have {value} ({dataset.about}); "
+            f"{_UNSET[field]!r} takes the value of the data"
+        )
+
+
+def _check_task(config: Any, dataset: Dataset) -> None:
+    tasks = _TASKS[dataset.field]
     if config.task not in tasks:
         names = " or ".join(f"'config.task={task}'" for task in tasks)
-        raise UsageError(f"config.task is {config.task!r}, but the data ({dataset.about}) need {names}")
+        raise UsageError(f"config.task is {config.task!r}, but the data ({dataset.about}) require {names}")
     if (dataset.field == "captions") != bool(config.encoder):
         raise UsageError(
             f"config.encoder is {'set' if config.encoder else 'empty'}, but the data ({dataset.about}) have "
-            f"{'no ' if config.encoder else ''}pictures to be described"
+            f"{'no ' if config.encoder else ''}pictures to describe"
         )
-    if not 0 < config.data.crop <= 1:
-        raise UsageError(f"config.data.crop is {config.data.crop}; it must be above 0, and 1 crops nothing")
-    if (config.data.flip or config.data.crop < 1) and dataset.field in ("tokens", "point"):
+
+
+def _check_augmentation(options: Any, dataset: Dataset) -> None:
+    if not 0 < options.crop <= 1:
+        raise UsageError(f"config.data.crop is {options.crop}; it must be above 0 and at most 1, which crops nothing")
+    if (options.flip or options.crop < 1) and dataset.field in ("tokens", "point"):
         raise UsageError(
-            f"config.data.flip or .crop is set, but {_PLURAL[dataset.field]} cannot be mirrored or cropped"
+            f"config.data.flip or config.data.crop is set, but {_PLURAL[dataset.field]} cannot be flipped or cropped"
         )
-    drawn, known = config.data.captions_drawn, config.data.captions
-    if not 0 <= drawn <= known or config.data.curriculum_steps < 0 or (config.data.curriculum_steps and not drawn):
+    drawn, known = options.captions_drawn, options.captions
+    if not 0 <= drawn <= known or options.curriculum_steps < 0 or (options.curriculum_steps and not drawn):
         raise UsageError(
-            f"config.data.captions_drawn is {drawn} and .curriculum_steps {config.data.curriculum_steps}; of "
-            f"{known} captions of a picture (config.data.captions) 0 (all) to {known} are drawn, and a curriculum "
-            "needs 1 or more"
+            f"config.data.captions_drawn is {drawn} and config.data.curriculum_steps {options.curriculum_steps}; "
+            f"captions_drawn must be from 0 (all) to config.data.captions, {known}, and a curriculum requires 1 or more"
         )
-    config = config.copy_and_resolve_references()
-    for field in ("path", "tokenizer"):
-        if config.data[field] and "://" not in config.data[field]:
-            config.data[field] = str(Path(config.data[field]).expanduser().resolve())  # a run is found from anywhere
-    for field, value in facts.items():
-        smaller = (
-            field == "vocab_size" and dataset.tokenizer and not config.data.tokenizer and config.data[field] > value
-        )
-        if config.data[field] not in (_OPEN[field], value) and not smaller:
-            raise UsageError(
-                f"config.data.{field} is {config.data[field]}, but the data have {value} ({dataset.about}); "
-                f"{_OPEN[field]!r} takes theirs"
-            )
-        config.data[field] = value
-    if config.data.num_classes not in (-1, 0, dataset.num_classes):
-        raise UsageError(
-            f"config.data.num_classes is {config.data.num_classes}; the data have {dataset.num_classes} classes "
-            "(0 trains without them)"
-        )
-    if config.data.num_classes == -1:
-        config.data.num_classes = dataset.num_classes
-    return config

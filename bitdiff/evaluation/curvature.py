@@ -6,7 +6,7 @@ import numpy as np
 
 from bitdiff import data
 from bitdiff.diffusion.noise_levels import sigma_of
-from bitdiff.inference.drawing import Draw, draw
+from bitdiff.inference.draws import Draw, draw
 from bitdiff.inference.trained import Trained
 from bitdiff.metrics.plane_points import curvature
 from bitdiff.runtime.errors import UsageError

@@ -12,7 +12,7 @@ from bitdiff import data
 from bitdiff.data.dataset import assign_labels
 from bitdiff.evaluation.judge import Judge, inception_scores
 from bitdiff.figures import plots
-from bitdiff.inference.drawing import Draw, draw
+from bitdiff.inference.draws import Draw, draw
 from bitdiff.inference.trained import Trained
 from bitdiff.metrics import captions
 from bitdiff.runtime import files

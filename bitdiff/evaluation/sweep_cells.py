@@ -13,7 +13,7 @@ import numpy as np
 from bitdiff.data import Dataset
 from bitdiff.evaluation.judge import Judge
 from bitdiff.evaluation.scores import measure, provenance
-from bitdiff.inference.drawing import Draw
+from bitdiff.inference.draws import Draw
 from bitdiff.inference.trained import Trained
 from bitdiff.runtime import files, processes
 from bitdiff.runtime.errors import UsageError

@@ -9,7 +9,7 @@ import numpy as np
 from bitdiff.data.dataset import Arrays
 from bitdiff.data.image_folder import ImageFolder, open_pictures
 from bitdiff.figures import pages
-from bitdiff.inference.drawing import Draw, draw
+from bitdiff.inference.draws import Draw, draw
 from bitdiff.inference.sample_files import write_npz
 from bitdiff.inference.trained import Trained, with_texts
 from bitdiff.metrics import captions

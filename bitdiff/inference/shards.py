@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bitdiff.inference.drawing import Draw, draw_range
+from bitdiff.inference.draws import Draw, draw_range
 from bitdiff.inference.sample_files import write_npz, write_png
 from bitdiff.inference.trained import Trained, with_texts
 from bitdiff.runtime import files, processes

@@ -12,7 +12,7 @@ from bitdiff.data import Source
 from bitdiff.data.dataset import Arrays
 from bitdiff.data.tokenizer import Tokenizer
 from bitdiff.inference import exported
-from bitdiff.inference.drawing import Draw, draw
+from bitdiff.inference.draws import Draw, draw
 from bitdiff.runtime import devices
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import SampleOptions, Task, make_task, sample_options

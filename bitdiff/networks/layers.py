@@ -40,7 +40,7 @@ class Conv(nn.Module):
         return jax.lax.conv_general_dilated(x, kernel, (self.stride,) * 2, "SAME", dimension_numbers=layout) + bias
 
 
-def group_norm(channels: int, *, dtype, name: str) -> nn.GroupNorm:
+def group_norm(channels: int, *, dtype: jnp.dtype, name: str) -> nn.GroupNorm:
     """GroupNorm with min(channels / 4, 32) groups and epsilon 1e-5."""
     groups = min(channels // 4, 32)
     if groups < 1 or channels % groups:

@@ -69,8 +69,8 @@ def test_a_damaged_checkpoint_is_passed_over_aloud(command, tmp_path, finished_r
     assert code == 0, output
     assert "warning: the checkpoint" in output
     assert "cannot be read" in output
-    assert "warning: going back to the checkpoint of step 4" in output
-    assert "samples of step 4" in output
+    assert "warning: using the checkpoint of step 4 instead" in output
+    assert "wrote 2 samples of step 4" in output
     assert "Traceback" not in output
     damage(4)
     damage(2)
@@ -96,7 +96,7 @@ def test_shards_go_on_with_what_is_missing(command, tmp_path, finished_run):
     np.testing.assert_array_equal(np.concatenate(shards), np.load(whole)["image"])
     code, output = command("sample", *arguments, "--seed", 1)
     assert code == 2
-    assert "holds other samples (seed differ)" in output
+    assert "holds other samples (different: seed)" in output
 
     code, output = command(
         "sample", "--workdir", finished_run, "--num_samples", 3, "--format", "png", "--out", tmp_path / "png"
@@ -125,7 +125,7 @@ def test_a_sweep_measures_each_cell_once(command, tmp_path, finished_run):
     assert output.count("cell ") == 2  # the other two were there
     assert len(json.loads((run / "sweep.json").read_text())["cells"]) == 4
     table = (run / "sweep.md").read_text().splitlines()
-    assert table[0].startswith("| sampler | steps | td | lag | guidance | latent_guidance | beams | ")
+    assert table[0].startswith("| sampler | steps | td | lag | guidance | image_guidance | latent_guidance | beams | ")
     assert len(table) == 2 + 4
     assert Image.open(run / "sweep.png").size[0] > 100
     code, output = command("sweep", "--workdir", run, "--sampler", "ddim,euler")
@@ -198,7 +198,7 @@ def test_signals_save_and_leave(command, tmp_path, number):
     assert process.returncode == 128 + number, output
     assert "Traceback" not in output
     last = max(losses(tmp_path))
-    assert f"stopped     by {number.name}; the same command goes on from here" in output
+    assert f"stopped     by {number.name}; the same command resumes from here" in output
     assert f"checkpoint  step {last}" in output  # whatever was done is saved
     assert (tmp_path / "checkpoints" / str(last)).is_dir()
 
@@ -218,12 +218,16 @@ def test_signals_save_and_leave(command, tmp_path, number):
         ("train", [*TRAIN, "--workdir", "RUN", "extra"], "unexpected arguments: extra"),
         ("sample", ["--workdir", "RUN"], "there is no folder"),
         ("sample", ["--workdir", "."], "holds no run of bitdiff"),
-        ("sample", ["--workdir", "DONE", "--out", "x/y.npz"], "must be an .npz file or a folder, in a folder that"),
+        (
+            "sample",
+            ["--workdir", "DONE", "--out", "x/y.npz"],
+            "an .npz file or a folder, in an existing folder",
+        ),
         ("sample", ["--workdir", "DONE", "--out", "DIR.npz"], "cannot be written (it is a folder)"),
         ("sample", ["--workdir", "DONE", "--seed", "99999999999999999999"], "seed"),
         ("train", [*TRAIN, "--workdir", "/proc/none"], "--workdir: /proc/none cannot be written to"),
         ("train", ["--config", "bitdiff/bits.py", "--workdir", "RUN"], "has no function get_config"),
-        ("sample", ["--workdir", "DONE", "--labels", "1,a"], "--labels is 1,a; it must be numbers"),
+        ("sample", ["--workdir", "DONE", "--labels", "1,a"], "--labels is 1,a; it must be integers"),
         ("sample", ["--workdir", "DONE", "--labels", "11"], "are not among the 10 classes"),
         ("sample", ["--workdir", "DONE", "--sampler", "euler"], "unknown sampler 'euler'"),
         ("sample", ["--workdir", "DONE", "--num_samples", "0"], "num_samples"),
@@ -256,6 +260,6 @@ def test_a_full_disk_ends_a_run_and_loses_nothing(command, finished_run, tmp_pat
     code, output = command("train", *args, prefix=small_files)
     assert code == 4, output
     assert "error: a checkpoint could not be written to" in output
-    assert "Whole are those of the steps [2, 4, 6]" in output
+    assert "The checkpoints of steps [2, 4, 6] are intact" in output
     assert "Traceback" not in output
-    assert trained.open_run(folder).step == 6
+    assert trained.load(folder).step == 6

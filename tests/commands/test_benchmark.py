@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from bitdiff import benchmark
+from bitdiff.evaluation import speed_reports
 from bitdiff.runtime.errors import UsageError
 
 
@@ -16,7 +16,7 @@ def test_what_is_measured_and_compared(command, tmp_path):
     assert set(parts) == {"training", "sampling", "data", "start"}
     assert all(value > 0 for part in parts.values() for value in part.values())
     training = parts["training"]
-    assert training["share_of_peak"] == pytest.approx(
+    assert training["fraction_of_peak"] == pytest.approx(
         training["gflop_per_step_and_device"] * training["steps_per_second"] / training["peak_gflop_per_second"]
     )
     # The compiler counts more than products and convolutions, but leaves out what they multiply by padding.
@@ -33,7 +33,7 @@ def test_what_is_measured_and_compared(command, tmp_path):
 def test_ratios_are_of_what_both_measured():
     before = {"parts": {"data": {"batches_per_second": 4.0}, "training": {"steps_per_second": 3.0}}}
     after = {"parts": {"data": {"batches_per_second": 6.0}}}
-    assert benchmark.ratios(before, after) == {"data.batches_per_second": 1.5}
+    assert speed_reports.ratios(before, after) == {"data.batches_per_second": 1.5}
 
 
 def test_bad_input_is_named(command, tmp_path):
@@ -42,5 +42,5 @@ def test_bad_input_is_named(command, tmp_path):
     assert "unknown part (--parts) 'speed'; valid names are: training, sampling" in output
     (tmp_path / "other.json").write_text("{}")
     for name in ("missing.json", "other.json"):
-        with pytest.raises(UsageError, match=f"{name} is no report of bitdiff.benchmark"):
-            benchmark.read(tmp_path / name)
+        with pytest.raises(UsageError, match=f"{name} is not a report of bitdiff.benchmark"):
+            speed_reports.read_report(tmp_path / name)

@@ -4,13 +4,13 @@ import numpy as np
 import optax
 import pytest
 
-from bitdiff.configs import common
+from bitdiff.configuration import base_config
 from bitdiff.runtime.errors import UsageError
 from bitdiff.training import state
 
 
 def options(**changes):
-    section = common.base().optimizer
+    section = base_config().optimizer
     section.update(learning_rate=1e-2, warmup_steps=10, **changes)
     return section
 

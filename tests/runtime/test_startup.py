@@ -6,18 +6,18 @@ import jax
 import numpy as np
 import pytest
 
-from bitdiff.runtime import launchers, parallel
+from bitdiff.runtime import devices, launchers, processes, startup
 from bitdiff.runtime.errors import UsageError
 
 
 def test_the_cpu_is_not_taken_in_silence_where_there_is_an_accelerator(monkeypatch):
     monkeypatch.delenv("JAX_PLATFORMS", raising=False)
-    monkeypatch.setattr(parallel, "_unused_accelerator", lambda: "an NVIDIA GPU")
+    monkeypatch.setattr(startup, "_unused_accelerator", lambda: "an NVIDIA GPU")
     with pytest.raises(UsageError, match="this machine has an NVIDIA GPU, but jax finds only its CPU"):
-        parallel.connect(None, None)
-    parallel.connect(None, "cpu")  # asked for
+        startup.connect(None, None)
+    startup.connect(None, "cpu")  # asked for
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
-    parallel.connect(None, None)
+    startup.connect(None, None)
 
 
 def test_a_platform_that_is_not_there_is_an_error(command):
@@ -32,28 +32,28 @@ def test_a_platform_that_is_not_there_is_an_error(command):
 
 def test_accelerators_that_jax_does_not_use_are_seen(monkeypatch):
     present = set()
-    monkeypatch.setattr(parallel, "glob", lambda pattern: [p for p in present if p.startswith(pattern.split("[")[0])])
+    monkeypatch.setattr(startup, "glob", lambda pattern: [p for p in present if p.startswith(pattern.split("[")[0])])
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert parallel._unused_accelerator() == ""
+    assert startup._unused_accelerator() == ""
     present.add("/dev/nvidia0")
-    assert parallel._unused_accelerator() == "an NVIDIA GPU"
-    assert parallel._visible_gpus() == 1
+    assert startup._unused_accelerator() == "an NVIDIA GPU"
+    assert startup._visible_gpus() == 1
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert parallel._unused_accelerator() == ""
-    assert parallel._visible_gpus() == 0
+    assert startup._unused_accelerator() == ""
+    assert startup._visible_gpus() == 0
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    assert parallel._visible_gpus() == 0
+    assert startup._visible_gpus() == 0
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,3")
-    assert parallel._visible_gpus() == 2
+    assert startup._visible_gpus() == 2
     present.clear()
     present.add("/dev/accel0")
-    assert parallel._unused_accelerator() == "a TPU"
+    assert startup._unused_accelerator() == "a TPU"
 
 
 def test_an_incomplete_cluster_is_an_error(command):
     code, output = command("sample", "--coordinator", "localhost:1", "--num_processes", 2, "--workdir", "w")
     assert code == 2
-    assert "all of --coordinator, --num_processes and --process_id are needed" in output
+    assert "all of --coordinator, --num_processes and --process_id are required" in output
 
 
 def test_shares_cover_everything_once(monkeypatch):
@@ -62,7 +62,7 @@ def test_shares_cover_everything_once(monkeypatch):
         shares = []
         for index in range(total):
             monkeypatch.setattr(jax, "process_index", lambda index=index: index)
-            shares += list(parallel.my_share(count))
+            shares += list(processes.own_range(count))
         assert shares == list(range(count))
 
 
@@ -70,14 +70,14 @@ def test_batches_are_shared_evenly(monkeypatch):
     monkeypatch.setattr(jax, "device_count", lambda: 8)
     monkeypatch.setattr(jax, "local_device_count", lambda: 4)
     monkeypatch.setattr(jax, "process_count", lambda: 2)
-    assert parallel.per_device(16, "batch") == 2
-    assert parallel.local_batch(16) == 8
-    assert parallel.local_batch(17) == 12
+    assert devices.per_device(16, "batch") == 2
+    assert devices.local_batch(16) == 8
+    assert devices.local_batch(17) == 12
     with pytest.raises(UsageError, match="batch is 12; it must be a positive multiple of the 8 devices"):
-        parallel.per_device(12, "batch")
+        devices.per_device(12, "batch")
     x = np.arange(24).reshape(8, 3)
-    assert parallel.split(x).shape == (4, 2, 3)
-    np.testing.assert_array_equal(parallel.join(parallel.split(x)), x)
+    assert devices.split(x).shape == (4, 2, 3)
+    np.testing.assert_array_equal(devices.join(devices.split(x)), x)
 
 
 def test_a_cluster_is_checked_against_what_was_joined(monkeypatch):
@@ -85,7 +85,7 @@ def test_a_cluster_is_checked_against_what_was_joined(monkeypatch):
     monkeypatch.setattr(jax.distributed, "initialize", lambda **options: calls.update(options))
     cluster = launchers.Cluster("h:1", 2, 1, 0, 1, "Slurm")
     with pytest.raises(UsageError, match="2 processes were asked for, 1 were joined"):
-        parallel.connect(cluster, "cpu")
+        startup.connect(cluster, "cpu")
     assert calls["cluster_detection_method"] == "deactivate"
     assert (calls["coordinator_address"], calls["num_processes"], calls["process_id"]) == ("h:1", 2, 1)
 
@@ -94,7 +94,7 @@ def test_a_cluster_is_checked_against_what_was_joined(monkeypatch):
 
     monkeypatch.setattr(jax.distributed, "initialize", fail)
     with pytest.raises(UsageError, match="the processes that Slurm describe could not be joined: DEADLINE_EXCEEDED"):
-        parallel.connect(cluster, "cpu")
+        startup.connect(cluster, "cpu")
 
 
 def test_a_tpu_on_its_own_is_no_pod(monkeypatch):
@@ -104,11 +104,11 @@ def test_a_tpu_on_its_own_is_no_pod(monkeypatch):
     monkeypatch.setattr(jax.distributed, "initialize", initialize)
     monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
     pod = launchers.find({}, tpu=True)
-    parallel.connect(pod, None)
+    startup.connect(pod, None)
     # Hosts of a pod see each other's devices even when they were not joined.
     monkeypatch.setattr(jax, "process_count", lambda: 4)
     with pytest.raises(UsageError, match="this is one of 4 hosts, but they could not be joined"):
-        parallel.connect(pod, None)
+        startup.connect(pod, None)
 
 
 @pytest.mark.parametrize(
@@ -118,25 +118,25 @@ def test_a_tpu_on_its_own_is_no_pod(monkeypatch):
 def test_a_cpu_is_as_many_devices_as_cores_that_share_the_batch(monkeypatch, cores, shared, devices):
     told = {}
     monkeypatch.delenv("XLA_FLAGS", raising=False)
-    monkeypatch.setattr(parallel, "_cores", lambda: cores)
+    monkeypatch.setattr(startup, "_cores", lambda: cores)
     monkeypatch.setattr(jax.config, "update", told.__setitem__)
-    parallel.use_cores(shared)
+    startup.use_cores(shared)
     assert told == {"jax_num_cpu_devices": devices}
 
 
 @pytest.mark.parametrize(("quota", "cores"), [("max 100000", 8), ("250000 100000", 2), ("50000 100000", 1), ("", 8)])
 def test_cores_are_those_of_the_container(monkeypatch, tmp_path, quota, cores):
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(8), raising=False)
-    monkeypatch.setattr(parallel, "_CPU_QUOTA", tmp_path / "cpu.max")
-    assert parallel._cores() == 8
+    monkeypatch.setattr(startup, "_CPU_QUOTA", tmp_path / "cpu.max")
+    assert startup._cores() == 8
     (tmp_path / "cpu.max").write_text(quota)
-    assert parallel._cores() == cores
+    assert startup._cores() == cores
 
 
 def test_a_config_that_looked_for_devices_leaves_them_as_they_are(monkeypatch):
     monkeypatch.delenv("XLA_FLAGS", raising=False)
     devices = jax.devices()  # from here on jax refuses another number
-    parallel.use_cores(64)
+    startup.use_cores(64)
     assert jax.devices() == devices
 
 
@@ -146,4 +146,4 @@ def test_a_number_of_devices_that_jax_is_told_stays(monkeypatch):
 
     monkeypatch.setattr(jax.config, "update", refuse)
     monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=3")
-    parallel.use_cores(64)
+    startup.use_cores(64)

@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bitdiff import train
 from bitdiff.configs import npz
 from bitdiff.inference import trained
 from bitdiff.runtime.errors import DivergedError, UsageError
-from bitdiff.train import Progress
-from bitdiff.training import workdir
+from bitdiff.training import setup, workdir
+from bitdiff.training.loop import Progress
+from bitdiff.training.trainer import train
 
 
 def lines(folder):
@@ -35,42 +35,42 @@ def test_a_resumed_run_equals_an_uninterrupted_one(finished_run, make_config, tm
     def config(steps):
         return make_config(**{"train.steps": steps, "train.log_every_steps": 3})
 
-    assert train.train(config(6), tmp_path / "whole") == Progress(6, None)
-    assert train.train(config(4), tmp_path / "parts") == Progress(4, None)
-    assert train.train(config(6), tmp_path / "parts") == Progress(6, None)
+    assert train(config(6), tmp_path / "whole") == Progress(6, None)
+    assert train(config(4), tmp_path / "parts") == Progress(4, None)
+    assert train(config(6), tmp_path / "parts") == Progress(6, None)
     whole, parts = losses(tmp_path / "whole"), losses(tmp_path / "parts")
     assert whole.keys() == parts.keys() == {3, 6}
     np.testing.assert_allclose(list(parts.values()), list(whole.values()), rtol=1e-5)
     single = losses(finished_run)
     assert whole[6] == pytest.approx(np.mean([single[4], single[5], single[6]]), rel=1e-5)
-    first, second = (trained.open_run(tmp_path / name).params for name in ("whole", "parts"))
+    first, second = (trained.load(tmp_path / name).params for name in ("whole", "parts"))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), first, second)
 
 
 def test_a_run_goes_on_from_its_last_checkpoint_after_a_kill(finished_run, make_config, tmp_path):
     folder = tmp_path / "run"
-    train.train(make_config(**{"train.steps": 4}), folder)
+    train(make_config(**{"train.steps": 4}), folder)
     # As a kill at step 5 would leave it: a step beyond the checkpoint, and a line cut off.
     with (folder / "metrics.jsonl").open("a") as file:
         file.write('{"step": 5, "loss": 9.0}\n{"step": 6, "lo')
-    train.train(make_config(), folder)
+    train(make_config(), folder)
     assert losses(folder) == pytest.approx(losses(finished_run), rel=1e-5)
 
 
 def test_a_finished_run_is_left_as_it_is(finished_run, make_config, capsys):
     before = losses(finished_run)
-    assert train.train(make_config(), finished_run) == Progress(6, None)
+    assert train(make_config(), finished_run) == Progress(6, None)
     assert "raise config.train.steps" in capsys.readouterr().out
     assert losses(finished_run) == before
 
 
 def test_previews_are_drawn(make_config, tmp_path):
-    train.train(make_config(**{"train.steps": 3, "train.sample_every_steps": 2}), tmp_path)
+    train(make_config(**{"train.steps": 3, "train.sample_every_steps": 2}), tmp_path)
     assert [p.name for p in sorted((tmp_path / "samples").iterdir())] == ["step_00000002.png", "step_00000003.png"]
 
 
 def test_a_nan_stops_the_run_and_keeps_what_was_saved(make_config, tmp_path, monkeypatch):
-    make_task = train.make_task
+    make_task = setup.make_task
 
     def poisoned(config):
         task = make_task(config)
@@ -81,19 +81,19 @@ def test_a_nan_stops_the_run_and_keeps_what_was_saved(make_config, tmp_path, mon
 
         return task._replace(loss=loss)
 
-    monkeypatch.setattr(train, "make_task", poisoned)
+    monkeypatch.setattr(setup, "make_task", poisoned)
     poison = False
-    train.train(make_config(**{"train.steps": 4}), tmp_path)
+    train(make_config(**{"train.steps": 4}), tmp_path)
     poison = True
     with pytest.raises(DivergedError, match=r"loss is nan.* at step 5 in .*; the checkpoint of step 4 is kept"):
-        train.train(make_config(**{"train.steps": 50}), tmp_path)
+        train(make_config(**{"train.steps": 50}), tmp_path)
     assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["2", "4"]
-    assert trained.open_run(tmp_path).step == 4
+    assert trained.load(tmp_path).step == 4
 
 
 def test_a_run_that_saved_nothing_takes_another_config(make_config, tmp_path):
     workdir.save_config(tmp_path, make_config(**{"optimizer.learning_rate": 0.5}))  # as a kill would leave it
-    assert train.train(make_config(**{"train.steps": 2}), tmp_path) == Progress(2, None)
+    assert train(make_config(**{"train.steps": 2}), tmp_path) == Progress(2, None)
     assert json.loads((tmp_path / "config.json").read_text())["optimizer"]["learning_rate"] == 2e-3
 
 
@@ -106,24 +106,24 @@ def test_other_data_are_refused(tmp_path):
     config.sample.update(steps=2, batch_size=4)
     config.data.path = str(tmp_path / "x.npz")
     np.savez(tmp_path / "x.npz", tokens=np.arange(20).reshape(10, 2) % 5)
-    train.train(config, tmp_path / "run")
+    train(config, tmp_path / "run")
     np.savez(tmp_path / "x.npz", tokens=np.arange(40).reshape(20, 2) % 5)
     config.train.steps = 4
-    with pytest.raises(UsageError, match="was trained on 9 examples; the data now hold 18"):
-        train.train(config, tmp_path / "run")
+    with pytest.raises(UsageError, match="was trained on 9 examples, but the data now hold 18"):
+        train(config, tmp_path / "run")
 
 
 def test_a_changed_config_is_refused_and_changes_nothing(finished_run, make_config):
     before = (finished_run / "config.json").read_text()
     with pytest.raises(UsageError, match=r"config.optimizer.learning_rate: 0.002 in the workdir, 0.5 now"):
-        train.train(make_config(**{"optimizer.learning_rate": 0.5}), finished_run)
+        train(make_config(**{"optimizer.learning_rate": 0.5}), finished_run)
     assert (finished_run / "config.json").read_text() == before
 
 
 def test_training_learns_the_digits(make_config, tmp_path):
     config = make_config(**{"train.steps": 60, "train.batch_size": 64, "train.log_every_steps": 10})
     config.optimizer.learning_rate = 3e-3
-    train.train(config, tmp_path)
+    train(config, tmp_path)
     curve = losses(tmp_path)
     assert curve[60] < 0.6 * curve[10]
 
@@ -134,7 +134,7 @@ def test_training_learns_the_digits(make_config, tmp_path):
         ({"train.steps": 0}, "train.steps is 0"),
         ({"train.log_every_steps": 0}, "train.log_every_steps is 0"),
         ({"checkpoint.keep": 0}, "checkpoint.keep is 0"),
-        ({"train.batch_size": 15}, r"15 \* 0.5 must be a whole number"),
+        ({"train.batch_size": 15}, r"15 \* 0.5 must be an integer"),
         ({"seed": -1}, "config.seed is -1"),
         ({"optimizer.ema_decay": 1.5}, "ema_decay is 1.5"),
         ({"network.dropout": 1.0}, "dropout rate is 1.0"),
@@ -142,7 +142,7 @@ def test_training_learns_the_digits(make_config, tmp_path):
         ({"sample.batch_size": 0}, "sample.batch_size is 0"),
         ({"sample.sampler": "euler"}, "unknown sampler 'euler'"),
         ({"sample.schedule": "square"}, "unknown schedule 'square'"),
-        ({"sample.guidance": 1.0, "diffusion.label_dropout": 0.0}, "guidance 1.0 needs"),
+        ({"sample.guidance": 1.0, "diffusion.label_dropout": 0.0}, "guidance is 1.0; it requires"),
         ({"network.multipliers": (1, 1, 1, 1, 1)}, "cannot be halved"),
         ({"optimizer.warmup_steps": 100, "optimizer.schedule": "cosine"}, "needs more steps"),
         ({"bits.encoding": "grey"}, "unknown encoding"),
@@ -150,5 +150,5 @@ def test_training_learns_the_digits(make_config, tmp_path):
 )
 def test_bad_configs_stop_before_anything_is_written(make_config, tmp_path, changes, message):
     with pytest.raises(UsageError, match=message):
-        train.train(make_config(**changes), tmp_path / "run")
+        train(make_config(**changes), tmp_path / "run")
     assert not (tmp_path / "run" / "config.json").exists()

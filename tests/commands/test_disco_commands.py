@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bitdiff import losses, trajectories
-from bitdiff.configs import common, digits_disco, toy_disco
+from bitdiff.configs import digits_disco, toy_disco
+from bitdiff.configuration import presets, sections
+from bitdiff.evaluation.loss_by_time import loss_by_time
 from bitdiff.inference import trained
+from bitdiff.inference.known_files import read_known
 from bitdiff.runtime.errors import UsageError
-from bitdiff.sample import kept_latents
-from bitdiff.train import train
+from bitdiff.training.trainer import train
 
 SHRINK = {"train.batch_size": 16, "train.log_every_steps": 2, "checkpoint.every_steps": 2, "sample.batch_size": 16}
 
@@ -54,14 +55,14 @@ def bits(tmp_path_factory):
 def bits_prior(folder):
     config = toy_disco.get_config("disco")
     config.latents.update(count=6, codes=2)
-    common.second_stage(config, "bits")
-    config.network = common.transformer(dim=16, layers=1, head_dim=8)
+    presets.second_stage(config, "bits")
+    config.network = sections.transformer(dim=16, layers=1, head_dim=8)
     changes = {"train.steps": 2, "sample.steps": 2, "first_run": str(folder / "first"), "prior.sample.steps": 3}
     return shrink(config, **changes)
 
 
 def test_the_second_stage_holds_the_first_and_goes_on_without_it(toy, tmp_path):
-    first, second = trained.open_run(toy / "disco"), trained.open_run(toy / "prior")
+    first, second = trained.load(toy / "disco"), trained.load(toy / "prior")
     for name, kernel in first.params["params"]["hidden0"].items():
         np.testing.assert_array_equal(second.params["first"]["params"]["hidden0"][name], kernel)
     assert second.config.first.latents.count == 1
@@ -69,9 +70,7 @@ def test_the_second_stage_holds_the_first_and_goes_on_without_it(toy, tmp_path):
     moved.mkdir()
     for name in ("config.json", "checkpoints"):
         (moved / name).symlink_to(toy / "prior" / name)
-    drawn = trained.draw(
-        trained.open_run(moved), trajectories.sample_options(second.config.sample), num_samples=3, seed=0
-    )
+    drawn = trained.load(moved).sample(3)
     assert drawn["point"].shape == (3, 2)
 
 
@@ -89,10 +88,10 @@ def test_the_toys_commands(command, toy, tmp_path):
         assert file["point"].shape == (5, 2)
         assert file["latents"].shape == (5, 1)
     runs = f"{toy / 'plain'},{toy / 'disco'}"
-    picture = tmp_path / "ways.png"
+    picture = tmp_path / "trajectories.png"
     code, output = command("trajectories", "--workdirs", runs, "--out", picture, "--num_samples", 20, "--steps", 30)
     assert code == 0, output
-    assert "mean curvature of 20 ways" in output
+    assert "mean curvature of 20 trajectories" in output
     assert Image.open(picture).size[0] > 1_000
     picture = tmp_path / "losses.png"
     code, output = command("losses", "--workdirs", runs, "--out", picture, "--examples", 64, "--rounds", 8)
@@ -115,10 +114,10 @@ def test_a_stage_with_churn_and_restarts(command, toy):
 
 
 def test_losses_are_the_same_whenever_they_are_measured(toy):
-    run = trained.open_run(toy / "plain")
-    line = losses.against_t(run, 200, 4, 5, 0)
+    run = trained.load(toy / "plain")
+    line = loss_by_time(run, examples=200, rounds=4, bins=5, seed=0)
     assert list(line) == pytest.approx([0.1, 0.3, 0.5, 0.7, 0.9])
-    again = losses.against_t(run, 200, 4, 5, 0)
+    again = loss_by_time(run, examples=200, rounds=4, bins=5, seed=0)
     assert line == again
 
 
@@ -126,20 +125,20 @@ def test_latents_of_bits_are_kept_in_part(command, bits, tmp_path):
     first, second = tmp_path / "first.npz", tmp_path / "second.npz"
     code, output = command("sample", "--workdir", bits / "second", "--num_samples", 16, "--out", first)
     assert code == 0, output
-    flags = ["--keep", first, "--keep_latents", "0,1,2", "--seed", 5]
+    flags = ["--known", first, "--known_positions", "0,1,2", "--seed", 5]
     code, output = command("sample", "--workdir", bits / "second", "--num_samples", 16, "--out", second, *flags)
     assert code == 0, output
     with np.load(first, allow_pickle=False) as a, np.load(second, allow_pickle=False) as b:
         np.testing.assert_array_equal(a["latents"][:, :3], b["latents"][:, :3])
         assert (a["latents"] != b["latents"]).any()
-    flags = ["--keep", first, "--keep_latents", 6]
+    flags = ["--known", first, "--known_positions", 6]
     code, output = command("sample", "--workdir", bits / "second", "--out", second, *flags)
     assert code == 2
-    assert "6 latents, counted from 0" in output
+    assert "it must name positions from 0 to 5" in output
     flags = ["--num_samples", 16, "--prior_steps", 2, "--steps", 3]
     code, output = command("evaluate", "--workdir", bits / "second", *flags)
     assert code == 0, output
-    assert "heun, 3 steps (5 evaluations)" in output
+    assert "heun, 3 steps (5 network evaluations)" in output
     about = json.loads((bits / "second" / "evaluation.json").read_text())["provenance"]
     assert about["prior"]["sample"]["steps"] == 2
     assert about["evaluations"] == 5
@@ -148,23 +147,23 @@ def test_latents_of_bits_are_kept_in_part(command, bits, tmp_path):
 @pytest.mark.parametrize(
     ("arrays", "positions", "message"),
     [
-        ({"image": np.zeros((3, 8, 8, 1))}, (0,), r"holds no latents \[N, count\]"),
-        ({"latents": np.zeros(5, int)}, (0,), r"holds no latents \[N, count\]"),
-        ({"latents": np.zeros((0, 6), int)}, (0,), r"holds no latents \[N, count\]"),
-        ({"latents": np.full((4, 6), 0.7)}, (0,), r"holds no latents \[N, count\]"),
-        ({"latents": np.full((4, 6), -1)}, (0,), r"holds no latents \[N, count\]"),
-        ({"latents": np.zeros((4, 6), int), "label": np.zeros(3, int)}, (0,), r"4 samples, but labels \(3,\)"),
-        ({"latents": np.zeros((4, 6), int)}, (), r"a sample has 6 latents, counted from 0"),
-        ({"latents": np.zeros((4, 6), int)}, (6,), r"a sample has 6 latents, counted from 0"),
+        ({"image": np.zeros((3, 8, 8, 1))}, (0,), r"must hold an integer array `latents` \[N, ...\]"),
+        ({"latents": np.zeros(5, int)}, (0,), r"must hold an integer array `latents` \[N, ...\]"),
+        ({"latents": np.zeros((0, 6), int)}, (0,), r"must hold an integer array `latents` \[N, ...\]"),
+        ({"latents": np.full((4, 6), 0.7)}, (0,), r"must hold an integer array `latents` \[N, ...\]"),
+        ({"latents": np.zeros((4, 6), int), "label": np.zeros(3, int)}, (0,), r"4 examples, but labels of shape \[3\]"),
+        ({"latents": np.zeros((4, 6), int), "mask": np.zeros((4, 5), bool)}, None, r"`mask` in .* is bool \[4, 5\]"),
+        ({"latents": np.zeros((4, 6), int)}, (), r"it must name positions from 0 to 5"),
+        ({"latents": np.zeros((4, 6), int)}, (6,), r"it must name positions from 0 to 5"),
     ],
 )
-def test_latents_that_cannot_be_kept(tmp_path, arrays, positions, message):
+def test_known_latents_that_do_not_fit_are_refused(tmp_path, arrays, positions, message):
     np.savez(tmp_path / "x.npz", **arrays)
     with pytest.raises(UsageError, match=message):
-        kept_latents(str(tmp_path / "x.npz"), positions)
+        read_known(tmp_path / "x.npz", "latents", positions)
     np.save(tmp_path / "x.npy", np.zeros((4, 6), int))
-    with pytest.raises(UsageError, match=r"is no .npz file of samples"):
-        kept_latents(str(tmp_path / "x.npy"), positions)
+    with pytest.raises(UsageError, match=r"x.npy is not an .npz file"):
+        read_known(tmp_path / "x.npy", "latents", positions)
 
 
 def test_latents_are_inferred_from_a_folder_of_images(command, tmp_path):
@@ -196,9 +195,12 @@ def test_both_stages_resume(bits):
 
 def test_a_prior_without_its_first_stage_is_refused(toy, tmp_path):
     config = shrink(toy_disco.get_config("prior"))
-    with pytest.raises(UsageError, match="needs the workdir of its first stage"):
+    with pytest.raises(UsageError, match="requires the workdir of its first stage"):
         train(config, tmp_path / "a")
-    for folder, message in ((tmp_path / "nothing", "no folder"), (toy / "plain", "holds a run without latents")):
+    for folder, message in (
+        (tmp_path / "nothing", "no folder"),
+        (toy / "plain", "requires a first stage with latents"),
+    ):
         config.first_run = str(folder)
         with pytest.raises(UsageError, match=message):
             train(config, tmp_path / "a")

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bitdiff.configs import common
-from bitdiff.runtime import parallel
+from bitdiff.configuration import base_config
+from bitdiff.runtime import processes
 from bitdiff.runtime.errors import SavingError, UsageError
 from bitdiff.training import workdir
 from bitdiff.training.checkpoints import Checkpoints, Policy
@@ -88,7 +88,7 @@ def test_no_checkpoints(tmp_path):
     with pytest.raises(UsageError, match="holds no checkpoints"):
         Checkpoints(tmp_path / "elsewhere", read_only=True)
     assert not (tmp_path / "elsewhere").exists()
-    options = common.base().checkpoint
+    options = base_config().checkpoint
     options.keep = 0
     with pytest.raises(UsageError, match=r"config\.checkpoint\.keep is 0; it must be 1 or more"):
         Policy.of(options)
@@ -211,6 +211,6 @@ def test_a_lost_process_is_not_taken_for_a_full_disk(filled, monkeypatch, joined
 
     with Checkpoints(filled) as checkpoints:
         monkeypatch.setattr(checkpoints._manager, "save", fails)
-        monkeypatch.setattr(parallel, "is_joined", lambda: joined)
+        monkeypatch.setattr(processes, "is_joined", lambda: joined)
         with pytest.raises(jax.errors.JaxRuntimeError if joined else SavingError, match=r"Gloo|\[1, 2, 3\]"):
             checkpoints.save(4, STATE, {}, {})

@@ -5,10 +5,10 @@ import pytest
 
 from bitdiff import data
 from bitdiff.data.dataset import stack
-from bitdiff.runtime import parallel
+from bitdiff.runtime import devices
 from bitdiff.tasks import make_task
-from bitdiff.training import step
 from bitdiff.training.state import init_state
+from bitdiff.training.step import Rows, make_test_loss, make_train_step
 
 
 @pytest.fixture
@@ -16,8 +16,8 @@ def parts(make_config):
     config = make_config()
     dataset = data.load(config.data)
     config = data.resolve(config, dataset)
-    rows = step.Rows(stack(dataset.train, 16), np.arange(16, dtype=np.int32), np.zeros(16, np.float32))
-    return make_task(config), parallel.split(rows)
+    rows = Rows(stack(dataset.train, 16), np.arange(16, dtype=np.int32), np.zeros(16, np.float32))
+    return make_task(config), devices.split(rows)
 
 
 def test_accumulated_gradients_are_those_of_the_whole_batch(parts):
@@ -25,8 +25,8 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(parts):
     optimizer = optax.sgd(1.0)
     results = {}
     for accumulate in (1, 4):
-        state = parallel.replicate(jax.jit(lambda: init_state(task.init(jax.random.key(0)), optimizer))())
-        step = step.make_train_step(task, optimizer, ema_decay=0.5, accumulate=accumulate, key=jax.random.key(1))
+        state = devices.replicate(jax.jit(lambda: init_state(task.init(jax.random.key(0)), optimizer))())
+        step = make_train_step(task, optimizer, ema_decay=0.5, accumulate=accumulate, key=jax.random.key(1))
         results[accumulate] = step(state, rows)
     (whole, metrics), (summed, metrics4) = results.values()
     # The same examples with the same noise, summed in another order in float32.
@@ -38,9 +38,9 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(parts):
 def test_everyone_learns_that_one_was_asked_to_stop(parts):
     task, rows = parts
     optimizer = optax.sgd(0.1)
-    step = step.make_train_step(task, optimizer, ema_decay=0.5, accumulate=1, key=jax.random.key(1))
+    step = make_train_step(task, optimizer, ema_decay=0.5, accumulate=1, key=jax.random.key(1))
     for asked in (0.0, 15.0):
-        state = parallel.replicate(jax.jit(lambda: init_state(task.init(jax.random.key(0)), optimizer))())
+        state = devices.replicate(jax.jit(lambda: init_state(task.init(jax.random.key(0)), optimizer))())
         _, metrics = step(state, rows._replace(stop=np.full_like(rows.stop, asked)))
         assert float(metrics["stop"]) == asked
 
@@ -49,7 +49,7 @@ def test_the_test_loss_is_the_mean_over_rows(parts):
     task, rows = parts
     params = jax.jit(task.init)(jax.random.key(0))
     key = jax.random.key(2)
-    value = step.make_test_loss(task, key)(parallel.replicate(params), rows)
+    value = make_test_loss(task, key)(devices.replicate(params), rows)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, np.arange(16))
-    expected, _ = jax.jit(task.loss)(params, parallel.join(rows.examples), keys)
+    expected, _ = jax.jit(task.loss)(params, devices.join(rows.examples), keys)
     np.testing.assert_allclose(value, expected, rtol=1e-6)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bitdiff import data
-from bitdiff.configs import common
+from bitdiff.configuration import base_config
 from bitdiff.data.dataset import Arrays
 
 
@@ -32,7 +32,7 @@ def test_a_batch_may_be_longer_than_an_epoch():
 def test_a_mapped_file_gives_the_batches_of_an_array(tmp_path):
     pictures = np.random.RandomState(0).randint(0, 256, (12, 8, 8, 3)).astype(np.uint8)
     np.save(tmp_path / "x.npy", pictures)
-    section = common.base().data
+    section = base_config().data
     section.update(name="npz", path=str(tmp_path / "x.npy"), test_fraction=0.0)
     mapped = data.load(section).train
     options = {"batch_size": 5, "seed": 0, "flip": True, "crop": 0.5}

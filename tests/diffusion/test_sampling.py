@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bitdiff.diffusion import corruption, plans, sampling, schedules
+from bitdiff.diffusion import corruption, guidance, noise_levels, sampling, schedules, step_rules
 from bitdiff.runtime.errors import UsageError
 
 GAMMA = schedules.cosine()
@@ -11,14 +11,14 @@ KEY = jax.random.key(0)
 
 
 def test_the_time_grid():
-    t_now, t_next = plans.time_grid(4)
+    t_now, t_next = noise_levels.time_grid(4)
     np.testing.assert_allclose(t_now, [1, 0.75, 0.5, 0.25])
     np.testing.assert_allclose(t_next, [0.75, 0.5, 0.25, 0])  # td = 0: each step starts where the last ended
-    _, t_next = plans.time_grid(4, td=1.5)
+    _, t_next = noise_levels.time_grid(4, td=1.5)
     np.testing.assert_allclose(t_next, [0.375, 0.125, 0, 0])
 
 
-@pytest.mark.parametrize("sampler", sampling.RULES)
+@pytest.mark.parametrize("sampler", step_rules.RULES)
 @pytest.mark.parametrize("prediction", corruption.PREDICTIONS)
 def test_an_oracle_denoiser_recovers_x0(sampler, prediction):
     x0 = jnp.sign(jax.random.normal(KEY, (3, 4, 5)))
@@ -69,13 +69,13 @@ def test_the_ddpm_mean_equals_the_papers_form():
     mean = (x_t - (1 - a) / np.sqrt(1 - now) * eps) / np.sqrt(a)
     scalars = {"alpha_now": now**0.5, "alpha_next": following**0.5}
     scalars |= {"sigma_now": (1 - now) ** 0.5, "sigma_next": (1 - following) ** 0.5}
-    blank = dict.fromkeys(sampling.StepInput._fields, 0.0)
-    step = sampling.StepInput(**blank | scalars | {"x_t": x_t, "x0": x0})
-    np.testing.assert_allclose(sampling.ddpm(step), mean, atol=1e-6)
+    blank = dict.fromkeys(step_rules.StepInput._fields, 0.0)
+    step = step_rules.StepInput(**blank | scalars | {"x_t": x_t, "x0": x0})
+    np.testing.assert_allclose(step_rules.ddpm(step), mean, atol=1e-6)
     one = step._replace(noise=np.ones((2, 5)))
-    np.testing.assert_allclose(sampling.ddpm(one) - mean, np.sqrt(1 - a), atol=1e-6)
+    np.testing.assert_allclose(step_rules.ddpm(one) - mean, np.sqrt(1 - a), atol=1e-6)
     small = np.sqrt((1 - following) / (1 - now) * (1 - a))
-    np.testing.assert_allclose(sampling.ddpm_small(one) - mean, small, atol=1e-6)
+    np.testing.assert_allclose(step_rules.ddpm_small(one) - mean, small, atol=1e-6)
 
 
 def gaussian_denoiser(variance):
@@ -88,7 +88,7 @@ def gaussian_denoiser(variance):
     return denoise
 
 
-@pytest.mark.parametrize(("rule", "order"), [(sampling.ddim, 1), (sampling.dpm_plus_plus, 2)])
+@pytest.mark.parametrize(("rule", "order"), [(step_rules.ddim, 1), (step_rules.dpm_plus_plus, 2)])
 def test_deterministic_rules_converge_with_their_order(rule, order):
     variance = 0.25
 
@@ -102,7 +102,7 @@ def test_deterministic_rules_converge_with_their_order(rule, order):
             for i in range(steps):
                 x0 = alpha[i] * variance / (gamma[i] * variance + 1 - gamma[i]) * x
                 x = rule(
-                    sampling.StepInput(
+                    step_rules.StepInput(
                         *(x, x0, x0_last, jnp.zeros(()), i == 0, alpha[i], sigma[i], log_snr[i]),
                         *(alpha[i + 1], sigma[i + 1], log_snr[i + 1], log_snr[i - 1]),
                     )
@@ -161,8 +161,8 @@ def test_guidance():
     cond = lambda x, *_: x + 1  # noqa: E731
     uncond = lambda x, *_: x  # noqa: E731
     x = jnp.zeros((1, 1))
-    assert sampling.guide(cond, uncond, 0.0)(x, x, x) == 1
-    assert sampling.guide(cond, uncond, 2.0)(x, x, x) == 3
+    assert guidance.guide(cond, uncond, 0.0)(x, x, x) == 1
+    assert guidance.guide(cond, uncond, 2.0)(x, x, x) == 3
 
 
 def test_self_guidance():
@@ -173,7 +173,7 @@ def test_self_guidance():
         return 0.5 * x_t + x0_prev
 
     x = jnp.full((1, 1), 0.8)
-    guided = sampling.self_guide(denoise, 3.0, prediction="x0", clip=0.3)
+    guided = guidance.self_guide(denoise, 3.0, prediction="x0", clip=0.3)
     # u = 0.4, its clipped estimate 0.3, s = 0.7; 3 s - 2 u
     assert float(guided(x, x, jnp.ones(1))[0, 0]) == pytest.approx(3 * 0.7 - 2 * 0.4)
     assert [float(a[0, 0]) for a in asked] == pytest.approx([0.0, 0.3])
@@ -195,11 +195,17 @@ def test_a_jitted_call_gives_the_same():
         ({"steps": 2.5}, "steps is 2.5"),
         ({"td": -1.0}, "td is -1.0"),
         ({"momentum": 1.0}, "momentum is 1.0"),
-        ({"lag": -1.0}, "lag is -1.0"),
-        ({"lag": 40.0}, "lag is 40 in .* steps; take 41 steps or more"),
         ({"x_init": jnp.zeros((2, 2))}, r"x_init has shape \(2, 2\)"),
     ],
 )
 def test_bad_input_is_named(options, message):
     with pytest.raises(UsageError, match=message):
         sampling.sample(gaussian_denoiser(1.0), KEY, (2, 3), gamma=GAMMA, **{"steps": 2} | options)
+
+
+@pytest.mark.parametrize(
+    ("lag", "message"), [(-1.0, "lag is -1.0"), (40.0, "lag is 40 with 2 steps; use 41 steps or more")]
+)
+def test_a_lag_out_of_range_is_refused(lag, message):
+    with pytest.raises(UsageError, match=message):
+        noise_levels.make_plan(GAMMA, noise_levels.Grid(2, lag=lag), length=3)

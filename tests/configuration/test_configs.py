@@ -8,7 +8,8 @@ import pytest
 from bitdiff import data
 from bitdiff.configs import cifar10, imagenet64, imagenet64_disco, photos
 from bitdiff.tasks import make_task
-from bitdiff.train import Progress, train
+from bitdiff.training.loop import Progress
+from bitdiff.training.trainer import train
 
 PUBLISHED = [(module, variant) for module in (cifar10, imagenet64) for variant in module.VARIANTS]
 

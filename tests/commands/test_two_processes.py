@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 from conftest import ROOT, TINY_FLAGS
 
-from bitdiff import sample
 from bitdiff.inference import trained
-from bitdiff.tasks import sample_options
+from bitdiff.inference.sample_files import write_npz
 from bitdiff.training import workdir
 
 DIGITS = ["--config", "configs/digits.py", *TINY_FLAGS]
@@ -71,10 +70,8 @@ def test_two_processes_train_as_one_and_their_checkpoints_go_anywhere(pair, comm
 
 
 def test_two_processes_draw_the_samples_of_one(pair, finished_run, tmp_path):
-    run = trained.open_run(finished_run)
-    run.config.sample.batch_size = 200
-    outputs = trained.draw(run, sample_options(run.config.sample), num_samples=1000, seed=0)
-    sample.write_npz(tmp_path / "one.npz", outputs)
+    outputs = trained.load(finished_run).sample(1000, batch_size=200)
+    write_npz(tmp_path / "one.npz", outputs)
     args = ["--workdir", finished_run, "--num_samples", 1000, "--batch_size", 200]
     codes, outputs = ends(pair("sample", *args, "--out", tmp_path / "two.npz"))
     assert codes == [0, 0], outputs
@@ -115,5 +112,5 @@ def test_when_one_dies_the_other_ends_and_says_so(pair, tmp_path):
     processes[1].kill()
     codes, outputs = ends(processes)
     assert codes[0] not in (0, None)
-    assert "another one of the run ended" in outputs[0] or "unhealthy" in outputs[0], outputs[0]
+    assert "another process of the run ended" in outputs[0] or "unhealthy" in outputs[0], outputs[0]
     assert workdir.has_checkpoints(tmp_path)

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from bitdiff import data
-from bitdiff.configs import common, shapes
+from bitdiff.configs import shapes
+from bitdiff.configuration import base_config, presets, sections
 from bitdiff.networks import make_network
-from bitdiff.networks.vit import ViT, load_weights
+from bitdiff.networks.vit import ViT
+from bitdiff.networks.vit_weights import load_weights
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import make_task, sample_options
 
@@ -43,7 +45,7 @@ def batch_of(dataset, count):
 
 
 def test_a_cache_gives_what_the_whole_sequence_gives():
-    options = common.transformer(dim=16, layers=2, head_dim=8)
+    options = sections.transformer(dim=16, layers=2, head_dim=8)
     facts = {"length": 6, "vocab_size": 7, "crosses": True}
     network = make_network(options, out_channels=7, num_classes=0, **facts)
     context = jax.random.normal(jax.random.key(1), (3, 5, 12))
@@ -64,7 +66,7 @@ def test_a_cache_gives_what_the_whole_sequence_gives():
     assert (np.abs(later[:, 4:] - whole[:, 4:]).max(axis=(0, 2)) > 1e-3).all()
 
 
-@pytest.mark.parametrize("variant", common.CAPTION_MODELS)
+@pytest.mark.parametrize("variant", presets.CAPTION_MODELS)
 def test_pictures_and_captions_matter_and_rows_do_not_mix(variant, dataset):
     task = make_task(make_config(variant))
     params = perturbed(task.init(jax.random.key(0)))
@@ -118,10 +120,10 @@ SEED = 4  # of weights with which a greedy search misses the best sequence
 
 def make_small(**changes):
     """Four tokens of a vocabulary of five: 1 ends a sequence, 0 fills it up."""
-    config = common.base()
+    config = base_config()
     config.task = "autoregressive"
     config.data.update(length=4, vocab_size=5, num_classes=0, eos=1, pad=0)
-    config.network = common.transformer(dim=16, layers=1, head_dim=8)
+    config.network = sections.transformer(dim=16, layers=1, head_dim=8)
     config.sample.update(sampler="beam", steps=0)
     config.update_from_flattened_dict(changes)
     task = make_task(config)

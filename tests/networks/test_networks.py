@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bitdiff.configs import common
+from bitdiff.configuration import sections
 from bitdiff.networks import Transformer, UNet, make_network
 from bitdiff.networks.layers import Dropout, group_norm, sinusoid
 from bitdiff.runtime.errors import UsageError
@@ -135,9 +135,9 @@ FACTS = {"unet": {}, "transformer": {"length": 8}}
 @pytest.mark.parametrize("name", ["unet", "transformer"])
 def test_bfloat16_computes_close_to_float32(name):
     if name == "unet":
-        section, x = common.unet(**TINY), jax.random.normal(jax.random.key(1), (2, 8, 8, 6))
+        section, x = sections.unet(**TINY), jax.random.normal(jax.random.key(1), (2, 8, 8, 6))
     else:
-        section, x = common.transformer(dim=16, layers=2), jax.random.normal(jax.random.key(1), (2, 8, 6))
+        section, x = sections.transformer(dim=16, layers=2), jax.random.normal(jax.random.key(1), (2, 8, 6))
     outputs = {}
     for dtype in ("float32", "bfloat16"):
         section.dtype = dtype
@@ -154,9 +154,9 @@ def test_bfloat16_computes_close_to_float32(name):
 @pytest.mark.parametrize("name", ["unet", "transformer"])
 def test_rematerialisation_costs_a_forward_pass_and_changes_no_number(name):
     if name == "unet":
-        section, shape = common.unet(**TINY, dropout=0.5), (2, 8, 8, 6)
+        section, shape = sections.unet(**TINY, dropout=0.5), (2, 8, 8, 6)
     else:
-        section, shape = common.transformer(dim=16, layers=2, head_dim=8, dropout=0.5), (2, 8, 6)
+        section, shape = sections.transformer(dim=16, layers=2, head_dim=8, dropout=0.5), (2, 8, 6)
     x, keys = jax.random.normal(jax.random.key(1), shape), jax.random.split(jax.random.key(3), 2)
     gradients, work, params = {}, {}, None
     for remat in (False, True):
@@ -204,6 +204,6 @@ def test_unknown_networks_and_fields_are_named():
     with pytest.raises(UsageError, match="unknown dtype 'float16'"):
         make_network({"name": "unet", "dtype": "float16"}, out_channels=1, num_classes=0)
     with pytest.raises(UsageError, match=r"config.network: .*depth"):
-        make_network({**common.unet(), "depth": 3}, out_channels=1, num_classes=0)
+        make_network({**sections.unet(), "depth": 3}, out_channels=1, num_classes=0)
     with pytest.raises(UsageError, match="2 channels cannot be normalised"):
         group_norm(2, dtype=jnp.float32, name="norm")

@@ -12,8 +12,8 @@ from bitdiff.configs import shapes, text
 from bitdiff.data import tokenizer
 from bitdiff.inference import trained
 from bitdiff.runtime.errors import UsageError
-from bitdiff.train import train
 from bitdiff.training import workdir
+from bitdiff.training.trainer import train
 
 
 def tiny(config):
@@ -64,7 +64,7 @@ def test_a_folder_of_images_is_described(command, run, images, tmp_path):
 
     code, output = command("sweep", "--workdir", run, "--num_samples", 20, "--td", "0,2")
     assert code == 0, output
-    assert "| ddim | 2 | 2.0 | 1.0 | 0.0 | 0.0 | 1 |" in output
+    assert "| ddim | 2 | 2.0 | 1.0 | 0.0 | 0.0 | 0.0 | 1 |" in output
     assert "tokens_per_second" in output
 
 
@@ -87,9 +87,9 @@ def test_the_rival_is_measured_alike(command, images, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "give a folder of them as --images"),
+        ([], "pass a folder of them as --images"),
         (["--images", "nowhere"], "there is no folder of images nowhere"),
-        (["--images", "IMAGES", "--frames", "2"], "captions go to a .json or .npz file as --out, and without"),
+        (["--images", "IMAGES", "--frames", "2"], "captions are written to a .json or .npz file as --out"),
         (["--images", "IMAGES", "--num_samples", "9"], "--num_samples is 9, but .* holds 5 images"),
     ],
 )
@@ -126,7 +126,7 @@ def test_two_devices_train_as_one(command, run, tmp_path):
 
 
 def test_another_vocabulary_does_not_continue_a_run(run):
-    config = trained.open_run(run).config
+    config = trained.load(run).config
     workdir.check_unchanged(run, config)
     config.data.tokenizer = "moved.model"
     workdir.check_unchanged(run, config)
@@ -139,17 +139,17 @@ def test_a_vocabulary_that_does_not_fit_is_refused(run, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
     (copy / "tokenizer.model").write_bytes(tokenizer.train(["some other words"], 40, "word").to_bytes())
-    with pytest.raises(UsageError, match=r"tokenizer.model has 7 pieces .*, not those that the run was trained with"):
-        trained.open_run(copy)
+    with pytest.raises(UsageError, match=r"has 7 pieces .*, but the run was trained with another tokenizer"):
+        trained.load(copy)
     (copy / "tokenizer.model").unlink()
     with pytest.raises(UsageError, match="there is no SentencePiece model"):
-        trained.open_run(copy)
+        trained.load(copy)
 
 
 def test_more_captions_than_pictures_are_refused(command, run):
     code, output = command("evaluate", "--workdir", run, "--num_samples", 2_001)
     assert code == 2
-    assert "one of each test picture, of which there are 2000" in output
+    assert "one per test picture, but there are only 2000" in output
 
 
 def test_plain_text(command, tmp_path):
@@ -158,7 +158,7 @@ def test_plain_text(command, tmp_path):
     config = tiny(text.get_config("softmax"))
     config.data.update(path=str(path), length=8, vocab_size=32, tokenizer_kind="word")
     train(config, tmp_path / "run")
-    assert trained.open_run(tmp_path / "run").config.data.vocab_size == 12  # 32 were allowed
+    assert trained.load(tmp_path / "run").config.data.vocab_size == 12  # 32 were allowed
     out = tmp_path / "samples.npz"
     code, output = command("sample", "--workdir", tmp_path / "run", "--num_samples", 4, "--out", out)
     assert code == 0, output
@@ -181,4 +181,4 @@ def test_a_tokenizer_is_trained(command, tmp_path):
     path.write_text("{}")
     code, output = command("train_tokenizer", "--input", path, "--out", out)
     assert code == 2
-    assert "not in the layout of COCO's captions" in output
+    assert "does not have the layout of COCO's captions" in output

@@ -7,9 +7,10 @@ import pytest
 
 from bitdiff import data
 from bitdiff.conditions.latents import gumbel_softmax, make_latents
-from bitdiff.configs import common, digits_disco, imagenet64_disco, toy_disco
+from bitdiff.configs import digits_disco, imagenet64_disco, toy_disco
+from bitdiff.configuration import base_config, presets, sections
 from bitdiff.data import gaussians
-from bitdiff.diffusion import sampling, schedules
+from bitdiff.diffusion import guidance, sampling, schedules
 from bitdiff.metrics import plane_points
 from bitdiff.networks import LatentEncoder, LatentTransformer
 from bitdiff.networks.unet import UNet
@@ -167,8 +168,8 @@ def tiny_toy(model=None, **latents):
     config.latents.encoder.update(dim=16, layers=2)
     config.latents.embed.update(dim=8)
     if model:
-        common.second_stage(config, model)
-        config.network = common.transformer(dim=16, layers=1, head_dim=8)
+        presets.second_stage(config, model)
+        config.network = sections.transformer(dim=16, layers=1, head_dim=8)
         config.prior.sample.steps = 0 if model == "autoregressive" else 5
     return config
 
@@ -286,7 +287,7 @@ def test_labels_reach_both_stages():
         ("plain", {"diffusion.time_input": "t"}, "time_input gamma"),
         ("plain", {"diffusion.sigma_data": -1.0}, "0 or more"),
         ("disco", {"latents.groups": 2}, "in 2 groups"),
-        ("bits", {"network": common.mlp()}, "which is for points"),
+        ("bits", {"network": sections.mlp()}, "which is for points"),
     ],
 )
 def test_what_means_nothing_is_refused(variant, changes, message):
@@ -329,21 +330,21 @@ def test_infilling_with_the_exact_denoiser_draws_from_the_conditional():
 
     known = jnp.where(jnp.arange(200)[:, None] % 2 == 0, 1.0, -1.0) * jnp.ones((1, 2))
     mask = jnp.broadcast_to(jnp.array([True, False]), known.shape)
-    held = sampling.infill(denoise, known, mask, jax.random.split(KEY, 200))
+    held = guidance.hold_known(denoise, known, mask, jax.random.split(KEY, 200))
     drawn = sampling.sample(held, jax.random.key(1), known.shape, gamma=schedules.cosine(), steps=100, sampler="ddpm")
     np.testing.assert_array_equal(drawn[:, 0], known[:, 0])
     assert np.mean(np.sign(drawn[:, 1]) == known[:, 1]) > 0.95
 
 
 def test_latents_and_pictures_are_looked_at_together():
-    config = common.base()
+    config = base_config()
     config.task = "tokens"
     config.data.update(name="shapes", image_size=16, channels=3, length=4, captions=2, vocab_size=8, num_classes=0)
-    config.encoder = common.vit(patch=8, dim=16, layers=1, head_dim=8)
-    config.network = common.transformer(dim=16, layers=1, head_dim=8)
+    config.encoder = sections.vit(patch=8, dim=16, layers=1, head_dim=8)
+    config.network = sections.transformer(dim=16, layers=1, head_dim=8)
     config.latents.update(count=2, codes=4)
-    config.latents.encoder = common.latent_encoder(kind="mlp", dim=16, layers=2)
-    config.latents.embed = common.latent_transformer(dim=16, layers=0)
+    config.latents.encoder = sections.latent_encoder(kind="mlp", dim=16, layers=2)
+    config.latents.embed = sections.latent_transformer(dim=16, layers=0)
     task = make_task(config)
     params = jax.tree.map(lambda a: a + 0.02, jax.jit(task.init)(KEY))
     rows = {"image": jnp.ones((2, 16, 16, 3), jnp.uint8), "tokens": jnp.ones((2, 2, 4), jnp.int32)}

@@ -6,14 +6,14 @@ import pytest
 from PIL import Image
 
 from bitdiff import data, prepare
-from bitdiff.configs import common
+from bitdiff.configuration import base_config
 from bitdiff.data import token_pairs
 from bitdiff.data.dataset import Arrays, Subset, assign_labels, label_frequencies, split, stack
 from bitdiff.runtime.errors import UsageError
 
 
 def section(**fields):
-    options = common.base().data
+    options = base_config().data
     options.update(fields)
     return options
 

@@ -3,11 +3,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bitdiff.diffusion import corruption, schedules
+from bitdiff.diffusion import corruption, objectives, schedules, training_loss
 from bitdiff.runtime.errors import UsageError
 
 GAMMA = schedules.cosine()
-L2 = corruption.l2("x0")
+L2 = objectives.l2("x0")
 
 
 def keys(count, seed=0):
@@ -46,7 +46,7 @@ def test_the_loss_equals_the_formula():
         seen.update(x_t=x_t, gamma_t=gamma_t)
         return 0.3 * x_t
 
-    loss, t = corruption.denoising_loss(network, x0, keys(6), gamma=GAMMA, objective=L2, self_cond_rate=0.0)
+    loss, t = training_loss.denoising_loss(network, x0, keys(6), gamma=GAMMA, objective=L2, self_cond_rate=0.0)
     np.testing.assert_allclose(seen["gamma_t"], GAMMA(t))
     np.testing.assert_allclose(loss, jnp.mean((0.3 * seen["x_t"] - x0) ** 2, axis=1), rtol=1e-6)
     assert loss.shape == t.shape == (6,)
@@ -59,7 +59,7 @@ def test_positions_may_lag():
         seen.update(x_t=x_t, gamma_t=gamma_t)
         return x_t
 
-    corruption.denoising_loss(network, x0, keys(2_000), gamma=GAMMA, objective=L2, self_cond_rate=0.0, lag=4.0)
+    training_loss.denoising_loss(network, x0, keys(2_000), gamma=GAMMA, objective=L2, self_cond_rate=0.0, lag=4.0)
     gamma_t = seen["gamma_t"]
     assert gamma_t.shape == (2_000, 8)
     assert (jnp.diff(gamma_t, axis=1) <= 0).all()  # the first positions are the cleanest
@@ -72,7 +72,9 @@ def test_positions_may_lag():
 
 
 def test_times_are_uniform():
-    _, t = corruption.denoising_loss(lambda x, *_: x, jnp.zeros((20_000, 1)), keys(20_000), gamma=GAMMA, objective=L2)
+    _, t = training_loss.denoising_loss(
+        lambda x, *_: x, jnp.zeros((20_000, 1)), keys(20_000), gamma=GAMMA, objective=L2
+    )
     # The Kolmogorov-Smirnov distance of 20,000 uniform draws exceeds 0.0138 once in a thousand.
     assert np.abs(np.sort(t) - np.linspace(0, 1, 20_000)).max() < 0.0138
 
@@ -83,22 +85,22 @@ def test_an_examples_draws_do_not_depend_on_its_batch():
     def network(x_t, x0_prev, gamma_t, condition):
         return x_t * 0.5 + x0_prev
 
-    whole, t = corruption.denoising_loss(network, x0, keys(8), gamma=GAMMA, objective=L2)
-    part, t_part = corruption.denoising_loss(network, x0[4:], keys(8)[4:], gamma=GAMMA, objective=L2)
+    whole, t = training_loss.denoising_loss(network, x0, keys(8), gamma=GAMMA, objective=L2)
+    part, t_part = training_loss.denoising_loss(network, x0[4:], keys(8)[4:], gamma=GAMMA, objective=L2)
     np.testing.assert_array_equal(t[4:], t_part)
     np.testing.assert_allclose(whole[4:], part, rtol=1e-6)
 
 
 def test_self_conditioned_rows_are_a_fixed_share_evenly_spread():
-    assert corruption.self_conditioned_rows(8, 0.5).tolist() == [1, 3, 5, 7]
-    assert corruption.self_conditioned_rows(4, 0.25).tolist() == [3]
-    assert corruption.self_conditioned_rows(3, 0).tolist() == []
-    assert corruption.self_conditioned_rows(3, 1).tolist() == [0, 1, 2]
-    assert len(corruption.self_conditioned_rows(30, 0.9)) == 27
+    assert training_loss.self_conditioned_rows(8, 0.5).tolist() == [1, 3, 5, 7]
+    assert training_loss.self_conditioned_rows(4, 0.25).tolist() == [3]
+    assert training_loss.self_conditioned_rows(3, 0).tolist() == []
+    assert training_loss.self_conditioned_rows(3, 1).tolist() == [0, 1, 2]
+    assert len(training_loss.self_conditioned_rows(30, 0.9)) == 27
     with pytest.raises(UsageError, match=r"5 \* 0.5 must be a whole number"):
-        corruption.self_conditioned_rows(5, 0.5)
+        training_loss.self_conditioned_rows(5, 0.5)
     with pytest.raises(UsageError, match="from 0 to 1"):
-        corruption.self_conditioned_rows(4, 1.5)
+        training_loss.self_conditioned_rows(4, 1.5)
 
 
 @pytest.mark.parametrize("prediction", corruption.PREDICTIONS)
@@ -111,7 +113,7 @@ def test_self_conditioning_feeds_the_clipped_x0_estimate_to_half_the_batch(predi
         return 0.7 * x_t + 0.1
 
     condition = jnp.arange(6)
-    corruption.denoising_loss(network, x0, keys(6), condition, gamma=GAMMA, objective=corruption.l2(prediction))
+    training_loss.denoising_loss(network, x0, keys(6), condition, gamma=GAMMA, objective=objectives.l2(prediction))
     (x_rows, zeros, gamma_rows, condition_rows), (x_t, x0_prev, gamma_t, _) = calls
     assert condition_rows.tolist() == [1, 3, 5]  # the first pass sees half the batch and no more
     assert not zeros.any()
@@ -131,7 +133,7 @@ def test_no_gradient_flows_through_the_estimate():
         def network(x_t, x0_prev, gamma_t, condition):
             return next(weights) * x_t + 0.5 * x0_prev
 
-        return corruption.denoising_loss(network, x0, keys(6), gamma=GAMMA, objective=L2)[0].mean()
+        return training_loss.denoising_loss(network, x0, keys(6), gamma=GAMMA, objective=L2)[0].mean()
 
     first, second = jax.grad(loss, argnums=(0, 1))(0.3, 0.6)
     assert first == 0.0
@@ -148,7 +150,7 @@ def test_self_conditioning_costs_half_a_forward_pass():
             def network(x_t, x0_prev, gamma_t, condition):
                 return jnp.tanh((x_t + x0_prev) @ weights) @ weights
 
-            return corruption.denoising_loss(network, x0, keys(64), gamma=GAMMA, objective=L2, self_cond_rate=rate)[
+            return training_loss.denoising_loss(network, x0, keys(64), gamma=GAMMA, objective=L2, self_cond_rate=rate)[
                 0
             ].mean()
 
@@ -161,7 +163,7 @@ def test_self_conditioning_costs_half_a_forward_pass():
 
 
 def test_logistic_loss_is_binary_cross_entropy():
-    objective = corruption.logistic(0.5)
+    objective = objectives.logistic(0.5)
     x0 = jnp.array([[0.5, -0.5, 0.5]])
     f = jnp.array([[2.0, 1.0, -3.0]])
     p = 1 / (1 + np.exp(-np.asarray(f)))
@@ -172,7 +174,7 @@ def test_logistic_loss_is_binary_cross_entropy():
 
 
 def test_softmax_loss_is_cross_entropy():
-    objective = corruption.softmax(3, 1.0)
+    objective = objectives.softmax(3, 1.0)
     x0 = jnp.array([[-1.0, 1, -1, 1, -1, -1]])  # two one-hot groups
     f = jnp.array([[0.3, 1.0, -1.0, 2.0, 0.0, 0.5]])
     p = np.exp(np.asarray(f).reshape(2, 3))
@@ -183,6 +185,6 @@ def test_softmax_loss_is_cross_entropy():
 
 def test_factorised_softmax_averages_the_codes():
     codes = jnp.array([[1.0, 1], [-1, 1], [-1, -1]])
-    readout = corruption.factorised_softmax(codes)
+    readout = objectives.factorised_softmax(codes)
     np.testing.assert_allclose(readout(jnp.array([[50.0, 0, 0, 0, 0, 50]])), [[1, 1, -1, -1]], atol=1e-6)
     np.testing.assert_allclose(readout(jnp.zeros((1, 3))), [[-1 / 3, 1 / 3]], atol=1e-6)

@@ -6,33 +6,35 @@ import numpy as np
 import pytest
 
 from bitdiff.data import token_pairs
-from bitdiff.diffusion import bits, sampling, schedules
+from bitdiff.diffusion import bits, sampling, schedules, step_rules
+from bitdiff.diffusion.noise_levels import Grid, make_plan
 from bitdiff.diffusion.oracle import bayes_denoiser
 from bitdiff.metrics import distributions
 
 COUNT = 20_000
-SHARES = token_pairs.probabilities().ravel()
+PROBABILITIES = token_pairs.probabilities().ravel()
 STATES = np.stack(np.divmod(np.arange(256), 16), axis=-1)
-FLOOR = distributions.tv_floor(SHARES, COUNT)
+FLOOR = distributions.tv_floor(PROBABILITIES, COUNT)
 
 
 def total_variation(encoding, sampler, steps, lag=0.0):
     codec = bits.make_codec(encoding, 16)
     points = codec.encode(STATES[..., None])
-    denoise = bayes_denoiser(points, SHARES)
+    denoise = bayes_denoiser(points, PROBABILITIES)
 
     @jax.jit
     def draw(key):
         shape = (COUNT // 4, *points.shape[1:])
-        analog = sampling.sample(denoise, key, shape, gamma=schedules.cosine(), steps=steps, sampler=sampler, lag=lag)
+        plan = make_plan(schedules.cosine(), Grid(steps, lag=lag), length=points.shape[1])
+        analog = sampling.follow(denoise, key, shape, plan, sampler=sampler).x0
         return codec.decode(analog)[..., 0], jnp.mean(codec.invalid(analog))
 
     samples, invalid = zip(*[draw(jax.random.key(i)) for i in range(4)], strict=True)
-    return distributions.tv(np.concatenate(samples), STATES, SHARES), float(np.mean(invalid))
+    return distributions.tv(np.concatenate(samples), STATES, PROBABILITIES), float(np.mean(invalid))
 
 
 @pytest.mark.parametrize("encoding", bits.ENCODINGS)
-@pytest.mark.parametrize("sampler", sampling.RULES)
+@pytest.mark.parametrize("sampler", step_rules.RULES)
 def test_total_variation_falls_to_its_floor(encoding, sampler):
     coarse, _ = total_variation(encoding, sampler, 3)
     fine, invalid = total_variation(encoding, sampler, 100)
@@ -43,17 +45,19 @@ def test_total_variation_falls_to_its_floor(encoding, sampler):
     assert invalid < 1e-3
 
 
-@pytest.mark.parametrize("sampler", [name for name in sampling.RULES if name != "heun"])  # which takes no lag
+@pytest.mark.parametrize("sampler", [name for name in step_rules.RULES if name != "heun"])  # which takes no lag
 def test_positions_that_lag_reach_the_floor_too(sampler):
     assert total_variation("uint", sampler, 200, lag=1.0)[0] < 1.2 * FLOOR
 
 
 def test_the_denoiser_is_the_posterior_mean():
     points = np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]])
-    shares = np.array([0.5, 0.2, 0.3])
+    probabilities = np.array([0.5, 0.2, 0.3])
     x_t = np.array([[0.4, -0.2], [-1.0, 2.0]])
     for gamma, given in ((0.3, np.full((2,), 0.3)), (np.array([0.6, 0.1]), np.array([[0.6, 0.1]] * 2))):
         likelihood = np.exp(-((x_t[:, None] - np.sqrt(gamma) * points) ** 2 / (2 * (1 - gamma))).sum(-1))
-        weights = likelihood * shares / (likelihood * shares).sum(1, keepdims=True)
-        result = bayes_denoiser(points, shares)(jnp.asarray(x_t, jnp.float32), None, jnp.asarray(given, jnp.float32))
+        weights = likelihood * probabilities / (likelihood * probabilities).sum(1, keepdims=True)
+        result = bayes_denoiser(points, probabilities)(
+            jnp.asarray(x_t, jnp.float32), None, jnp.asarray(given, jnp.float32)
+        )
         np.testing.assert_allclose(result, weights @ points, atol=1e-6)

@@ -6,11 +6,13 @@ import pytest
 from PIL import Image
 
 from bitdiff import data
-from bitdiff.configs import coco, common, text
+from bitdiff.configs import coco, text
+from bitdiff.configuration import presets
 from bitdiff.data import captioned, tokenizer
 from bitdiff.data.dataset import Arrays
 from bitdiff.runtime.errors import UsageError
-from bitdiff.train import Progress, train
+from bitdiff.training.loop import Progress
+from bitdiff.training.trainer import train
 
 CAPTIONS = ["A cat on a mat.", "The cat sits.", "One cat.", "A mat with a cat on it.", "It is a cat.", "Sixth cat."]
 
@@ -143,7 +145,7 @@ def shrink(config):
     return config
 
 
-@pytest.mark.parametrize("variant", common.CAPTION_MODELS)
+@pytest.mark.parametrize("variant", presets.CAPTION_MODELS)
 def test_two_steps_on_the_official_layout(variant, tmp_path, pieces):
     config = shrink(coco.get_config(variant))
     config.data.update(path=str(write_coco(tmp_path / "coco")), tokenizer=str(pieces))

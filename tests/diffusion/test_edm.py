@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from bitdiff.diffusion import corruption, edm, plans, sampling, schedules
+from bitdiff.diffusion import corruption, edm, noise_levels, objectives, sampling, schedules, training_loss
 from bitdiff.runtime.errors import UsageError
 
 KEY = jax.random.key(0)
@@ -51,31 +51,38 @@ def edm_sampler(y, steps, second_order, denoise=bayes):
     return y, asked
 
 
+def edm_plan(steps, churn=(), restarts=()):
+    return noise_levels.make_plan(
+        KARRAS,
+        noise_levels.Grid(steps, endpoint=True),
+        noise_levels.AddedNoise(noise_levels.Churn(*churn), [noise_levels.Restart(*r) for r in restarts]),
+    )
+
+
+def draw(key, count, steps, sampler, x_init=None, **noise):
+    estimation = sampling.Estimation(clip=None)
+    plan = edm_plan(steps, **noise)
+    return sampling.follow(denoise, key, (count, 2), plan, sampler=sampler, estimation=estimation, x_init=x_init).x0
+
+
 @pytest.mark.parametrize("sampler", ["ddim", "heun"])
 def test_ddim_is_eulers_step_and_heun_is_edms(sampler):
     x = jax.random.normal(KEY, (64, 2))
     start = np.asarray(x, np.float64) * np.sqrt(1 + 80.0**2)
     expected, asked = edm_sampler(start, 18, sampler == "heun")
-    drawn = sampling.sample(
-        denoise, KEY, x.shape, gamma=KARRAS, steps=18, sampler=sampler, endpoint=True, clip=None, x_init=x
-    )
+    drawn = draw(KEY, len(x), 18, sampler, x_init=x)
     np.testing.assert_allclose(drawn, expected, atol=2e-3)  # float32, and a flow that spreads what lies between modes
     assert np.median(np.abs(drawn - expected)) < 2e-5
-    plan = plans.make_plan(KARRAS, 18, endpoint=True)
-    assert plans.evaluations(plan, sampler == "heun") == asked == (35 if sampler == "heun" else 18)
+    plan = edm_plan(18)
+    assert noise_levels.evaluations(plan, sampler == "heun") == asked == (35 if sampler == "heun" else 18)
 
 
 def test_heun_is_of_second_order():
     x = jax.random.normal(KEY, (256, 2))
 
-    def draw(steps, sampler):
-        return sampling.sample(
-            denoise, KEY, x.shape, gamma=KARRAS, steps=steps, sampler=sampler, endpoint=True, clip=None, x_init=x
-        )
-
-    exact = draw(400, "heun")
+    exact = draw(KEY, len(x), 400, "heun", x_init=x)
     errors = {
-        (sampler, steps): float(jnp.median(jnp.abs(draw(steps, sampler) - exact)))
+        (sampler, steps): float(jnp.median(jnp.abs(draw(KEY, len(x), steps, sampler, x_init=x) - exact)))
         for sampler in ("ddim", "heun")
         for steps in (20, 40)
     }
@@ -85,16 +92,16 @@ def test_heun_is_of_second_order():
 
 
 def test_the_levels_are_the_papers():
-    plan = plans.make_plan(KARRAS, 18, endpoint=True)
-    np.testing.assert_allclose(plans.sigma_of(plan.now), levels(18), rtol=1e-9)
-    np.testing.assert_allclose(plans.sigma_of(plan.after), np.append(levels(18)[1:], 0.0), rtol=1e-9, atol=1e-9)
+    plan = edm_plan(18)
+    np.testing.assert_allclose(noise_levels.sigma_of(plan.now), levels(18), rtol=1e-9)
+    np.testing.assert_allclose(noise_levels.sigma_of(plan.after), np.append(levels(18)[1:], 0.0), rtol=1e-9, atol=1e-9)
     np.testing.assert_array_equal(plan.before, plan.now)
     assert not plan.adds_noise
 
 
 def test_training_levels_are_lognormal():
     t = np.linspace(0, 1, 20_001)[1:-1]
-    logs = np.log(plans.sigma_of(schedules.lognormal()(t)))
+    logs = np.log(noise_levels.sigma_of(schedules.lognormal()(t)))
     assert scipy.stats.kstest(logs, scipy.stats.norm(-1.2, 1.2).cdf).statistic < 1e-3
     traced = schedules.lognormal()(jnp.asarray(t, jnp.float32))
     np.testing.assert_allclose(traced, schedules.lognormal()(t), rtol=2e-3)  # float32 in the tails
@@ -136,12 +143,12 @@ def test_an_untrained_network_has_a_weighted_loss_of_one():
     def network(x_t, x0_prev, gamma_t, condition):
         return edm.precondition(lambda y, c: 0.0 * y, x_t, gamma_t, sd)
 
-    loss, t = corruption.denoising_loss(
+    loss, t = training_loss.denoising_loss(
         network,
         x0,
         jax.random.split(KEY, len(x0)),
         gamma=schedules.lognormal(),
-        objective=corruption.l2("x0"),
+        objective=objectives.l2("x0"),
         self_cond_rate=0.0,
         clip=None,
         weight=lambda gamma_t: edm.loss_weight(gamma_t, sd),
@@ -151,43 +158,35 @@ def test_an_untrained_network_has_a_weighted_loss_of_one():
 
 
 def test_churn_raises_the_noise_by_the_papers_factor_within_its_range():
-    plan = plans.make_plan(KARRAS, 32, endpoint=True, churn=plans.Churn(8.0, 0.05, 50.0))
-    before, now = plans.sigma_of(plan.before), plans.sigma_of(plan.now)
+    plan = edm_plan(32, churn=(8.0, 0.05, 50.0))
+    before, now = noise_levels.sigma_of(plan.before), noise_levels.sigma_of(plan.now)
     inside = (before >= 0.05) & (before <= 50.0)
     np.testing.assert_allclose(now[inside], before[inside] * 1.25, rtol=1e-6)
     np.testing.assert_allclose(plan.now[~inside], plan.before[~inside], rtol=1e-12)
-    most = plans.make_plan(KARRAS, 4, endpoint=True, churn=plans.Churn(100.0, 0.05, 50.0))
-    assert np.max(plans.sigma_of(most.now) / plans.sigma_of(most.before)) == pytest.approx(2**0.5)
+    most = edm_plan(4, churn=(100.0, 0.05, 50.0))
+    assert np.max(noise_levels.sigma_of(most.now) / noise_levels.sigma_of(most.before)) == pytest.approx(2**0.5)
 
 
 def test_a_restart_goes_up_and_down_again_where_the_grid_is_nearest():
-    plan = plans.make_plan(KARRAS, 18, endpoint=True, restarts=[plans.Restart(4, 2, 0.1, 1.0)])
+    plan = edm_plan(18, restarts=[(4, 2, 0.1, 1.0)])
     assert len(plan.now) == 18 + 2 * 3
     ups = np.flatnonzero(plan.before != plan.now)
     assert len(ups) == 2
     low = levels(18)[np.argmin(np.abs(np.log(levels(18)) - np.log(0.1)))]
     for up in ups:
-        np.testing.assert_allclose(plans.sigma_of(plan.before[up]), low, rtol=1e-6)
-        np.testing.assert_allclose(plans.sigma_of(plan.now[up : up + 3]), levels(4, low, 1.0)[:3], rtol=1e-6)
-        np.testing.assert_allclose(plans.sigma_of(plan.after[up + 2]), low, rtol=1e-6)
+        np.testing.assert_allclose(noise_levels.sigma_of(plan.before[up]), low, rtol=1e-6)
+        np.testing.assert_allclose(noise_levels.sigma_of(plan.now[up : up + 3]), levels(4, low, 1.0)[:3], rtol=1e-6)
+        np.testing.assert_allclose(noise_levels.sigma_of(plan.after[up + 2]), low, rtol=1e-6)
     # Every step begins where the one before ended.
     np.testing.assert_allclose(plan.before[1:], plan.after[:-1], rtol=1e-9)
-    assert plans.evaluations(plan, True) == 2 * 24 - 1
+    assert noise_levels.evaluations(plan, True) == 2 * 24 - 1
 
 
-@pytest.mark.parametrize(
-    "options", [{"churn": plans.Churn(20.0, 0.05, 50.0)}, {"restarts": [plans.Restart(6, 3, 0.1, 2.0)]}]
-)
+@pytest.mark.parametrize("options", [{"churn": (20.0, 0.05, 50.0)}, {"restarts": [(6, 3, 0.1, 2.0)]}])
 def test_added_noise_leaves_the_distribution_as_it_is(options):
     """With the exact denoiser the samples are those of the mixture: its moments and its modes' shares."""
-    drawn = np.asarray(
-        jax.jit(
-            lambda key: sampling.sample(
-                denoise, key, (8_000, 2), gamma=KARRAS, steps=40, sampler="heun", endpoint=True, clip=None, **options
-            )
-        )(KEY)
-    )
-    plain = sampling.sample(denoise, KEY, (8_000, 2), gamma=KARRAS, steps=40, sampler="heun", endpoint=True, clip=None)
+    drawn = np.asarray(jax.jit(lambda key: draw(key, 8_000, 40, "heun", **options))(KEY))
+    plain = draw(KEY, 8_000, 40, "heun")
     assert np.abs(drawn - plain).mean() > 0.05  # it is another draw
     nearest = np.argmin(((drawn[:, None] - MEANS) ** 2).sum(-1), axis=1)
     np.testing.assert_allclose(np.bincount(nearest) / 8_000, 1 / 3, atol=0.03)  # 5 deviations, and overlap
@@ -198,23 +197,23 @@ def test_added_noise_leaves_the_distribution_as_it_is(options):
 
 
 def test_bad_plans_are_refused():
-    with pytest.raises(UsageError, match="'dpm\\+\\+' takes no churn"):
-        sampling.sample(
-            denoise, KEY, (1, 2), gamma=KARRAS, steps=4, sampler="dpm++", endpoint=True, churn=plans.Churn(1.0)
-        )
+    with pytest.raises(UsageError, match=r"'dpm\+\+' supports neither churn nor restarts"):
+        draw(KEY, 1, 4, "dpm++", churn=(1.0,))
     with pytest.raises(UsageError, match="churn is"):
-        plans.make_plan(KARRAS, 4, churn=plans.Churn(float("nan")))
+        edm_plan(4, churn=(float("nan"),))
     with pytest.raises(UsageError, match="2 or more"):
-        plans.time_grid(1, endpoint=True)
+        noise_levels.time_grid(1, endpoint=True)
     with pytest.raises(UsageError, match=r"churn is \(-1"):
-        plans.make_plan(KARRAS, 4, churn=plans.Churn(-1.0))
+        edm_plan(4, churn=(-1.0,))
     with pytest.raises(UsageError, match="0 < low < high"):
-        plans.make_plan(KARRAS, 4, restarts=[plans.Restart(3, 1, 2.0, 1.0)])
+        edm_plan(4, restarts=[(3, 1, 2.0, 1.0)])
+    noise = noise_levels.AddedNoise(restarts=[noise_levels.Restart(3, 1, 0.1, 0.5)])
     with pytest.raises(UsageError, match="goes up to sigma"):
-        plans.make_plan(schedules.karras(1.0, 80.0), 3, restarts=[plans.Restart(3, 1, 0.1, 0.5)])
-    with pytest.raises(UsageError, match="does not go with churn"):
-        plans.make_plan(KARRAS, 4, lag=2.0, length=3, churn=plans.Churn(1.0))
-    with pytest.raises(UsageError, match="'heun' takes none"):
-        sampling.sample(denoise, KEY, (1, 4, 2), gamma=KARRAS, steps=4, sampler="heun", lag=2.0)
+        noise_levels.make_plan(schedules.karras(1.0, 80.0), noise_levels.Grid(3), noise)
+    grid = noise_levels.Grid(4, lag=2.0)
+    with pytest.raises(UsageError, match="it must be 0 with churn"):
+        noise_levels.make_plan(KARRAS, grid, noise_levels.AddedNoise(noise_levels.Churn(1.0)), length=3)
+    with pytest.raises(UsageError, match="'heun' does not support a lag"):
+        sampling.follow(denoise, KEY, (1, 4, 2), noise_levels.make_plan(KARRAS, grid, length=4), sampler="heun")
     with pytest.raises(UsageError, match="0 < sigma_min < sigma_max"):
         schedules.karras(2.0, 1.0)

@@ -1,0 +1,82 @@
+import json
+
+import pytest
+
+from bitdiff.configuration import base_config
+from bitdiff.evaluation import comparison
+from bitdiff.evaluation.sweep_cells import cells, name_of, options_of
+from bitdiff.evaluation.sweep_tables import grids
+from bitdiff.runtime.errors import UsageError
+from bitdiff.tasks import sample_options
+
+CELLS = [sample_options(base_config().sample, steps=steps) for steps in (5, 10)]
+
+
+def run(seed, encoding, values, **measured_on):
+    config = {"seed": seed, "bits.encoding": encoding, "sample.steps": seed}
+    cells = {cell: {"swd": value} for cell, value in zip(CELLS, values, strict=False)}
+    return comparison.Swept(f"{encoding}_{seed}", config, {"num_samples": 500} | measured_on, cells)
+
+
+def test_seeds_are_taken_together():
+    runs = [run(0, "uint", (1.0, 2.0)), run(1, "uint", (3.0, 2.0)), run(0, "gray", (5.0, 6.0))]
+    rows = comparison.group(runs)
+    assert {name: len(members) for name, members in rows.items()} == {"as configured": 2, "bits.encoding=gray": 1}
+    assert comparison.markdown(rows, "swd").splitlines() == [
+        "| swd | runs | steps 5 | steps 10 |",
+        "| --- | --- | --- | --- |",
+        "| as configured | 2 | 2 ± 1.4 | 2 ± 0 |",
+        "| bits.encoding=gray | 1 | 5 | 6 |",
+    ]
+
+
+def test_a_cell_that_a_row_lacks_stays_empty():
+    rows = comparison.group([run(0, "uint", (1.0, 2.0)), run(1, "uint", (3.0,)), run(0, "gray", (5.0, 6.0))])
+    assert comparison.markdown(rows, "swd").splitlines()[2:] == [
+        "| as configured | 2 | 2 ± 1.4 |  |",
+        "| bits.encoding=gray | 1 | 5 | 6 |",
+    ]
+    with pytest.raises(UsageError, match="row 'as configured' have no cell in common"):
+        comparison.markdown(comparison.group([run(0, "uint", (1.0,)), run(1, "uint", ())]), "swd")
+    with pytest.raises(UsageError, match="there is no score 'fid'; valid names are: swd"):
+        comparison.markdown(rows, "fid")
+
+
+def test_what_does_not_compare_is_refused():
+    with pytest.raises(UsageError, match="uint_0 and gray_0 are not comparable: their num_samples is 500 and 20"):
+        comparison.group([run(0, "uint", (1.0,)), run(0, "gray", (1.0,), num_samples=20)])
+    with pytest.raises(UsageError, match="are the same run with the seed 0"):
+        comparison.group([run(0, "uint", (1.0,)), run(0, "uint", (1.0,))])
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"cells": {"x": {}}, "provenance": {}}', '{"cells": 3}'])
+def test_a_run_without_a_sweep_is_named(tmp_path, content):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(UsageError, match=r"sweep.json holds no readable sweep .*write one with bitdiff.sweep"):
+        comparison.read(tmp_path)
+    (tmp_path / "sweep.json").write_text(content)
+    with pytest.raises(UsageError, match=r"sweep.json holds no readable sweep"):
+        comparison.read(tmp_path)
+
+
+def test_scores_by_steps_and_td():
+    base = sample_options(base_config().sample)
+    combinations = cells(base, {"steps": [5, 10], "td": [0.0, 2.0], "lag": [0.0]})
+    rows = [(cell, {"swd": float(i)}) for i, cell in enumerate(combinations)]
+    rows += [(base._replace(steps=5, td=0.0, lag=1.0), {"swd": 9.0})]  # alone in its table, which is left out
+    text = grids(rows[1:], "swd")
+    assert text.splitlines()[1:] == [
+        "sampler ddim, lag 0.0, guidance 0.0, image_guidance 0.0, latent_guidance 0.0, beams 1",
+        "",
+        "| swd: steps | td 0 | td 2 |",
+        "| --- | --- | --- |",
+        "| 5 |  | 1 |",
+        "| 10 | 2 | 3 |",
+    ]
+    assert grids(rows, "other") == ""
+
+
+def test_a_cells_name_says_all_of_it():
+    for options in CELLS:
+        assert options_of(name_of(options)) == options
+        assert json.loads(name_of(options))["steps"] == options.steps
