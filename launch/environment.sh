@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# Sourced by the other scripts: makes .venv at the top of the checkout from requirements.lock, or reuses it,
-# and puts it first on PATH. PYTHON names the interpreter to make it with (default: python3), EXTRA what jax is
-# installed for beside the CPU: cuda or tpu. Sets GLIBC_TUNABLES.
+# Sourced by the other scripts: creates .venv at the top of the checkout from requirements.lock, or reuses it,
+# and puts it first on PATH. PYTHON is the interpreter that creates it (default: python3); EXTRA is the accelerator
+# that jax is installed for in addition to the CPU: cuda or tpu. Also sets GLIBC_TUNABLES.
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 
 python="${PYTHON:-python3}"
@@ -11,7 +11,7 @@ if [ "$(cat .venv/bitdiff-lock 2>/dev/null)" != "$wanted" ]; then
     echo "error: '$python' is not Python 3.11 or newer; set PYTHON to one that is" >&2
     exit 2
   fi
-  echo "Making .venv with $("$python" --version) ..."
+  echo "Creating .venv with $("$python" --version) ..."
   "$python" -m venv --clear .venv
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
@@ -23,6 +23,6 @@ if [ "$(cat .venv/bitdiff-lock 2>/dev/null)" != "$wanted" ]; then
   echo "$wanted" >.venv/bitdiff-lock
 fi
 export PATH="$PWD/.venv/bin:$PATH"
-# Asks Linux for huge pages: a training step on the CPU takes fresh memory each time, and small pages cost up to a
-# quarter of it.
+# Requests huge pages from Linux: each training step on the CPU allocates fresh memory, and small pages cost up to a
+# quarter of its time.
 export GLIBC_TUNABLES="glibc.malloc.hugetlb=1${GLIBC_TUNABLES:+:$GLIBC_TUNABLES}"

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Several processes on this machine, as on several hosts; to try a multi-host run before paying for one.
+"""Runs a command in several processes on this machine, to try a multi-host run before paying for one.
 
     python launch/local.py --processes 2 train --config configs/digits.py --workdir runs/two
 
-Each process has `--devices` emulated CPU devices, or with `--gpus` its equal share of so many GPUs. The first
-one's output is shown, and the others' errors. SIGTERM goes to all of them, as Ctrl-C on a terminal does; the first
-exit code that is not 0 is this script's. (One process alone uses all GPUs of a machine: this is not needed for that.)
+Each process has `--devices` emulated CPU devices; with `--gpus`, that many GPUs are divided evenly instead. The output
+of the first process is shown, and the errors of the others. SIGTERM is forwarded to all of them, as Ctrl-C on a
+terminal is; this script returns the first exit code that is not 0. (A single process already uses all GPUs of a machine
+and does not need this script.)
 """
 
 import argparse
@@ -21,14 +22,14 @@ from collections.abc import Sequence
 def start(
     count: int, arguments: Sequence[str], *, devices: int = 1, gpus: int = 0, **options
 ) -> list[subprocess.Popen]:
-    """Starts `python -m bitdiff.ARGUMENTS` in `count` processes that know of each other.
+    """Starts `python -m bitdiff.ARGUMENTS` in `count` processes that are connected to each other.
 
     Args:
-      count: how many processes.
+      count: number of processes.
       arguments: the command's name and its arguments.
-      devices: emulated CPU devices of each process, where there are no GPUs.
-      gpus: GPUs of this machine, shared evenly.
-      **options: of subprocess.Popen, for all of them; an `env` is added to.
+      devices: emulated CPU devices per process, if there are no GPUs.
+      gpus: GPUs of this machine, divided evenly among the processes.
+      **options: passed to subprocess.Popen for every process; variables are added to `env`.
     """
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
@@ -37,8 +38,8 @@ def start(
     for index in range(count):
         env = dict(options.get("env") or os.environ)
         if gpus:
-            share = range(index * gpus // count, (index + 1) * gpus // count)
-            env["JAX_LOCAL_DEVICE_IDS"] = ",".join(map(str, share))
+            device_ids = range(index * gpus // count, (index + 1) * gpus // count)
+            env["JAX_LOCAL_DEVICE_IDS"] = ",".join(map(str, device_ids))
         else:
             env["XLA_FLAGS"] = f"{env.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}".strip()
         cluster = ["--coordinator", f"localhost:{port}", "--num_processes", str(count), "--process_id", str(index)]
@@ -48,11 +49,11 @@ def start(
 
 
 def main() -> int:
-    """The script."""
+    """Parses the arguments, runs the processes and returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--devices", type=int, default=1, help="emulated CPU devices of each process")
-    parser.add_argument("--gpus", type=int, default=0, help="GPUs of this machine, shared evenly")
+    parser.add_argument("--devices", type=int, default=1, help="emulated CPU devices per process")
+    parser.add_argument("--gpus", type=int, default=0, help="GPUs of this machine, divided evenly among the processes")
     parser.add_argument("command", choices=["train", "sample", "evaluate", "sweep", "reference"])
     parser.add_argument("arguments", nargs=argparse.REMAINDER)
     given = parser.parse_args()
@@ -67,7 +68,7 @@ def main() -> int:
             process.send_signal(number)
 
     signal.signal(signal.SIGTERM, forward)
-    signal.signal(signal.SIGINT, lambda number, frame: None)  # a terminal sends Ctrl-C to all by itself
+    signal.signal(signal.SIGINT, lambda number, frame: None)  # a terminal already sends Ctrl-C to all of them
     processes += start(given.processes, line, devices=given.devices, gpus=given.gpus)
     while any(process.poll() is None for process in processes):
         time.sleep(0.2)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# One machine with several GPUs: one process uses them all. Arguments go to the training.
+# One machine with several GPUs: a single process uses them all. Arguments are passed to bitdiff.train.
 #   bash launch/multi_gpu.sh --config configs/cifar10.py:uint_cond --workdir runs/cifar10
 set -euo pipefail
 EXTRA=cuda

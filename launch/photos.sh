@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The README's tables of photograph crops: trains five models with three seeds each, sweeps samplers, compares.
-# It takes hours; stopped and started again, it goes on. SEEDS="0" runs one seed.
+# Makes the README's tables of photograph crops: trains five models with three seeds each, sweeps samplers, compares.
+# It takes hours; after an interruption the same command resumes. SEEDS="0" runs one seed.
 set -euo pipefail
 source "$(dirname "$0")/environment.sh"
 
@@ -15,7 +15,7 @@ for seed in ${SEEDS:-0 1 2}; do
   for model in uint eps plain gray uint_rand; do
     read -r variant options <<<"${models[$model]}"
     workdir="runs/photos/${model}_$seed"
-    # shellcheck disable=SC2086  # the options are words
+    # shellcheck disable=SC2086  # the options must be split into words
     python -m bitdiff.train --config "configs/photos.py:$variant" $options --config.seed="$seed" --workdir "$workdir"
     sweep() { python -m bitdiff.sweep --workdir "$workdir" --num_samples 500 "$@"; }
     sweep --steps 5,10,20 --td 0,1

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# From nothing to pictures: trains Bit Diffusion on scikit-learn's digits, samples, and evaluates.
-# Everything lands in runs/quickstart; run again, it goes on where it stopped.
+# Trains Bit Diffusion from scratch on scikit-learn's digits, samples, and evaluates.
+# Everything is written to runs/quickstart; the same command resumes where it stopped.
 set -euo pipefail
 source "$(dirname "$0")/environment.sh"
 

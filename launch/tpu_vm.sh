@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# A TPU VM pod slice on Google Cloud: make it and install, train on all its hosts, delete it.
+# A TPU VM pod slice on Google Cloud: create it and install bitdiff, train on all its hosts, delete it.
 #   export PROJECT=p ZONE=us-central2-b
 #   bash launch/tpu_vm.sh create bits v4-32
 #   bash launch/tpu_vm.sh train bits --config configs/cifar10.py:uint_cond --workdir /mnt/shared/runs/cifar10
 #   bash launch/tpu_vm.sh delete bits
-# The workdir is a folder that all hosts see: NFS (Filestore) or a mounted bucket. DRY_RUN=1 prints the commands.
+# The workdir must be a folder shared by all hosts: NFS (Filestore) or a mounted bucket. DRY_RUN=1 prints the commands.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -29,7 +29,7 @@ action=$1 name=$2
 shift 2
 case "$action" in
   create)
-    tpu create "$name" --accelerator-type="${1:?which type? such as v4-32}" --version="${VERSION:-tpu-ubuntu2204-base}"
+    tpu create "$name" --accelerator-type="${1:?pass a type such as v4-32}" --version="${VERSION:-tpu-ubuntu2204-base}"
     archive="$(mktemp -d)/bitdiff.tar.gz"
     git archive --format=tar.gz --output="$archive" HEAD
     tpu scp "$archive" "$name": --worker=all

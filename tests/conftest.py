@@ -21,10 +21,10 @@ startup.set_up_cache()
 
 
 def tiny_config(**overrides):
-    """Digits with a network that compiles and steps fast; overrides as 'train.steps'=4."""
+    """The digits config with a network that compiles and trains quickly; override fields such as "train.steps"."""
     config = digits.get_config()
     config.network.update(dim=8, multipliers=(1,), attention_resolutions=(), head_dim=8)
-    config.optimizer.update(warmup_steps=2, schedule="constant")  # more steps then continue the same run
+    config.optimizer.update(warmup_steps=2, schedule="constant")  # so that a larger train.steps continues the same run
     config.train.update(steps=6, batch_size=16, log_every_steps=1, sample_every_steps=0)
     config.checkpoint.update(every_steps=2, keep=3)
     config.sample.update(steps=3, batch_size=20, num_samples=20)
@@ -65,7 +65,7 @@ TINY_FLAGS = [
 
 @pytest.fixture
 def command():
-    """Runs `python -m bitdiff.NAME ARGS` to its end: (exit code, standard output and error)."""
+    """Runs `python -m bitdiff.NAME ARGS` to completion; returns (exit code, combined output)."""
 
     def run(name, *args, devices=1, **kwargs):
         process = start(name, *args, devices=devices, **kwargs)

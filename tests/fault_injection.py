@@ -1,10 +1,10 @@
-"""Kills a training run again and again, and compares what it ends with to a run that nobody killed.
+"""Kills a training run repeatedly and compares its final weights with those of an uninterrupted run.
 
     python tests/fault_injection.py --kills 50 --save_kills 20
 
-`--kills` at random moments from the start of the process on, then `--save_kills` while a checkpoint is being
-written. The weights must equal the uninterrupted run's bit for bit. Takes about ten seconds a kill; the test suite
-runs it with a few.
+It makes `--kills` kills at random moments after the process starts, then `--save_kills` while a checkpoint is being
+written. The weights must equal the uninterrupted run's bit for bit. A kill takes about ten seconds; the test suite
+makes only a few.
 """
 
 import argparse
@@ -33,14 +33,14 @@ TINY = [
 
 
 def start(workdir: Path, steps: int) -> subprocess.Popen:
-    """A training run as a user starts it."""
+    """Starts a training run as a user would."""
     line = [sys.executable, "-m", "bitdiff.train", *TINY, "--workdir", str(workdir), f"--config.train.steps={steps}"]
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.Popen(line, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def run_to_end(workdir: Path, steps: int) -> None:
-    """Trains to a step; raises RuntimeError with the output if that fails."""
+    """Trains up to a step; raises RuntimeError with the output if that fails."""
     process = start(workdir, steps)
     output, _ = process.communicate()
     if process.returncode:
@@ -48,12 +48,12 @@ def run_to_end(workdir: Path, steps: int) -> None:
 
 
 def saved(workdir: Path) -> int:
-    """The step of the latest finished checkpoint; 0 where there is none."""
+    """The step of the latest finished checkpoint, or 0 if there is none."""
     return max((int(path.name) for path in workdir.glob("checkpoints/*") if path.name.isdigit()), default=0)
 
 
 def kill_when(workdir: Path, steps: int, moment: Callable[[], bool]) -> bool:
-    """Starts training and kills it (-9) as soon as `moment()` holds; False if it came to its end before."""
+    """Starts training and kills it (SIGKILL) once `moment()` is true; returns False if it finished first."""
     process = start(workdir, steps)
     while process.poll() is None:
         if moment():
@@ -68,26 +68,26 @@ def kill_when(workdir: Path, steps: int, moment: Callable[[], bool]) -> bool:
 
 
 def inject(folder: Path, *, kills: int, save_kills: int, longest: float, seed: int) -> dict[str, int]:
-    """Kills runs and returns what came of it.
+    """Kills runs and returns how many kills of each kind were made.
 
     Args:
-      folder: for the runs; empty.
-      kills: at random moments.
-      save_kills: while a checkpoint is being written.
-      longest: seconds a process may live before it is killed at random.
-      seed: of the moments.
+      folder: an empty folder for the runs.
+      kills: number of kills at random moments.
+      save_kills: number of kills while a checkpoint is being written.
+      longest: maximum number of seconds a process runs before a random kill.
+      seed: seed of the kill times.
 
     Raises:
-      RuntimeError: a run failed by itself, a finished checkpoint was lost, or the weights differ at the end.
+      RuntimeError: a run failed on its own, a finished checkpoint was lost, or the weights differ at the end.
     """
     rng, workdir = random.Random(seed), folder / "killed"
     done = {"kills": 0, "kills while saving": 0, "kills without a new checkpoint": 0}
 
     def kill(name, moment):
-        # So far ahead that the run cannot end by itself; the learning rate is constant, so its length changes nothing.
+        # So many steps that the run cannot finish on its own; with a constant learning rate the length has no effect.
         before = saved(workdir)
         if not kill_when(workdir, 10**6, moment):
-            raise RuntimeError("the run ended by itself")
+            raise RuntimeError("the run ended on its own")
         if saved(workdir) < before:
             raise RuntimeError(f"the checkpoint of step {before} is lost")
         done[name] += 1
@@ -119,11 +119,11 @@ def inject(folder: Path, *, kills: int, save_kills: int, longest: float, seed: i
 
 
 def main() -> None:
-    """The script."""
+    """Parses the arguments and runs the injection."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--save_kills", type=int, default=20)
-    parser.add_argument("--longest", type=float, default=20.0, help="seconds a process may live")
+    parser.add_argument("--longest", type=float, default=20.0, help="maximum seconds before a random kill")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="faults"))

@@ -1,4 +1,4 @@
-"""The rules of the layout that a reader relies on: rooms, directions of imports, and what configs state."""
+"""The layout rules that readers rely on: subpackages, import directions, and what configs contain."""
 
 import ast
 import importlib
@@ -15,7 +15,7 @@ from bitdiff.tasks import make_task
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "bitdiff"
 
-# From the ground up: a room imports only from rooms of lower levels, or from itself.
+# From the bottom up: a subpackage imports only from lower levels or from itself.
 LEVELS = [
     ["runtime", "configs"],
     ["diffusion", "networks", "data", "metrics", "figures", "configuration"],
@@ -27,19 +27,19 @@ LEVELS = [
     ["cli"],
     ["commands"],
 ]
-LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
-# Rooms of one level that may import one another: metrics of bits count them, and nothing else.
+LEVEL = {subpackage: level for level, subpackages in enumerate(LEVELS) for subpackage in subpackages}
+# Exceptions: subpackages of the same level that a subpackage may import.
 SIBLINGS: dict[str, set[str]] = {}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 
 
-def room_of(path):
+def subpackage_of(path):
     parts = path.relative_to(PACKAGE).parts
     return parts[0] if len(parts) > 1 else "commands"
 
 
 def imported_modules(path):
-    """The modules of this project that a file imports, as dotted names below the package."""
+    """The modules of this project that a file imports, as dotted names relative to the package."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -49,27 +49,28 @@ def imported_modules(path):
     return {name.removeprefix("bitdiff.") for name in found if name.startswith("bitdiff.")}
 
 
-def imported_rooms(path):
-    rooms = set()
+def imported_subpackages(path):
+    subpackages = set()
     for name in imported_modules(path):
         first = name.split(".")[0]
-        rooms.add(first if first in LEVEL else "commands")
-    return rooms
+        subpackages.add(first if first in LEVEL else "commands")
+    return subpackages
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_imports_point_one_way(path):
-    room = room_of(path)
-    for other in imported_rooms(path) - {room}:
-        assert LEVEL[other] < LEVEL[room] or other in SIBLINGS.get(room, set()), f"{room} imports {other}"
+def test_imports_point_only_to_lower_levels(path):
+    subpackage = subpackage_of(path)
+    for other in imported_subpackages(path) - {subpackage}:
+        allowed = LEVEL[other] < LEVEL[subpackage] or other in SIBLINGS.get(subpackage, set())
+        assert allowed, f"{subpackage} imports {other}"
 
 
-def test_every_file_name_occurs_once():
+def test_file_names_are_unique():
     names = Counter(path.name for path in [*MODULES, *(ROOT / "configs").glob("*.py")] if path.name != "__init__.py")
     assert not [name for name, count in names.items() if count > 1]
 
 
-def test_a_file_at_the_top_is_a_command():
+def test_every_top_level_module_is_a_command():
     for name in commands():
         source = (PACKAGE / f"{name}.py").read_text()
         assert "def define_flags() -> None:" in source, name
@@ -79,36 +80,36 @@ def test_a_file_at_the_top_is_a_command():
     assert all(about for about in described.values())
 
 
-def test_tests_mirror_the_rooms():
-    rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir() and (path / "__init__.py").exists()}
+def test_tests_mirror_the_subpackages():
+    subpackages = {path.name for path in PACKAGE.iterdir() if path.is_dir() and (path / "__init__.py").exists()}
     folders = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and any(path.glob("test_*.py"))}
-    assert folders - rooms <= {"commands", "launch", "documents"}
+    assert folders - subpackages <= {"commands", "launch", "documents"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_only_commands_and_their_plumbing_read_flags(path):
-    if room_of(path) not in ("commands", "cli"):
+    if subpackage_of(path) not in ("commands", "cli"):
         assert "absl" not in external(path)
 
 
-def test_tasks_read_no_files():
+def test_tasks_do_not_read_files():
     for path in [*(PACKAGE / "tasks").glob("*.py"), *(PACKAGE / "conditions").glob("*.py")]:
         assert "pathlib" not in external(path), path
         assert not {name for name in imported_modules(path) if name.startswith("runtime.files")}, path
 
 
-def test_the_command_plumbing_knows_no_diffusion_field():
+def test_the_command_plumbing_does_not_depend_on_config_fields():
     source = (PACKAGE / "cli" / "command.py").read_text()
     assert "diffusion" not in source
     assert "train." not in source
 
 
-def test_networks_know_no_diffusion_and_the_machine_no_model():
+def test_networks_do_not_depend_on_diffusion_nor_the_runtime_on_models():
     for path in (PACKAGE / "networks").glob("*.py"):
-        assert imported_rooms(path) <= {"networks", "runtime"}
-    for room in ("runtime", "figures"):
-        for path in (PACKAGE / room).glob("*.py"):
-            assert imported_rooms(path) <= {room, "runtime"}
+        assert imported_subpackages(path) <= {"networks", "runtime"}
+    for subpackage in ("runtime", "figures"):
+        for path in (PACKAGE / subpackage).glob("*.py"):
+            assert imported_subpackages(path) <= {subpackage, "runtime"}
 
 
 def long_functions(path, limit=60):
@@ -121,7 +122,7 @@ def long_functions(path, limit=60):
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_functions_fit_a_screen(path):
+def test_functions_fit_on_a_screen(path):
     assert not list(long_functions(path))
 
 
@@ -137,7 +138,7 @@ def external(path):
 
 
 def unannotated(path):
-    """Public functions and methods with an argument or a result without a type."""
+    """Public functions and methods with an unannotated argument or result."""
     tree = ast.parse(path.read_text())
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and not node.name.startswith("_")]
     for scope in [tree, *classes]:
@@ -155,12 +156,12 @@ def test_public_functions_are_annotated(path):
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.py")), ids=lambda p: p.name)
-def test_configs_import_nothing_but_the_configuration(path):
+def test_configs_import_only_the_configuration(path):
     assert external(path) - sys.stdlib_module_names <= {"ml_collections", "bitdiff"}
     assert {name.split(".")[0] for name in imported_modules(path)} <= {"configs", "configuration"}
 
 
-def test_no_tensorflow_and_no_torch():
+def test_the_package_does_not_import_tensorflow_or_torch():
     for path in PACKAGE.rglob("*.py"):
         allowed = {"torch"} if path.name == "inception_weights.py" else set()  # to convert a weight file once
         assert not external(path) & {"tensorflow", "torch"} - allowed
@@ -170,7 +171,7 @@ CONFIGS = sorted(p.stem for p in (ROOT / "configs").glob("*.py") if p.stem != "_
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_every_config_has_every_field_and_states_its_command(name):
+def test_every_config_has_every_field_and_documents_its_command(name):
     module = importlib.import_module(f"bitdiff.configs.{name}")
     config = module.get_config()
     base = importlib.import_module("bitdiff.configuration").base_config()
@@ -178,13 +179,13 @@ def test_every_config_has_every_field_and_states_its_command(name):
     for section in ("train", "checkpoint", "sample", "evaluate", "optimizer", "diffusion", "data", "bits"):
         assert config[section].keys() == base[section].keys()
     assert config.train.steps > 0
-    if name not in ("npz", "folder"):  # the only ones whose sizes are the user's
+    if name not in ("npz", "folder"):  # the only configs whose sizes come from the user's data
         jax.eval_shape(make_task(config).init, jax.random.key(0))
     assert f"python -m bitdiff.train --config configs/{name}.py" in module.__doc__
 
 
-def test_nothing_reads_what_could_run_code():
-    """No pickle, no eval, no YAML but the safe kind; torch's file is read with weights_only."""
+def test_no_loader_can_execute_code():
+    """No pickle, eval or YAML; NumPy loads without pickle, and torch with weights_only."""
     forbidden = {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal", "yaml"}
     for path in PACKAGE.rglob("*.py"):
         assert not external(path) & forbidden, path

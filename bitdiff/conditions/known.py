@@ -5,11 +5,13 @@ import numpy as np
 
 from bitdiff.conditions.condition import Condition, Request
 from bitdiff.diffusion.bits import Codec
-from bitdiff.diffusion.guidance import hold_known
+from bitdiff.diffusion.guidance import hold_known, hold_known_positions
 from bitdiff.runtime.errors import UsageError
 
 
-def make_known(codec: Codec, shape: tuple[int, ...], *, has_channels: bool, prediction: str) -> Condition:
+def make_known(
+    codec: Codec, shape: tuple[int, ...], *, has_channels: bool, prediction: str, per_position: bool
+) -> Condition:
     """Known values of integer samples; training does not see them.
 
     Args:
@@ -17,6 +19,7 @@ def make_known(codec: Codec, shape: tuple[int, ...], *, has_channels: bool, pred
       shape: shape of one sample's values.
       has_channels: whether the last axis of `shape` holds channels; otherwise a position has one value.
       prediction: what the network outputs; only 'x0' supports known values.
+      per_position: whether the network takes a noise level per position of a sequence.
     """
 
     def constrain(denoise, arrays, keys):
@@ -25,6 +28,8 @@ def make_known(codec: Codec, shape: tuple[int, ...], *, has_channels: bool, pred
         if prediction != "x0":
             raise UsageError(f"known values require a model with prediction 'x0', not {prediction!r}")
         values = arrays["known"] if has_channels else arrays["known"][..., None]
+        if per_position:
+            return hold_known_positions(denoise, codec.encode(jnp.maximum(values, 0)), arrays["known"] >= 0)
         mask = jnp.repeat(values >= 0, codec.num_bits, axis=-1)
         return hold_known(denoise, codec.encode(jnp.maximum(values, 0)), mask, keys.known)
 

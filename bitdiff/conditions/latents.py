@@ -67,7 +67,7 @@ def make_latents(options: Any, field: str, inference: Inference) -> Condition:
 
     def context(params, z, dropped):
         z = jax.nn.one_hot(z, options.codes) if jnp.issubdtype(z.dtype, jnp.integer) else z
-        return Signal(context=embedding.apply({"params": params["latents"]["embed"]}, z, dropped))
+        return Signal(context=jnp.asarray(embedding.apply({"params": params["latents"]["embed"]}, z, dropped)))
 
     def observe(params, batch, keys):
         gumbel_keys, drop_keys = jax.vmap(jax.random.split)(keys.latents).T
@@ -99,7 +99,7 @@ def make_latents(options: Any, field: str, inference: Inference) -> Condition:
 
 def encoder_logits(encoder: nn.Module, params: Any, x: jax.Array) -> jax.Array:
     """Logits float [B, count, codes] of the latents of the encoder's input x."""
-    return encoder.apply({"params": params["latents"]["encoder"]}, x)
+    return jnp.asarray(encoder.apply({"params": params["latents"]["encoder"]}, x))
 
 
 def infer(encoder: nn.Module, params: Any, x: jax.Array, keys: jax.Array) -> jax.Array:

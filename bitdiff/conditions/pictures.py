@@ -30,8 +30,8 @@ def make_pictures(config: Any) -> Condition:
         context, params = encoder.init_with_output(encoder_key, np.zeros((1, size, size, channels), np.uint8))
         return rest, {"encoder": params["params"]}, Signal(context=context)
 
-    def encode(params, image):
-        return encoder.apply({"params": params["encoder"]}, image)
+    def encode(params, image) -> jax.Array:
+        return jnp.asarray(encoder.apply({"params": params["encoder"]}, image))
 
     def observe(params, batch, keys):
         context = encode(params, batch["image"])

@@ -71,7 +71,7 @@ class Arrays:
 class Subset:
     """Some examples of a source, by index."""
 
-    def __init__(self, source: Source, indices: Sequence[int]):
+    def __init__(self, source: Source, indices: Sequence[int] | np.ndarray):
         self._source = source
         self.indices = np.asarray(indices, int)
 

@@ -23,6 +23,8 @@ def draw(scene: Scene, pixels: int, random: np.random.Generator) -> np.ndarray:
     """
     image = np.full((pixels, pixels, 3), random.uniform(0, 60, 3), np.float32)
     for half, group in enumerate((scene.first, scene.second)):
+        assert group.colour is not None
+        assert group.size is not None
         colour = np.clip(np.array(_RGB[group.colour]) + random.normal(0, _COLOUR_JITTER, 3), 0, 255)
         for along, across in _places(half, group, random):
             place = (along, across) if scene.axis == 0 else (across, along)

@@ -3,7 +3,8 @@
 A photograph's left three quarters give the training crops, the rest the test crops; no pixel is in both.
 """
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,8 @@ _TRAIN_SHARE = 0.75
 _TRAIN_STRIDE, _TEST_STRIDE = 2, 4
 
 
-class Crops(NamedTuple):
+@dataclass(frozen=True)
+class Crops:
     """All crops of size x size pixels at a stride: 'image' uint8 [size, size, 3] and 'label', the photograph."""
 
     regions: tuple[np.ndarray, ...]

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -55,14 +55,16 @@ def load(options: Any) -> Dataset:
         raise UsageError(f"the prepared images in {folder} are damaged: {error}") from error
 
 
-def _arrays(split: str, facts: dict[str, Any]) -> dict[str, tuple[str, type, tuple[int, ...]]]:
+def _arrays(split: str, facts: dict[str, Any]) -> dict[str, tuple[str, Any, tuple[int, ...]]]:
     """The arrays of a split by name: file name, type and shape."""
     count = facts["counts"][split]
-    arrays = {"image": (f"{split}.npy", np.uint8, (count, *facts["shape"]))}
+    arrays: dict[str, tuple[str, Any, tuple[int, ...]]] = {
+        "image": (f"{split}.npy", np.uint8, (count, *facts["shape"]))
+    }
     return arrays | ({"label": (f"{split}.label.npy", np.int32, (count,))} if facts["class_names"] else {})
 
 
-def _open(folder: Path, split: str, facts: dict[str, Any], mode: str = "r") -> dict[str, np.ndarray]:
+def _open(folder: Path, split: str, facts: dict[str, Any], mode: Literal["r", "r+"] = "r") -> dict[str, np.ndarray]:
     opened = {}
     for name, (file, dtype, shape) in _arrays(split, facts).items():
         if not shape[0]:  # a file of nothing cannot be mapped
@@ -82,7 +84,7 @@ def _check_size(path: Path) -> None:
     del array
 
 
-def write(folder: Path, dataset: Dataset, advance: Callable[[int], None]) -> None:
+def write(folder: Path, dataset: Dataset, advance: Callable[[int], object]) -> None:
     """Writes a data set of images into a folder; started again after any kind of end, it goes on where it was.
 
     Args:
@@ -163,7 +165,8 @@ def _write_chunk(folder: Path, split: str, source: Source, start: int, facts: di
         examples = list(pool.map(source.__getitem__, indices))
     for name, array in _open(folder, split, facts, mode="r+").items():
         array[indices.start : indices.stop] = np.stack([example[name] for example in examples])
-        array.flush()
+        if isinstance(array, np.memmap):  # an empty split is not mapped
+            array.flush()
     return len(indices)
 
 

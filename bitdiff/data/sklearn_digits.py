@@ -14,7 +14,7 @@ def load(options: Any) -> Dataset:
     del options
     from sklearn.datasets import load_digits
 
-    digits = load_digits()
+    digits: Any = load_digits()
     images = digits.images.astype(np.uint8)[..., None]
     labels = digits.target.astype(np.int32)
     train, test = split(Arrays({"image": images, "label": labels}), _TEST_FRACTION)

@@ -9,6 +9,7 @@ import io
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import sentencepiece as spm
@@ -139,7 +140,7 @@ def train(texts: Sequence[str], vocab_size: int, kind: str = "unigram") -> Token
     if not any(text.strip() for text in texts):
         raise UsageError("there is no text to train a tokenizer on")
     longest = max(len(text.encode()) for text in texts)
-    room = {"max_sentence_length": longest + 1} if longest >= _LONG else {}  # longer ones it leaves out
+    room: Any = {"max_sentence_length": longest + 1} if longest >= _LONG else {}  # longer ones it leaves out
     model = io.BytesIO()
     try:
         spm.SentencePieceTrainer.train(

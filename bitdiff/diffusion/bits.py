@@ -11,7 +11,7 @@ not, so that the fraction of invalid codes can be reported.
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -69,8 +69,11 @@ def bits_to_int(bits: jax.typing.ArrayLike) -> jax.Array:
     return jnp.sum(bits.astype(jnp.int32) * weights, axis=-1, dtype=jnp.int32)
 
 
-def gray_code(x: np.ndarray | jax.Array) -> np.ndarray | jax.Array:
-    """The reflected binary code x ^ (x >> 1): neighboring integers differ in one bit."""
+def gray_code(x: Any) -> Any:
+    """The reflected binary code x ^ (x >> 1): neighboring integers differ in one bit.
+
+    x is an integer, or an integer array of NumPy or jax, and so is the result.
+    """
     return x ^ (x >> 1)
 
 

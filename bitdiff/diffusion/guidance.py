@@ -40,7 +40,8 @@ def hold_known(denoise: Denoise, known: jax.Array, mask: jax.Array, keys: jax.Ar
     """Holds some entries of x0 at known values, so that the others are sampled conditioned on them.
 
     Wherever the mask is set, the network sees the known value corrupted to its noise level (with the same noise at
-    every step), and the estimate of x0 is the known value.
+    every step), and the estimate of x0 is the known value. The result approximates the conditional distribution: while
+    there is much noise, the network hardly sees what is known, even the Bayes-optimal one (see `hold_known_positions`).
 
     Args:
       denoise: a denoiser with prediction 'x0'.
@@ -53,5 +54,26 @@ def hold_known(denoise: Denoise, known: jax.Array, mask: jax.Array, keys: jax.Ar
     def held(x_t, x0_prev, gamma_t):
         x_t = jnp.where(mask, corrupt(known, eps, gamma_t), x_t)
         return jnp.where(mask, known, denoise(x_t, x0_prev, gamma_t))
+
+    return held
+
+
+def hold_known_positions(denoise: Denoise, known: jax.Array, mask: jax.Array) -> Denoise:
+    """Holds some positions of sequences at known values, for a denoiser that takes a noise level per position.
+
+    The network sees the known positions without noise, at gamma 1. With the Bayes-optimal denoiser, the other positions
+    are samples of the exact conditional distribution.
+
+    Args:
+      denoise: a denoiser with prediction 'x0' that accepts gamma_t [B, L].
+      known: float [B, L, C].
+      mask: bool [B, L].
+    """
+
+    def held(x_t, x0_prev, gamma_t):
+        gamma_t = gamma_t if gamma_t.ndim == 2 else gamma_t[:, None]
+        x_t = jnp.where(mask[..., None], known, x_t)
+        estimate = denoise(x_t, x0_prev, jnp.where(mask, 1.0, gamma_t))
+        return jnp.where(mask[..., None], known, estimate)
 
     return held

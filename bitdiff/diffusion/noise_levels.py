@@ -130,7 +130,8 @@ def make_plan(gamma: Schedule, grid: Grid, noise: AddedNoise = NO_NOISE, *, leng
     if grid.lag:
         return Plan(now, now, after, np.zeros(len(now), bool), noise.scale)
     parts = _with_restarts(now, _churned(now, grid.steps, churn), after, restarts)
-    return Plan(*(np.concatenate(levels) for levels in zip(*parts, strict=True)), noise.scale)
+    before, now, after, starts = (np.concatenate(levels) for levels in zip(*parts, strict=True))
+    return Plan(before, now, after, starts, noise.scale)
 
 
 def evaluations(plan: Plan, second_order: bool) -> int:

@@ -11,7 +11,7 @@ from bitdiff.diffusion.guidance import Denoise
 _MAX_SNR = 1e3
 
 
-def bayes_denoiser(points: jax.Array, probabilities: jax.Array) -> Denoise:
+def bayes_denoiser(points: jax.typing.ArrayLike, probabilities: jax.typing.ArrayLike) -> Denoise:
     """E[x0 | x_t] for an x0 that equals points[k] with probability probabilities[k].
 
     The posterior weight of a point is proportional to
@@ -24,7 +24,8 @@ def bayes_denoiser(points: jax.Array, probabilities: jax.Array) -> Denoise:
     Returns:
       denoise(x_t [B, ...], x0_prev, gamma_t [B], or [B, L]) -> the posterior mean [B, ...]; x0_prev is ignored.
     """
-    flat = jnp.asarray(points, jnp.float32).reshape(len(points), -1)
+    points = jnp.asarray(points, jnp.float32)
+    flat = points.reshape(len(points), -1)
     log_prior = jnp.log(jnp.asarray(probabilities, jnp.float32))
     half_norms = 0.5 * jnp.sum(jnp.reshape(points, (*jnp.shape(points)[:2], -1)) ** 2, axis=-1)
 

@@ -131,7 +131,8 @@ def write_report(
         plots.histogram(written[-1], counts, scale)
     if dataset.field == "captions" and run.tokenizer:
         numbers = [int(i) for i in outputs["source"]]
-        ids = [dataset.test.id(i) for i in numbers] if hasattr(dataset.test, "id") else numbers
+        test: Any = dataset.test
+        ids = [test.id(i) for i in numbers] if hasattr(test, "id") else numbers
         written.append(run.folder / "captions.json")
         files.write_text(written[-1], captions.results(ids, run.tokenizer.texts(outputs["tokens"])))
     files.write_text(written[0], json.dumps(report, indent=2) + "\n")

@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -64,7 +64,7 @@ class _Step:
         rows = len(next(iter(bench.batch.values())))
         self.rows = devices.split(Rows(bench.batch, np.arange(rows, dtype=np.int32), np.zeros(rows, np.float32)))
         start = time.perf_counter()
-        self.compiled = step.lower(self.state, self.rows).compile()
+        self.compiled = cast(Any, step).lower(self.state, self.rows).compile()
         self.compile_seconds = time.perf_counter() - start
 
     def __call__(self) -> Any:

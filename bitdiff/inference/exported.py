@@ -69,7 +69,7 @@ def read_weights(folder: Path, abstract: Any) -> tuple[Any, int]:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise UsageError(f"{path} cannot be read: {error}") from error
-    expected = traverse_util.flatten_dict(abstract, sep="/")
+    expected: dict[str, Any] = traverse_util.flatten_dict(abstract, sep="/")
     different = sorted(
         name
         for name in arrays.keys() | expected.keys()

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -15,7 +16,7 @@ _NOT_WRITTEN = ("histogram", "trajectory", "path")
 
 def write_npz(path: Path, outputs: dict[str, np.ndarray]) -> None:
     """Writes samples atomically: 'image', 'tokens' or 'point', 'invalid', and 'text', 'label' or 'latents' if any."""
-    arrays = {name: outputs[name] for name in outputs if name not in _NOT_WRITTEN}
+    arrays: dict[str, Any] = {name: outputs[name] for name in outputs if name not in _NOT_WRITTEN}
     files.write(path, lambda file: np.savez_compressed(file, **arrays))
 
 

@@ -147,7 +147,11 @@ def check_options(run: Trained, many: Iterable[SampleOptions]) -> None:
     condition = run.task.condition(np.arange(1), None)
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1))
     for options in many:
-        jax.eval_shape(lambda *args, options=options: run.task.sample(*args, options), run.params, condition, keys)
+
+        def sample(params, condition, keys, options=options):
+            return run.task.sample(params, condition, keys, options)
+
+        jax.eval_shape(sample, run.params, condition, keys)
 
 
 def with_texts(run: Trained, outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -89,10 +89,10 @@ def add(partial: Partial, features: Features, *, keep: int, keep_logits: bool) -
     before = partial.sums.count if partial.sums else 0
     pools, logits = partial.pools, partial.logits
     if before < keep:
-        pools += (features.pool[: keep - before],)
+        pools += (np.asarray(features.pool[: keep - before]),)
     if keep_logits:
-        logits += (features.logits,)
-    return Partial(frechet.add(partial.sums, features.pool), pools, logits)
+        logits += (np.asarray(features.logits),)
+    return Partial(frechet.add(partial.sums, np.asarray(features.pool)), pools, logits)
 
 
 def finish(partial: Partial) -> Summary:
@@ -160,7 +160,9 @@ def save_reference(path: Path, reference: Reference) -> None:
 
 def save_partial(path: Path, partial: Partial, provenance: dict[str, Any]) -> None:
     """Writes a summary under way (without logits) as plain arrays, to be gone on with."""
-    arrays = partial.sums._asdict() | {
+    if partial.sums is None:
+        return
+    arrays: dict[str, Any] = partial.sums._asdict() | {
         "pool": np.concatenate(partial.pools) if partial.pools else np.zeros((0, 0), np.float32),
         "provenance": np.array(json.dumps(provenance)),
     }

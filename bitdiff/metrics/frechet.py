@@ -37,7 +37,9 @@ def add(sums: Sums | None, features: np.ndarray) -> Sums:
     """Adds features [N, d] to the sums; None starts them."""
     features = np.asarray(features, np.float64)
     new = Sums(len(features), features.sum(0), features.T @ features)
-    return new if sums is None else Sums(*(a + b for a, b in zip(sums, new, strict=True)))
+    if sums is None:
+        return new
+    return Sums(sums.count + new.count, sums.total + new.total, sums.outer + new.outer)
 
 
 def finish(sums: Sums) -> Moments:

@@ -31,7 +31,7 @@ def from_torch(state: Mapping[str, np.ndarray]) -> Any:
         "bn.running_mean": ("batch_stats", "bn", "mean"),
         "bn.running_var": ("batch_stats", "bn", "var"),
     }
-    flat = {}
+    flat: dict[tuple[str, ...], np.ndarray] = {}
     for name, value in state.items():
         *layers, module, kind = name.split(".")
         value = np.asarray(value, np.float32)
@@ -62,7 +62,7 @@ def convert(source: Path, target: Path) -> str:
             "with other weights a distance would not be FID"
         )
     try:
-        import torch
+        import torch  # pyrefly: ignore[missing-import]
     except ImportError as error:
         raise UsageError("converting the weights needs torch, once: pip install torch, here or elsewhere") from error
     state = torch.load(source, map_location="cpu", weights_only=True)

@@ -163,11 +163,11 @@ class Transformer(nn.Module):
         if x.shape[1] != self.length:
             raise UsageError(f"sequences have {x.shape[1]} positions; this network was built for {self.length}")
         own_time = jnp.zeros((), self.dtype)
-        if self.lagged:
+        if self.lagged and time is not None:
             time = jnp.broadcast_to(time.reshape(len(x), -1), x.shape[:2])
             own_time = self.own_time[1](nn.silu(self.own_time[0](sinusoid(time, self.dim).astype(self.dtype))))
             time = jnp.mean(time, axis=1)
-        embedding = None if self.vocab_size else self.embedding(time, label)
+        embedding = None if self.vocab_size or time is None else self.embedding(time, label)
         mask = jnp.tril(jnp.ones((self.length, self.length), bool)) if self.vocab_size else None
         h = self._embed(x) + own_time + self.positions.astype(self.dtype)
         for i, block in enumerate(self.blocks):
@@ -185,7 +185,7 @@ class Transformer(nn.Module):
 
     def advance(
         self, token: jax.Array, index: jax.Array, cache: Sequence[KeyValue], memory: Sequence[KeyValue] | None = None
-    ) -> tuple[jax.Array, list[KeyValue]]:
+    ) -> tuple[jax.Array, list[KeyValue | None]]:
         """Applies a causal network to one position, given the cache of earlier positions.
 
         Args:

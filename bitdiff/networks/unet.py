@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -132,9 +133,8 @@ class UNet(nn.Module):
             )
         embedding = TimeEmbedding(self.dim, self.num_classes, dtype=self.dtype, name="embedding")(time, label)
 
-        res_block, attention_block, cross_block = (
-            nn.remat(kind) if self.remat else kind for kind in (ResBlock, AttentionBlock, CrossBlock)
-        )
+        kinds: Any = (ResBlock, AttentionBlock, CrossBlock)
+        res_block, attention_block, cross_block = (nn.remat(kind) if self.remat else kind for kind in kinds)
 
         def block(h, stage, name):
             h = res_block(self.dim * self.multipliers[stage], self.dropout, self.dtype, name=name)(

@@ -67,7 +67,8 @@ def read_arrays(path: Path, names: Iterable[str] | None = None) -> dict[str, np.
         if not isinstance(file, np.lib.npyio.NpzFile):
             raise UsageError(f"{path} is not an .npz file")
         with file:
-            _check_unpacked(path, file.zip)
+            if file.zip is not None:
+                _check_unpacked(path, file.zip)
             return {name: file[name] for name in file.files if names is None or name in set(names)}
     except UsageError:
         raise

@@ -62,7 +62,7 @@ def find(
         return None
     if given != [None, None]:
         names = "JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID"
-        return _complete(coordinator, *given, "JAX_* variables", names)
+        return _complete(coordinator, given[0], given[1], "JAX_* variables", names)
     if _number(env, "SKYPILOT_NUM_NODES") > 1:
         hosts = env.get("SKYPILOT_NODE_IPS", "").split()
         return _complete(

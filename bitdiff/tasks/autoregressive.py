@@ -106,7 +106,7 @@ def init_params(model: CausalModel, key: jax.Array) -> Any:
         inputs = combine(module, None, signals, 1)
         return module(jnp.zeros((1, model.length), jnp.int32), None, None, None, **inputs.attended)
 
-    return nn.init(evaluate, model.network)(key) | own
+    return {**nn.init(evaluate, model.network)(key), **own}
 
 
 def loss(
@@ -120,7 +120,7 @@ def loss(
     values = batch["tokens"]
     inputs = combine(model.network, network_params(params), signals, len(values))
     shifted = jnp.concatenate([_start_tokens(model, inputs.label, len(values))[:, None], values[:, :-1]], axis=1)
-    logits = model.network.apply(network_params(params), shifted, dropout_keys=keys, **inputs.attended)
+    logits = jnp.asarray(model.network.apply(network_params(params), shifted, dropout_keys=keys, **inputs.attended))
     log_p = jnp.take_along_axis(jax.nn.log_softmax(logits), values[..., None], axis=-1)[..., 0]
     weights = jnp.cumsum(shifted == model.eos, axis=1) == 0  # up to and including EOS
     return jnp.mean(-jnp.sum(log_p * weights, axis=1) / jnp.sum(weights, axis=1)), {}

@@ -1,6 +1,7 @@
 """Scores of captions: COCO's metrics, and for drawn shapes whether the captions are true."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -29,12 +30,13 @@ def evaluate(outputs: dict[str, np.ndarray], dataset: Dataset, tokenizer: str) -
         )
     assert dataset.tokenizer is not None
     texts = dataset.tokenizer.texts(outputs["tokens"])
-    references = {name: dataset.test.captions(int(name)) for name in numbers}
+    test: Any = dataset.test
+    references = {name: test.captions(int(name)) for name in numbers}
     values = captions.score(dict(zip(numbers, texts, strict=True)), references, tokenizer)
     about = f"{len(texts)} test pictures, split into words by the tokenizer {tokenizer!r}"
     scores = {name: Score(value, about) for name, value in values.items()}
-    if hasattr(dataset.test, "scene"):
-        scores |= truth(texts, [dataset.test.scene(int(name)) for name in numbers])
+    if hasattr(test, "scene"):
+        scores |= truth(texts, [test.scene(int(name)) for name in numbers])
     return scores
 
 

@@ -126,7 +126,7 @@ def init_params(model: Denoiser, key: jax.Array) -> Any:
         inputs = combine(module, None, signals[::-1], 1)
         return module(x, jnp.zeros(1), inputs.label, None, **inputs.attended)
 
-    return nn.init(evaluate, model.network)(key) | own
+    return {**nn.init(evaluate, model.network)(key), **own}
 
 
 def network_params(params: Any) -> Any:
@@ -145,9 +145,10 @@ def evaluate_network(
 ) -> jax.Array:
     """One network evaluation, with EDM's preconditioning if sigma_data is set: [B, *grid, output channels]."""
 
-    def raw(x, time):
+    def raw(x, time) -> jax.Array:
         x = jnp.concatenate([x, x0_prev], axis=-1) if model.self_cond_rate else x
-        return model.network.apply(network_params(params), x, time, inputs.label, dropout_keys, **inputs.attended)
+        arguments = (x, time, inputs.label, dropout_keys)
+        return jnp.asarray(model.network.apply(network_params(params), *arguments, **inputs.attended))
 
     if model.sigma_data:
         return edm.precondition(raw, x_t, gamma_t, model.sigma_data)
@@ -189,8 +190,13 @@ def _make_conditions(config: Any, layout: Layout, codec: Codec) -> tuple[Conditi
     if config.latents.count:
         conditions.append(make_latents(config.latents, layout.field, _inference(layout, codec)))
     if codec.encoding != "real":
-        prediction = config.diffusion.prediction
-        known = make_known(codec, layout.shape, has_channels=layout.has_channels, prediction=prediction)
+        known = make_known(
+            codec,
+            layout.shape,
+            has_channels=layout.has_channels,
+            prediction=config.diffusion.prediction,
+            per_position=config.diffusion.lag > 0,
+        )
         conditions.append(known)
     return tuple(conditions)
 

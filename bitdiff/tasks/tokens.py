@@ -65,7 +65,7 @@ def distances(
     perfect samples and, for a bit model, the distance of the same sampler with the Bayes-optimal denoiser of the
     training data, which separates the network's error from the sampler's. Otherwise it is per position.
     """
-    train, test = (stack(split).get("tokens") for split in (dataset.train, dataset.test))
+    train, test = stack(dataset.train)["tokens"], stack(dataset.test).get("tokens")
     states, counts = np.unique(train, axis=0, return_counts=True)
     if len(states) > min(_MAX_STATES, len(train) // _EXAMPLES_PER_STATE):
         return _marginal_distances(samples, train, test, states, dataset.vocab_size)

@@ -108,7 +108,7 @@ class Checkpoints:
         if self._read_only:
             options = ocp.CheckpointManagerOptions(read_only=True)
         else:
-            policies = [managers.LatestN(self._policy.keep)]
+            policies: list[Any] = [managers.LatestN(self._policy.keep)]
             if self._policy.keep_every_steps:
                 policies.append(managers.EveryNSteps(self._policy.keep_every_steps))
             if self._policy.keep_best:
@@ -169,9 +169,7 @@ class Checkpoints:
         values = {}
         for step in self.steps():
             try:
-                progress = self._manager.restore(
-                    step, args=ocp.args.Composite(progress=ocp.args.JsonRestore())
-                ).progress
+                progress = self._restore(step, progress=ocp.args.JsonRestore()).progress
                 values[step] = float(progress["metrics"][metric])
             except Exception as error:  # the checkpoint is damaged, or was saved without the metric
                 _log.info("the checkpoint of step %d has no %s (%s)", step, metric, error)
@@ -192,35 +190,16 @@ class Checkpoints:
         """
         steps = self.steps() if step is None else [step]
         processes.check_equal("the checkpoints in the folder", steps)
-        damaged = []
-        for step in reversed(steps):
-            failure = None
-            try:
-                restored = self._manager.restore(
-                    step,
-                    args=ocp.args.Composite(
-                        state=ocp.args.StandardRestore(devices.abstract_replicated(abstract_state)),
-                        progress=ocp.args.JsonRestore(),
-                        config=ocp.args.JsonRestore(),
-                        digest=ocp.args.JsonRestore(),
-                    ),
-                )
-                state = devices.to_local(restored.state)
-                if restored.digest != _digest(state, restored.progress, restored.config):
-                    raise ValueError("its content differs from what was saved")
-                if not isinstance(restored.progress, dict) or not set(progress_fields) <= set(restored.progress):
-                    raise ValueError(f"its progress lacks some of {', '.join(progress_fields)}")
-            except Exception as error:  # Orbax and TensorStore raise many kinds for damaged files
-                failure = " ".join(str(error).split())[:200]
-            if processes.any_process(failure is not None):
-                reason = failure or "another process could not read it"
-                _log.warning("the checkpoint %s cannot be read (%s)", self.folder / str(step), reason)
-                damaged.append(step)
+        damaged: list[int] = []
+        for candidate in reversed(steps):
+            restored = self._try(candidate, abstract_state, progress_fields)
+            if restored is None:
+                damaged.append(candidate)
                 continue
             if damaged:
-                _log.warning("using the checkpoint of step %d instead", step)
+                _log.warning("using the checkpoint of step %d instead", candidate)
                 self._set_aside(damaged)
-            return Restored(step, state, restored.progress, restored.config)
+            return restored
         if steps:
             raise UsageError(
                 f"none of the checkpoints {steps} in {self.folder} can be read with this config; "
@@ -228,11 +207,39 @@ class Checkpoints:
             )
         return None
 
+    def _restore(self, step: int, **items: Any) -> Any:
+        """The items of a checkpoint, by name."""
+        return self._manager.restore(step, args=ocp.args.Composite(**items))
+
+    def _try(self, step: int, abstract_state: Any, progress_fields: Sequence[str]) -> Restored | None:
+        """A checkpoint's content; None, with a warning, if any process cannot read it."""
+        failure, restored = None, None
+        try:
+            content = self._restore(
+                step,
+                state=ocp.args.StandardRestore(devices.abstract_replicated(abstract_state)),
+                progress=ocp.args.JsonRestore(),
+                config=ocp.args.JsonRestore(),
+                digest=ocp.args.JsonRestore(),
+            )
+            restored = Restored(step, devices.to_local(content.state), content.progress, content.config)
+            if content.digest != _digest(restored.state, restored.progress, restored.config):
+                raise ValueError("its content differs from what was saved")
+            if not isinstance(restored.progress, dict) or not set(progress_fields) <= set(restored.progress):
+                raise ValueError(f"its progress lacks some of {', '.join(progress_fields)}")
+        except Exception as error:  # Orbax and TensorStore raise many kinds for damaged files
+            failure = " ".join(str(error).split())[:200]
+        if not processes.any_process(failure is not None):
+            return restored
+        reason = failure or "another process could not read it"
+        _log.warning("the checkpoint %s cannot be read (%s)", self.folder / str(step), reason)
+        return None
+
     def restore_config(self) -> dict[str, Any] | None:
         """The config of the latest checkpoint that has a readable one."""
         for step in reversed(self.steps()):
             try:
-                return self._manager.restore(step, args=ocp.args.Composite(config=ocp.args.JsonRestore())).config
+                return self._restore(step, config=ocp.args.JsonRestore()).config
             except Exception as error:
                 _log.warning("the config in %s cannot be read (%s)", self.folder / str(step), error)
         return None
@@ -303,4 +310,4 @@ def _runtime_error(error: BaseException | None) -> jax.errors.JaxRuntimeError | 
 
 
 def _sum(array: np.ndarray) -> int:
-    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)

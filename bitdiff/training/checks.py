@@ -30,7 +30,9 @@ def check_training(config: ml_collections.ConfigDict, task: Task, dataset: Datas
     jax.eval_shape(task.loss, params, batch, keys)
     condition = task.condition(np.arange(size), None)
     options = sample_options(config.sample)
-    jax.eval_shape(lambda *args: task.sample(*args, options), params, condition, keys)
+    jax.eval_shape(
+        lambda params, condition, keys: task.sample(params, condition, keys, options), params, condition, keys
+    )
 
 
 def _check_numbers(config: ml_collections.ConfigDict, dataset: Dataset) -> None:

@@ -6,7 +6,7 @@ from bitdiff.evaluation import speed_reports
 from bitdiff.runtime.errors import UsageError
 
 
-def test_what_is_measured_and_compared(command, tmp_path):
+def test_a_benchmark_measures_its_parts_and_compares_reports(command, tmp_path):
     out = tmp_path / "bench.json"
     small = ["--config.network.dim=16", "--config.network.layers=1", "--config.sample.steps=4"]
     arguments = ["--config", "configs/mixture.py", *small, "--seconds", 0.1, "--parts", "training,sampling,data,start"]
@@ -19,7 +19,7 @@ def test_what_is_measured_and_compared(command, tmp_path):
     assert training["fraction_of_peak"] == pytest.approx(
         training["gflop_per_step_and_device"] * training["steps_per_second"] / training["peak_gflop_per_second"]
     )
-    # The compiler counts more than products and convolutions, but leaves out what they multiply by padding.
+    # The compiler also counts operations other than products and convolutions, but omits multiplications by padding.
     assert 0.5 < training["gflop_per_step_and_device_by_xla"] / training["gflop_per_step_and_device"] < 2
     assert parts["data"]["over_training"] == pytest.approx(
         parts["data"]["batches_per_second"] / training["steps_per_second"]
@@ -30,13 +30,13 @@ def test_what_is_measured_and_compared(command, tmp_path):
     assert "x 1" in output
 
 
-def test_ratios_are_of_what_both_measured():
+def test_ratios_cover_only_what_both_reports_measured():
     before = {"parts": {"data": {"batches_per_second": 4.0}, "training": {"steps_per_second": 3.0}}}
     after = {"parts": {"data": {"batches_per_second": 6.0}}}
     assert speed_reports.ratios(before, after) == {"data.batches_per_second": 1.5}
 
 
-def test_bad_input_is_named(command, tmp_path):
+def test_bad_input_is_reported(command, tmp_path):
     code, output = command("benchmark", "--config", "configs/digits.py", "--parts", "speed")
     assert code == 2
     assert "unknown part (--parts) 'speed'; valid names are: training, sampling" in output

@@ -1,4 +1,4 @@
-"""Captioning and text as a user runs them: a tiny model, trained, sampled, evaluated."""
+"""Captioning and text models as a user runs them: a tiny model is trained, sampled and evaluated."""
 
 import json
 import shutil
@@ -45,7 +45,7 @@ def images(tmp_path_factory):
     return folder
 
 
-def test_a_folder_of_images_is_described(command, run, images, tmp_path):
+def test_a_folder_of_images_is_captioned(command, run, images, tmp_path):
     out = tmp_path / "captions.json"
     code, output = command("sample", "--workdir", run, "--images", images, "--out", out)
     assert code == 0, output
@@ -68,7 +68,7 @@ def test_a_folder_of_images_is_described(command, run, images, tmp_path):
     assert "tokens_per_second" in output
 
 
-def test_the_rival_is_measured_alike(command, images, tmp_path):
+def test_the_autoregressive_baseline_is_evaluated_like_bit_diffusion(command, images, tmp_path):
     run = train_shapes("autoregressive", tmp_path / "run")
     code, output = command("evaluate", "--workdir", run, "--num_samples", 20, "--beams", 2)
     assert code == 0, output
@@ -93,7 +93,7 @@ def test_the_rival_is_measured_alike(command, images, tmp_path):
         (["--images", "IMAGES", "--num_samples", "9"], "--num_samples is 9, but .* holds 5 images"),
     ],
 )
-def test_bad_calls(command, run, images, arguments, message):
+def test_bad_arguments_are_reported(command, run, images, arguments, message):
     import re
 
     code, output = command("sample", "--workdir", run, *[str(images) if a == "IMAGES" else a for a in arguments])
@@ -101,7 +101,7 @@ def test_bad_calls(command, run, images, arguments, message):
     assert re.search(message, output), output
 
 
-def test_an_unreadable_image_is_named(command, run, images, tmp_path):
+def test_an_unreadable_image_is_reported(command, run, images, tmp_path):
     folder = tmp_path / "some"
     shutil.copytree(images, folder)
     (folder / "000003.png").write_bytes(b"not an image")
@@ -110,7 +110,7 @@ def test_an_unreadable_image_is_named(command, run, images, tmp_path):
     assert "000003.png is not an image" in output
 
 
-def test_two_devices_train_as_one(command, run, tmp_path):
+def test_two_devices_train_like_one(command, run, tmp_path):
     fields = "network.dim=16 network.layers=1 network.head_dim=8 encoder.dim=16 encoder.layers=1 encoder.head_dim=8 "
     fields += "optimizer.warmup_steps=1 optimizer.schedule=constant optimizer.name=adam train.steps=2 "
     fields += "train.batch_size=4 train.log_every_steps=1 train.sample_every_steps=0"
@@ -125,7 +125,7 @@ def test_two_devices_train_as_one(command, run, tmp_path):
     assert losses(other) == pytest.approx(losses(run), rel=1e-5)
 
 
-def test_another_vocabulary_does_not_continue_a_run(run):
+def test_a_run_does_not_resume_with_another_vocabulary(run):
     config = trained.load(run).config
     workdir.check_unchanged(run, config)
     config.data.tokenizer = "moved.model"
@@ -135,7 +135,7 @@ def test_another_vocabulary_does_not_continue_a_run(run):
         workdir.check_unchanged(run, config)
 
 
-def test_a_vocabulary_that_does_not_fit_is_refused(run, tmp_path):
+def test_a_mismatched_vocabulary_is_refused(run, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
     (copy / "tokenizer.model").write_bytes(tokenizer.train(["some other words"], 40, "word").to_bytes())
@@ -152,7 +152,7 @@ def test_more_captions_than_pictures_are_refused(command, run):
     assert "one per test picture, but there are only 2000" in output
 
 
-def test_plain_text(command, tmp_path):
+def test_a_text_model_trains_samples_and_evaluates(command, tmp_path):
     path = tmp_path / "lines.txt"
     path.write_text("\n".join(f"the {a} {b} ran" for a in ("old", "new", "red") for b in ("dog", "cat", "cow")))
     config = tiny(text.get_config("softmax"))

@@ -54,7 +54,7 @@ def test_train_sample_evaluate(command, tmp_path):
     assert set(report["scores"]["frechet_pixels"]) == {"value", "about"}
 
 
-def test_a_damaged_checkpoint_is_passed_over_aloud(command, tmp_path, finished_run):
+def test_a_damaged_checkpoint_is_skipped_with_a_warning(command, tmp_path, finished_run):
     run = tmp_path / "run"
     shutil.copytree(finished_run, run)
 
@@ -80,7 +80,7 @@ def test_a_damaged_checkpoint_is_passed_over_aloud(command, tmp_path, finished_r
     assert output.count("cannot be read (") == 3
 
 
-def test_shards_go_on_with_what_is_missing(command, tmp_path, finished_run):
+def test_resuming_draws_only_the_missing_shards(command, tmp_path, finished_run):
     whole, parts = tmp_path / "whole.npz", tmp_path / "parts"
     code, output = command("sample", "--workdir", finished_run, "--num_samples", 25, "--out", whole)
     assert code == 0, output
@@ -106,7 +106,7 @@ def test_shards_go_on_with_what_is_missing(command, tmp_path, finished_run):
     np.testing.assert_array_equal(first, np.round(np.load(whole)["image"][0, ..., 0] * (255 / 16)))
 
 
-def test_a_strip_of_estimates(command, tmp_path, finished_run):
+def test_frames_are_drawn_as_a_strip_of_estimates(command, tmp_path, finished_run):
     arguments = ["--workdir", finished_run, "--num_samples", 2, "--steps", 4, "--frames", 3]
     code, output = command("sample", *arguments, "--out", tmp_path / "x.npz")
     assert code == 0, output
@@ -122,7 +122,7 @@ def test_a_sweep_measures_each_cell_once(command, tmp_path, finished_run):
     arguments = ["--workdir", run, "--sampler", "ddim,ddpm", "--steps", "2", "--td", "0,1", "--num_samples", 20]
     code, output = command("sweep", *arguments)
     assert code == 0, output
-    assert output.count("cell ") == 2  # the other two were there
+    assert output.count("cell ") == 2  # the other two had been measured
     assert len(json.loads((run / "sweep.json").read_text())["cells"]) == 4
     table = (run / "sweep.md").read_text().splitlines()
     assert table[0].startswith("| sampler | steps | td | lag | guidance | image_guidance | latent_guidance | beams | ")
@@ -148,7 +148,7 @@ def test_by_default_the_cores_share_the_batch(command, tmp_path):
     assert f"{max(n for n in (1, 2, 4, 8) if n <= cores)} x cpu" in output
 
 
-def test_one_device_and_four_give_the_same_run_and_the_same_samples(command, tmp_path):
+def test_one_and_four_devices_give_the_same_run_and_samples(command, tmp_path):
     runs = {}
     for devices in (1, 4):
         run = tmp_path / f"run{devices}"
@@ -171,7 +171,7 @@ def test_one_device_and_four_give_the_same_run_and_the_same_samples(command, tmp
     np.testing.assert_array_equal(draw(4, 32), one)
 
 
-def test_kill_9_then_the_same_command_equals_an_uninterrupted_run(command, tmp_path):
+def test_a_run_resumed_after_kill_9_equals_an_uninterrupted_one(command, tmp_path):
     arguments = [*TRAIN, "--config.train.steps=60", "--config.checkpoint.every_steps=10"]
     code, output = command("train", *arguments, "--workdir", tmp_path / "whole")
     assert code == 0, output
@@ -190,7 +190,7 @@ def test_kill_9_then_the_same_command_equals_an_uninterrupted_run(command, tmp_p
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signals_save_and_leave(command, tmp_path, number):
+def test_a_signal_saves_a_checkpoint_and_exits(command, tmp_path, number):
     process = command.start("train", *TRAIN, "--config.train.steps=100000", "--workdir", tmp_path)
     wait_for(tmp_path / "checkpoints" / "2")
     process.send_signal(number)
@@ -199,7 +199,7 @@ def test_signals_save_and_leave(command, tmp_path, number):
     assert "Traceback" not in output
     last = max(losses(tmp_path))
     assert f"stopped     by {number.name}; the same command resumes from here" in output
-    assert f"checkpoint  step {last}" in output  # whatever was done is saved
+    assert f"checkpoint  step {last}" in output  # every completed step is saved
     assert (tmp_path / "checkpoints" / str(last)).is_dir()
 
 
@@ -244,17 +244,17 @@ def test_bad_input_gets_one_clear_error(command, tmp_path, finished_run, name, a
     assert not (tmp_path / "run").exists()
 
 
-def test_a_batch_that_the_devices_cannot_share(command, tmp_path):
+def test_a_batch_that_the_devices_cannot_split_evenly_is_refused(command, tmp_path):
     arguments = [*TRAIN, "--config.train.batch_size=18", "--workdir", tmp_path / "run"]
     code, output = command("train", *arguments, devices=4)
     assert code == 2
     assert "error: config.train.batch_size is 18; it must be a positive multiple of the 4 devices" in output
 
 
-def test_a_full_disk_ends_a_run_and_loses_nothing(command, finished_run, tmp_path):
+def test_a_full_disk_ends_a_run_without_losing_checkpoints(command, finished_run, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(finished_run, folder)
-    # A full file system cannot be had without its owner; a limit on files makes writing fail alike.
+    # Filling a file system requires root privileges; a limit on file sizes makes writing fail in the same way.
     small_files = ["bash", "-c", 'trap "" XFSZ; ulimit -f 30; exec "$@"', "bash"]
     args = [*TRAIN, "--workdir", folder, "--config.train.steps=10"]
     code, output = command("train", *args, prefix=small_files)

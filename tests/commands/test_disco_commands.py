@@ -1,4 +1,4 @@
-"""DisCo-Diff as a user runs it: both stages trained, resumed, sampled, evaluated by the same commands."""
+"""DisCo-Diff as a user runs it: the same commands train, resume, sample and evaluate both stages."""
 
 import json
 
@@ -32,7 +32,7 @@ def shrink(config, **changes):
 
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory):
-    """Both stages of the toy, and the plain model."""
+    """Runs of both stages of the toy model, and of the plain model."""
     folder = tmp_path_factory.mktemp("toy")
     for variant in ("plain", "disco"):
         train(shrink(toy_disco.get_config(variant), **{"train.steps": 4, "sample.steps": 4}), folder / variant)
@@ -43,7 +43,7 @@ def toy(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def bits(tmp_path_factory):
-    """A first stage of the toy with six latents that are bits, and Bit Diffusion of these."""
+    """A first stage of the toy model with six binary latents, and a Bit Diffusion prior over them."""
     folder = tmp_path_factory.mktemp("bits")
     first = toy_disco.get_config("disco")
     first.latents.update(count=6, codes=2)
@@ -61,7 +61,7 @@ def bits_prior(folder):
     return shrink(config, **changes)
 
 
-def test_the_second_stage_holds_the_first_and_goes_on_without_it(toy, tmp_path):
+def test_the_second_stage_contains_the_first_and_loads_without_its_workdir(toy, tmp_path):
     first, second = trained.load(toy / "disco"), trained.load(toy / "prior")
     for name, kernel in first.params["params"]["hidden0"].items():
         np.testing.assert_array_equal(second.params["first"]["params"]["hidden0"][name], kernel)
@@ -74,12 +74,12 @@ def test_the_second_stage_holds_the_first_and_goes_on_without_it(toy, tmp_path):
     assert drawn["point"].shape == (3, 2)
 
 
-def test_the_toys_commands(command, toy, tmp_path):
+def test_the_commands_run_on_the_toy_model(command, toy, tmp_path):
     code, output = command("evaluate", "--workdir", toy / "prior", "--num_samples", 64)
     assert code == 0, output
     scores = json.loads((toy / "prior" / "evaluation.json").read_text())["scores"]
     assert {"w2", "outliers", "mode_tv", "codes", "w2_real"} <= scores.keys()
-    # Of 64 test points the best pairing with 64 others is far below the ring's radius.
+    # The optimal pairing of 64 test points with 64 others costs far less than the ring's radius.
     assert scores["w2_real"]["value"] < 0.5
     out = tmp_path / "points.npz"
     code, output = command("sample", "--workdir", toy / "prior", "--num_samples", 5, "--out", out)
@@ -101,7 +101,7 @@ def test_the_toys_commands(command, toy, tmp_path):
     assert all(len(line) == 10 for line in lines.values())
 
 
-def test_a_stage_with_churn_and_restarts(command, toy):
+def test_a_model_is_evaluated_with_churn_and_restarts(command, toy):
     flags = ["--num_samples", 64, "--steps", 6, "--churn", "2,0.05,50", "--restarts", "3:2:0.1:1"]
     code, output = command("evaluate", "--workdir", toy / "plain", *flags)
     assert code == 0, output
@@ -113,7 +113,7 @@ def test_a_stage_with_churn_and_restarts(command, toy):
     assert "steps:times:low:high" in output
 
 
-def test_losses_are_the_same_whenever_they_are_measured(toy):
+def test_repeated_loss_measurements_agree(toy):
     run = trained.load(toy / "plain")
     line = loss_by_time(run, examples=200, rounds=4, bins=5, seed=0)
     assert list(line) == pytest.approx([0.1, 0.3, 0.5, 0.7, 0.9])
@@ -121,7 +121,7 @@ def test_losses_are_the_same_whenever_they_are_measured(toy):
     assert line == again
 
 
-def test_latents_of_bits_are_kept_in_part(command, bits, tmp_path):
+def test_known_positions_of_binary_latents_are_kept(command, bits, tmp_path):
     first, second = tmp_path / "first.npz", tmp_path / "second.npz"
     code, output = command("sample", "--workdir", bits / "second", "--num_samples", 16, "--out", first)
     assert code == 0, output
@@ -157,7 +157,7 @@ def test_latents_of_bits_are_kept_in_part(command, bits, tmp_path):
         ({"latents": np.zeros((4, 6), int)}, (6,), r"it must name positions from 0 to 5"),
     ],
 )
-def test_known_latents_that_do_not_fit_are_refused(tmp_path, arrays, positions, message):
+def test_invalid_known_latents_are_refused(tmp_path, arrays, positions, message):
     np.savez(tmp_path / "x.npz", **arrays)
     with pytest.raises(UsageError, match=message):
         read_known(tmp_path / "x.npz", "latents", positions)
@@ -174,7 +174,7 @@ def test_latents_are_inferred_from_a_folder_of_images(command, tmp_path):
         Image.fromarray(np.full((8, 8), 80 * i, np.uint8)).save(folder / f"{i}.png")
     out = tmp_path / "variations.npz"
     flags = ["--images", folder, "--num_samples", 6, "--labels", "3", "--out", out]
-    flags += ["--sampler", "ddim"]  # one network to compile, and not two
+    flags += ["--sampler", "ddim"]  # compiles one network instead of two
     code, output = command("sample", "--workdir", tmp_path / "run", *flags)
     assert code == 0, output
     with np.load(out, allow_pickle=False) as file:
@@ -188,7 +188,7 @@ def test_both_stages_resume(bits):
     config = bits_prior(bits)
     config.train.steps = 4
     assert train(config, bits / "second").step == 4
-    config.first_run = ""  # what it needs of the first stage is in the workdir
+    config.first_run = ""  # the workdir already contains what it needs from the first stage
     config.train.steps = 5
     assert train(config, bits / "second").step == 5
 

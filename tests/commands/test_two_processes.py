@@ -1,4 +1,4 @@
-"""Runs of two real processes on this machine (gloo), with the devices of each emulated."""
+"""Runs in two real processes on this machine (gloo), each with emulated devices."""
 
 import json
 import os
@@ -48,18 +48,18 @@ def losses(folder):
     return {line["step"]: line["loss"] for line in lines}
 
 
-def test_two_processes_train_as_one_and_their_checkpoints_go_anywhere(pair, command, finished_run, tmp_path):
-    # Two write, one goes on; the losses are those of a run in one process, step by step.
+def test_one_and_two_processes_train_alike_and_resume_each_others_checkpoints(pair, command, finished_run, tmp_path):
+    # Two processes save and one resumes; the loss of every step equals that of a run in one process.
     by_two = tmp_path / "by_two"
     codes, outputs = ends(pair("train", *DIGITS, "--workdir", by_two, "--config.train.steps=4", devices=2))
     assert codes == [0, 0], outputs
     assert "4 x cpu in 2 processes" in outputs[0]
-    assert "steps" not in outputs[1]  # only the first one prints
+    assert "steps" not in outputs[1]  # only the first process prints
     code, output = command("train", *DIGITS, "--workdir", by_two, "--config.train.steps=6")
     assert code == 0, output
     assert losses(by_two) == pytest.approx(losses(finished_run), rel=1e-5)
 
-    # One writes, two go on.
+    # One process saves and two resume.
     by_one = tmp_path / "by_one"
     shutil.copytree(finished_run, by_one)
     shutil.rmtree(by_one / "checkpoints" / "6")
@@ -69,7 +69,7 @@ def test_two_processes_train_as_one_and_their_checkpoints_go_anywhere(pair, comm
     assert losses(by_one) == pytest.approx(losses(finished_run), rel=1e-5)
 
 
-def test_two_processes_draw_the_samples_of_one(pair, finished_run, tmp_path):
+def test_two_processes_draw_the_same_samples_as_one(pair, finished_run, tmp_path):
     outputs = trained.load(finished_run).sample(1000, batch_size=200)
     write_npz(tmp_path / "one.npz", outputs)
     args = ["--workdir", finished_run, "--num_samples", 1000, "--batch_size", 200]
@@ -94,7 +94,7 @@ def started(processes, folder, step):
     raise AssertionError("the run did not start")
 
 
-def test_a_signal_to_one_stops_both_at_the_same_step(pair, tmp_path):
+def test_a_signal_to_one_process_stops_both_at_the_same_step(pair, tmp_path):
     args = [*DIGITS, "--workdir", tmp_path, "--config.train.steps=100000", "--config.checkpoint.every_steps=100000"]
     processes = pair("train", *args)
     started(processes, tmp_path, 3)
@@ -106,9 +106,9 @@ def test_a_signal_to_one_stops_both_at_the_same_step(pair, tmp_path):
     assert max(losses(tmp_path)) == saved
 
 
-def test_when_one_dies_the_other_ends_and_says_so(pair, tmp_path):
+def test_when_one_process_dies_the_other_exits_with_an_error(pair, tmp_path):
     processes = pair("train", *DIGITS, "--workdir", tmp_path, "--config.train.steps=100000")
-    started(processes, tmp_path, 6)  # by then the checkpoint of step 2 is whole
+    started(processes, tmp_path, 6)  # by then the checkpoint of step 2 is complete
     processes[1].kill()
     codes, outputs = ends(processes)
     assert codes[0] not in (0, None)

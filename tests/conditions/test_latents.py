@@ -1,4 +1,4 @@
-"""Discrete latents: their relaxation, what looks at them, and what the two stages of DisCo-Diff make of them."""
+"""Discrete latents: their relaxation, the networks that attend to them, and the two stages of DisCo-Diff."""
 
 import jax
 import jax.numpy as jnp
@@ -25,14 +25,14 @@ def test_gumbel_softmax_draws_from_the_softmax():
     keys = jax.random.split(KEY, 20_000)
     drawn = gumbel_softmax(jnp.broadcast_to(logits, (20_000, 1, 3)), keys, 1.0, hard=False)
     np.testing.assert_allclose(drawn.sum(-1), 1.0, atol=1e-5)
-    shares = np.bincount(np.argmax(drawn[:, 0], -1), minlength=3) / 20_000
-    np.testing.assert_allclose(shares, [0.5, 0.3, 0.2], atol=4 * 0.5 / np.sqrt(20_000))  # four standard errors
+    fractions = np.bincount(np.argmax(drawn[:, 0], -1), minlength=3) / 20_000
+    np.testing.assert_allclose(fractions, [0.5, 0.3, 0.2], atol=4 * 0.5 / np.sqrt(20_000))  # four standard errors
     cold = gumbel_softmax(jnp.broadcast_to(logits, (20_000, 1, 3)), keys, 1e-3, hard=False)
     assert np.mean(np.max(cold, -1) > 0.99) > 0.98
 
 
-def test_with_two_values_it_is_gumbel_sigmoid():
-    """softmax((l + g) / T) of two values is sigmoid((l_1 - l_0 + logistic noise) / T)."""
+def test_with_two_values_gumbel_softmax_is_gumbel_sigmoid():
+    """softmax((l + g) / T) over two values equals sigmoid((l_1 - l_0 + logistic noise) / T)."""
     keys = jax.random.split(KEY, 20_000)
     drawn = gumbel_softmax(jnp.broadcast_to(jnp.array([0.0, 0.7]), (20_000, 1, 2)), keys, 0.5, hard=False)[:, 0, 1]
     logistic = np.random.RandomState(0).logistic(size=20_000)
@@ -52,14 +52,14 @@ def test_straight_through_is_one_hot_with_the_relaxed_gradient():
     np.testing.assert_allclose(*grads, atol=1e-6)
 
 
-def test_an_example_draws_alone():
+def test_an_examples_noise_does_not_depend_on_its_batch():
     logits, keys = jax.random.normal(KEY, (4, 3, 5)), jax.random.split(KEY, 4)
     together = gumbel_softmax(logits, keys, 1.0, hard=False)
     np.testing.assert_allclose(gumbel_softmax(logits[2:3], keys[2:3], 1.0, hard=False), together[2:3], atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["mlp", "vit"])
-def test_the_encoder_gives_logits_of_every_latent(kind):
+def test_the_encoder_gives_logits_for_every_latent(kind):
     encoder = LatentEncoder(3, 7, kind, dim=16, layers=2, patch=4, head_dim=8)
     x = jax.random.uniform(KEY, (2, 8, 8, 1), minval=-1.0)
     params = jax.jit(encoder.init)(KEY, x)
@@ -71,13 +71,13 @@ def test_the_encoder_gives_logits_of_every_latent(kind):
 
 
 @pytest.mark.parametrize("layers", [0, 2])
-def test_hidden_latents_tell_nothing(layers):
+def test_null_latents_carry_no_information(layers):
     module = LatentTransformer(3, 5, dim=8, layers=layers, head_dim=4)
     z = jax.nn.softmax(jax.random.normal(KEY, (2, 4, 3, 5)))
     params = module.init(KEY, z[0], jnp.zeros(4, bool))
-    hidden = jnp.array([True, False, True, False])
-    first, second = (module.apply(params, one, hidden) for one in z)
-    np.testing.assert_allclose(first[hidden], second[hidden], atol=1e-6)
+    dropped = jnp.array([True, False, True, False])
+    first, second = (module.apply(params, one, dropped) for one in z)
+    np.testing.assert_allclose(first[dropped], second[dropped], atol=1e-6)
     np.testing.assert_allclose(first[0], first[2], atol=1e-6)
     assert np.abs(first[1] - second[1]).max() > 1e-3
 
@@ -88,7 +88,7 @@ def unet(**changes):
     )
 
 
-def test_groups_are_looked_at_on_the_way_up_at_one_resolution_each():
+def test_each_latent_group_is_attended_to_at_one_upsampling_resolution():
     module = unet(context_groups=2)
     x, time, context = jnp.ones((1, 8, 8, 1)), jnp.ones(1), jax.random.normal(KEY, (1, 4, 6))
     params = jax.jit(module.init)(KEY, x, time, context=context)
@@ -98,17 +98,17 @@ def test_groups_are_looked_at_on_the_way_up_at_one_resolution_each():
     assert {name for name in everywhere if name.endswith("_cross")} == {
         name.replace("_attention", "_cross") for name in everywhere if name.endswith("_attention")
     }
-    # Both groups matter, and each goes to its own stage's keys and values.
+    # Both groups affect the output, and each provides the keys and values of its own stage.
     params = jax.tree.map(lambda a: a + 0.1, params)
     grad = jax.jit(jax.grad(lambda c: jnp.sum(module.apply(params, x, time, context=c) ** 2)))(context)
     assert (np.abs(grad).max(-1) > 0).all()
 
 
-def test_at_first_the_unet_hears_no_latents():
+def test_the_unet_ignores_latents_at_initialization():
     module = unet().clone(multipliers=(1,), attention_resolutions=(8,))
     x, time, context = jnp.ones((2, 8, 8, 1)), jnp.ones(2), jax.random.normal(KEY, (2, 2, 4, 6))
     params = jax.jit(module.init)(KEY, x, time, context=context[0])
-    # The last layer begins near zero as well: it would hide whatever comes before it.
+    # The last layer also starts near zero and would mask everything before it.
     params["params"]["conv_out"]["kernel"] += 0.1
     one, other = (jax.jit(module.apply)(params, x, time, context=c) for c in context)
     np.testing.assert_allclose(one, other, atol=1e-4)
@@ -117,7 +117,7 @@ def test_at_first_the_unet_hears_no_latents():
     assert np.abs(one - other).max() > 1e-3
 
 
-def test_latents_that_nothing_would_look_at_are_refused():
+def test_unused_latents_and_bad_latent_options_are_refused():
     x, time, context = jnp.ones((1, 8, 8, 1)), jnp.ones(1), jnp.ones((1, 3, 6))
     with pytest.raises(UsageError, match="names none of the resolutions 8, 4"):
         unet().clone(attention_resolutions=(16,)).init(KEY, x, time, context=context)
@@ -161,7 +161,7 @@ def tiny(variant, **changes):
 
 
 def tiny_toy(model=None, **latents):
-    """The toy with several latents, or a prior of them: it compiles in no time."""
+    """The toy model with several latents, or a prior over them; it compiles quickly."""
     config = toy_disco.get_config("disco")
     config.network.update(dim=16, layers=2)
     config.latents.update(count=4, **latents)
@@ -185,7 +185,7 @@ def batch(count=4):
 @pytest.mark.parametrize("config", [tiny_toy(), tiny_toy(straight_through=False), tiny("bits_disco")])
 def test_the_loss_alone_trains_the_encoder(config):
     task = make_task(config)
-    params = jax.tree.map(lambda a: a + 0.02, jax.jit(task.init)(KEY))  # off the near-zero last layers
+    params = jax.tree.map(lambda a: a + 0.02, jax.jit(task.init)(KEY))  # moves the last layers away from zero
     grads, loss, (losses, t) = jax.jit(
         lambda p, *rest: (
             jax.grad(lambda p: task.loss(p, *rest)[0])(p),
@@ -199,30 +199,30 @@ def test_the_loss_alone_trains_the_encoder(config):
     np.testing.assert_allclose(losses.mean(), loss, rtol=1e-5)
 
 
-def draw(config, task, params, told, count=3, **changes):
-    how = sample_options(config.sample, steps=2, **changes)
-    return jax.jit(lambda *args: task.sample(*args, how))(params, told, jax.random.split(KEY, count))
+def draw(config, task, params, condition, count=3, **changes):
+    options = sample_options(config.sample, steps=2, **changes)
+    return jax.jit(lambda *args: task.sample(*args, options))(params, condition, jax.random.split(KEY, count))
 
 
-def test_a_first_stage_samples_from_examples_or_with_hidden_latents():
+def test_a_first_stage_samples_from_examples_or_with_null_latents():
     config = tiny_toy()
     task = make_task(config)
     params = jax.jit(task.init)(KEY)
     toy = data.load(config.data)
-    told = task.condition(np.arange(3), None, toy.test)
-    np.testing.assert_array_equal(told["example"], [toy.test[i]["point"] for i in range(3)])
-    outputs = draw(config, task, params, told)
+    condition = task.condition(np.arange(3), None, toy.test)
+    np.testing.assert_array_equal(condition["example"], [toy.test[i]["point"] for i in range(3)])
+    outputs = draw(config, task, params, condition)
     assert outputs["latents"].shape == (3, 4)
     assert 0 <= outputs["latents"].min() <= outputs["latents"].max() < 8
     assert outputs["point"].shape == (3, 2)
     assert "example" not in outputs
     without = task.condition(np.arange(3), None)
-    hidden = draw(config, task, params, without)
-    np.testing.assert_array_equal(hidden["latents"], -1)
-    # Guided by its latents with weight w it is D(z) + w (D(z) - D(null)): nothing where they are hidden anyway.
+    dropped = draw(config, task, params, without)
+    np.testing.assert_array_equal(dropped["latents"], -1)
+    # Latent guidance with weight w gives D(z) + w (D(z) - D(null)), which has no effect on null latents.
     guided = draw(config, task, params, without, latent_guidance=2.0)
-    np.testing.assert_array_equal(guided["point"], hidden["point"])
-    assert (draw(config, task, params, told, latent_guidance=2.0)["point"] != outputs["point"]).all()
+    np.testing.assert_array_equal(guided["point"], dropped["point"])
+    assert (draw(config, task, params, condition, latent_guidance=2.0)["point"] != outputs["point"]).all()
     plain = tiny("plain")
     other = make_task(plain)
     with pytest.raises(UsageError, match="neither describes pictures nor infers latents"):
@@ -232,7 +232,7 @@ def test_a_first_stage_samples_from_examples_or_with_hidden_latents():
 
 
 @pytest.mark.parametrize("model", ["autoregressive", "bits"])
-def test_a_second_stage_learns_its_prior_alone_and_samples_to_the_end(model):
+def test_a_second_stage_trains_only_its_prior_and_samples_end_to_end(model):
     config = tiny_toy(model)
     task = make_task(config)
     params = jax.jit(task.init)(KEY)
@@ -245,37 +245,37 @@ def test_a_second_stage_learns_its_prior_alone_and_samples_to_the_end(model):
     assert 0 <= outputs["latents"].min() <= outputs["latents"].max() < 8
 
 
-def test_a_prior_of_bits_keeps_what_is_known():
+def test_a_bit_diffusion_prior_keeps_known_latents():
     config = tiny_toy("bits", codes=2)
     task = make_task(config)
     params = jax.jit(task.init)(KEY)
     known = np.array([[0, 1, -1, -1], [-1, 1, -1, 1]])
-    told = task.condition(np.arange(40), None, data.dataset.Arrays({"known": known}))
-    drawn = np.asarray(draw(config, task, params, told, count=40)["latents"])
+    condition = task.condition(np.arange(40), None, data.dataset.Arrays({"known": known}))
+    drawn = np.asarray(draw(config, task, params, condition, count=40)["latents"])
     for i in range(40):
         np.testing.assert_array_equal(drawn[i][known[i % 2] >= 0], known[i % 2][known[i % 2] >= 0])
-    assert len(np.unique(drawn[::2], axis=0)) > 1  # the rest is drawn
+    assert len(np.unique(drawn[::2], axis=0)) > 1  # the other positions are drawn
     with pytest.raises(UsageError, match="they must be"):
         task.condition(np.arange(2), None, data.dataset.Arrays({"known": np.zeros((2, 5), int)}))
     config.diffusion.prediction = "v"
     other = make_task(config)
     with pytest.raises(UsageError, match="predicts x0, not v"):
-        draw(config, other, params, told, count=40)
+        draw(config, other, params, condition, count=40)
     config = tiny_toy("autoregressive")
     other = make_task(config)
-    told = other.condition(np.arange(2), None, data.dataset.Arrays({"known": np.zeros((2, 4), int)}))
+    condition = other.condition(np.arange(2), None, data.dataset.Arrays({"known": np.zeros((2, 4), int)}))
     with pytest.raises(UsageError, match="cannot fill in"):
-        draw(config, other, jax.eval_shape(other.init, KEY), told, count=2)
+        draw(config, other, jax.eval_shape(other.init, KEY), condition, count=2)
 
 
 def test_labels_reach_both_stages():
-    """A prior that never saw 'no label' is not asked for it; a first stage takes labels beside examples."""
+    """A prior trained without the null label refuses it; a first stage takes labels together with examples."""
     with pytest.raises(UsageError, match="label -1"):
         make_task(tiny("prior")).condition(np.arange(2), (-1,))
     digits = data.load(digits_disco.get_config().data)
-    told = make_task(tiny("disco")).condition(np.arange(3), (3,), digits.test)
-    assert told["label"].tolist() == [3, 3, 3]
-    assert "example" in told
+    condition = make_task(tiny("disco")).condition(np.arange(3), (3,), digits.test)
+    assert condition["label"].tolist() == [3, 3, 3]
+    assert "example" in condition
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ def test_labels_reach_both_stages():
         ("bits", {"network": sections.mlp()}, "which is for points"),
     ],
 )
-def test_what_means_nothing_is_refused(variant, changes, message):
+def test_meaningless_options_are_refused(variant, changes, message):
     config = tiny(variant)
     for name, value in changes.items():
         with config.ignore_type():
@@ -305,7 +305,7 @@ def test_what_means_nothing_is_refused(variant, changes, message):
         jax.eval_shape(use)
 
 
-def test_points_are_edms():
+def test_points_require_edm_with_an_mlp():
     config = toy_disco.get_config("disco")
     config.diffusion.sigma_data = 0.0
     with pytest.raises(UsageError, match="by EDM with an MLP"):
@@ -321,7 +321,7 @@ def test_points_are_edms():
 
 
 def test_infilling_with_the_exact_denoiser_draws_from_the_conditional():
-    """Pairs of equal bits, one of which is known: the other follows it."""
+    """The data are pairs of equal bits with one bit known, so the other must equal it."""
 
     def denoise(x_t, x0_prev, gamma_t):
         g = gamma_t[:, None]
@@ -336,7 +336,7 @@ def test_infilling_with_the_exact_denoiser_draws_from_the_conditional():
     assert np.mean(np.sign(drawn[:, 1]) == known[:, 1]) > 0.95
 
 
-def test_latents_and_pictures_are_looked_at_together():
+def test_a_network_attends_to_latents_and_pictures_together():
     config = base_config()
     config.task = "tokens"
     config.data.update(name="shapes", image_size=16, channels=3, length=4, captions=2, vocab_size=8, num_classes=0)
@@ -357,7 +357,7 @@ def test_latents_and_pictures_are_looked_at_together():
 
 
 @pytest.mark.parametrize("variant", [*imagenet64_disco.FIRST, *imagenet64_disco.SECOND])
-def test_imagenet_is_of_the_papers_size(variant):
+def test_the_imagenet_models_have_the_papers_size(variant):
     task = make_task(imagenet64_disco.get_config(variant))
     params = jax.eval_shape(task.init, KEY)
     rows = {"image": jax.ShapeDtypeStruct((2, 64, 64, 3), jnp.uint8), "label": jax.ShapeDtypeStruct((2,), jnp.int32)}
@@ -371,10 +371,10 @@ def test_imagenet_is_of_the_papers_size(variant):
         assert first["latents"]["encoder"]["ViT_0"]["mlp_in11"]["kernel"].shape == (768, 3072)
 
 
-def test_the_toys_numbers_against_known_answers():
+def test_the_plane_point_metrics_match_known_answers():
     modes, spread = gaussians.MODES, gaussians.SPREAD
     true = gaussians.draw(1_000, seed=3)
-    assert plane_points.outliers(true, modes, spread) < 2e-3  # exp(-8) = 3.4e-4 of a round Gaussian
+    assert plane_points.outliers(true, modes, spread) < 2e-3  # exp(-8) = 3.4e-4 for an isotropic Gaussian
     assert plane_points.outliers(np.zeros((5, 2)), modes, spread) == 1.0
     assert plane_points.mode_tv(true, modes) < 1e-3
     assert plane_points.mode_tv(np.repeat(modes[:4], 5, axis=0), modes) == pytest.approx(0.5)
@@ -388,7 +388,7 @@ def test_the_toys_numbers_against_known_answers():
     assert plane_points.curvature(np.linspace([0, 0], [1, 2], 50)[None]).max() < 1e-6
 
 
-def test_the_toy_is_the_papers():
+def test_the_toy_data_set_matches_the_paper():
     toy = data.load(toy_disco.get_config().data)
     drawn = np.stack([toy.train[i]["point"] for i in range(len(toy.train))])
     assert drawn.shape == (8_000, 2)

@@ -1,4 +1,4 @@
-"""Every published row builds at full size, and trains two steps on mocked data when shrunken."""
+"""Every published row builds at full size and, when shrunk, trains two steps on mocked data."""
 
 import math
 
@@ -29,7 +29,7 @@ def parameters(config):
         (imagenet64, "uint_cond", 247_189_464),
     ],
 )
-def test_the_official_parameter_counts(module, variant, count):
+def test_parameter_counts_match_the_official_ones(module, variant, count):
     assert parameters(module.get_config(variant)) == count
 
 
@@ -73,7 +73,7 @@ def test_published_rows_train_two_steps_on_mocked_data(module, variant, mocked_t
     assert config.data.builder in (tmp_path / "config.json").read_text()
 
 
-def test_discos_imagenet64_trains_two_steps_on_mocked_data(mocked_tfds, tmp_path):
+def test_disco_imagenet64_trains_two_steps_on_mocked_data(mocked_tfds, tmp_path):
     config = shrink(imagenet64_disco.get_config("disco"))
     config.data.image_size = 16
     config.network.attention_resolutions = (16,)
@@ -82,14 +82,14 @@ def test_discos_imagenet64_trains_two_steps_on_mocked_data(mocked_tfds, tmp_path
     assert train(config, tmp_path) == Progress(2, None)
 
 
-def test_the_other_imagenet64_trains_on_mocked_data(mocked_tfds, tmp_path):
+def test_imagenet64_trains_on_mocked_imagenet_resized_data(mocked_tfds, tmp_path):
     config = shrink(imagenet64.get_config("gray_cond"))
     config.data.update(builder="imagenet_resized/64x64", resize="none")
     assert train(config, tmp_path) == Progress(2, None)
     assert "imagenet_resized/64x64" in (tmp_path / "config.json").read_text()
 
 
-def test_photos_build():
+def test_the_photos_variants_build():
     for variant in ("uint", "gray", "uint_rand", "continuous"):
         config = photos.get_config(variant)
         assert parameters(data.resolve(config, data.load(config.data))) < 1_000_000

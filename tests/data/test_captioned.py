@@ -18,7 +18,7 @@ CAPTIONS = ["A cat on a mat.", "The cat sits.", "One cat.", "A mat with a cat on
 
 
 def write_coco(root, count=4, captions=5, **changes):
-    """A folder in the layout of the official release; pictures of several sizes."""
+    """Writes a folder in the layout of the official release, with pictures of several sizes."""
     (root / "annotations").mkdir(parents=True)
     for split, first in (("train2017", 10), ("val2017", 90)):
         (root / split).mkdir()
@@ -49,7 +49,7 @@ def options(root, pieces, **fields):
     return section
 
 
-def test_the_official_layout(tmp_path, pieces):
+def test_the_official_layout_is_read(tmp_path, pieces):
     dataset = data.load(options(write_coco(tmp_path / "coco", captions=6), pieces))
     assert (len(dataset.train), len(dataset.test)) == (4, 4)
     example = dataset.train[1]
@@ -57,11 +57,11 @@ def test_the_official_layout(tmp_path, pieces):
     assert abs(int(example["image"][..., 0].mean()) - 60) < 6
     assert example["tokens"].shape == (5, 12)
     assert [dataset.tokenizer.decode(row) for row in example["tokens"]] == CAPTIONS[:5]
-    assert dataset.test.captions(0) == CAPTIONS  # all of them are references
+    assert dataset.test.captions(0) == CAPTIONS  # all captions are references
     assert [dataset.test.id(i) for i in range(4)] == [90, 91, 92, 93]
 
 
-def test_fewer_captions_are_repeated(tmp_path, pieces):
+def test_captions_are_repeated_if_there_are_too_few(tmp_path, pieces):
     dataset = data.load(options(write_coco(tmp_path / "coco", captions=2), pieces))
     texts = [dataset.tokenizer.decode(row) for row in dataset.train[0]["tokens"]]
     assert texts == [CAPTIONS[i] for i in (0, 1, 0, 1, 0)]
@@ -76,7 +76,7 @@ def remove_image(root):
 
 
 def replaced(old, new):
-    """Spoils the training split's annotations."""
+    """Replaces text in the training split's annotations."""
 
     def spoil(root):
         path = root / "annotations" / "captions_train2017.json"
@@ -118,7 +118,7 @@ def no_pictures(root):
         (None, {"captions": 0}, "the captions of a picture"),
     ],
 )
-def test_bad_data_are_named(tmp_path, pieces, spoil, fields, message):
+def test_bad_data_are_reported(tmp_path, pieces, spoil, fields, message):
     root = write_coco(tmp_path / "coco")
     if spoil:
         spoil(root)
@@ -126,7 +126,7 @@ def test_bad_data_are_named(tmp_path, pieces, spoil, fields, message):
         data.load(options(root, pieces, **fields))
 
 
-def test_a_damaged_picture_is_named(tmp_path, pieces):
+def test_a_damaged_picture_is_reported(tmp_path, pieces):
     root = write_coco(tmp_path / "coco")
     path = root / "train2017" / "000000000011.jpg"
     path.write_bytes(path.read_bytes()[:300])
@@ -146,7 +146,7 @@ def shrink(config):
 
 
 @pytest.mark.parametrize("variant", presets.CAPTION_MODELS)
-def test_two_steps_on_the_official_layout(variant, tmp_path, pieces):
+def test_every_model_trains_two_steps_on_the_official_layout(variant, tmp_path, pieces):
     config = shrink(coco.get_config(variant))
     config.data.update(path=str(write_coco(tmp_path / "coco")), tokenizer=str(pieces))
     assert train(config, tmp_path / "run") == Progress(2, None)
@@ -156,7 +156,7 @@ def test_two_steps_on_the_official_layout(variant, tmp_path, pieces):
 
 @pytest.fixture
 def mocked_coco(monkeypatch):
-    """TFDS' builder of COCO asks for TensorFlow to say what its numbers are; its files need none."""
+    """Mocks COCO in TFDS, whose builder needs TensorFlow only for a dtype and whose files do not need it."""
     import tensorflow_datasets as tfds
     from tensorflow_datasets.object_detection import coco as theirs
 
@@ -166,7 +166,7 @@ def mocked_coco(monkeypatch):
         yield
 
 
-def test_karpathys_split_by_tfds(tmp_path, mocked_coco):
+def test_karpathys_split_is_read_through_tfds(tmp_path, mocked_coco):
     pieces = tmp_path / "letters.model"
     pieces.write_bytes(tokenizer.train(["abcdefghij jihgfedcba"], 30, "char").to_bytes())
     config = shrink(coco.get_config("bits_karpathy"))
@@ -201,7 +201,7 @@ def test_prepared_files_need_no_tensorflow(tmp_path, monkeypatch):
     assert found.info.features["captions"].feature.keys() == {"id", "text"}
 
 
-def test_files_that_give_no_random_access_are_named(tmp_path, mocked_coco, pieces, monkeypatch):
+def test_files_without_random_access_are_reported(tmp_path, mocked_coco, pieces, monkeypatch):
     import tensorflow_datasets as tfds
 
     def refuse(self, **_):
@@ -214,7 +214,7 @@ def test_files_that_give_no_random_access_are_named(tmp_path, mocked_coco, piece
         data.load(section)
 
 
-def test_lines_of_a_file(tmp_path):
+def test_a_text_file_is_read_line_by_line(tmp_path):
     path = tmp_path / "lines.txt"
     path.write_text("\n" + "\n".join(CAPTIONS * 5) + "\n\n")
     section = text.get_config().data
@@ -240,8 +240,8 @@ def test_lines_of_a_file(tmp_path):
         data.load(section)
 
 
-def test_crops_are_squares_of_the_picture():
-    """Pixels tell their places, so a crop shows where it was taken."""
+def test_crops_are_squares_from_the_picture():
+    """Pixel values encode their positions, so a crop shows where it was taken from."""
     rows, columns = np.mgrid[0:16, 0:16] * 16
     image = np.stack([rows, columns, rows * 0], axis=-1).astype(np.uint8)
     source = Arrays({"image": np.stack([image] * 64)})
@@ -255,7 +255,7 @@ def test_crops_are_squares_of_the_picture():
     assert len({int(value) for value in cropped[:, 0, 0, 0]}) > 5  # taken from many places
 
 
-def test_captions_are_drawn_by_a_curriculum(pieces, tmp_path):
+def test_captions_are_drawn_according_to_a_curriculum(pieces, tmp_path):
     dataset = data.load(options(write_coco(tmp_path / "coco"), pieces))
 
     def drawn(**fields):
@@ -267,7 +267,7 @@ def test_captions_are_drawn_by_a_curriculum(pieces, tmp_path):
     assert all(len(set(rows)) == 2 for rows in every)
     assert {text for rows in every for text in rows} == set(CAPTIONS[:5])
     counts = [sum(text in rows for rows in every) for text in CAPTIONS[:5]]
-    assert min(counts) > 0.5 * 160 * 2 / 5  # each as often, up to chance
+    assert min(counts) > 0.5 * 160 * 2 / 5  # all equally often, up to chance
     growing = drawn(captions=1, curriculum_steps=40)
     assert {text for rows in growing[:80] for text in rows} == {CAPTIONS[0]}
     assert {text for rows in growing[100:119] for text in rows} == set(CAPTIONS[:2])

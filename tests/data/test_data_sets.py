@@ -24,7 +24,7 @@ def save_images(folder, count, size=(6, 6), mode="RGB", start=0):
         Image.new(mode, size, i if mode == "L" else (i, 2 * i, 3 * i)).save(folder / f"{i:03d}.png")
 
 
-def test_digits_are_split_for_good():
+def test_the_digits_split_is_fixed():
     digits = data.load(section(name="digits"))
     train, test = stack(digits.train), stack(digits.test)
     assert train["image"].shape == (1438, 8, 8, 1)
@@ -32,7 +32,7 @@ def test_digits_are_split_for_good():
     assert train["image"].dtype == np.uint8
     assert train["image"].max() == digits.vocab_size - 1 == 16
     assert sorted(set(train["label"])) == list(range(10))
-    # The split is part of every published number.
+    # Every published number depends on this split.
     assert int(test["image"].astype(int).sum()) == 111_747
     assert test["label"][:10].tolist() == [4, 5, 6, 9, 4, 7, 8, 9, 9, 6]
     np.testing.assert_allclose(digits.label_frequencies, np.bincount(train["label"]) / 1438)
@@ -65,17 +65,17 @@ def test_splits_are_disjoint_complete_and_fixed():
         split(source, 1.0)
 
 
-def test_labels_are_dealt_in_their_shares():
-    shares = label_frequencies(np.array([0, 0, 0, 2]), 4)
-    assert shares == (0.75, 0, 0.25, 0)
-    dealt = assign_labels(shares, 100)
-    assert np.bincount(dealt, minlength=4).tolist() == [75, 0, 25, 0]
-    assert dealt[:20] != tuple(sorted(dealt))[:20]
-    assert dealt == assign_labels(shares, 100)
+def test_labels_are_assigned_by_frequency():
+    frequencies = label_frequencies(np.array([0, 0, 0, 2]), 4)
+    assert frequencies == (0.75, 0, 0.25, 0)
+    assigned = assign_labels(frequencies, 100)
+    assert np.bincount(assigned, minlength=4).tolist() == [75, 0, 25, 0]
+    assert assigned[:20] != tuple(sorted(assigned))[:20]
+    assert assigned == assign_labels(frequencies, 100)
     assert len(assign_labels((1 / 3, 1 / 3, 1 / 3), 10)) == 10
 
 
-def test_a_folder_of_classes(tmp_path):
+def test_subfolders_are_classes(tmp_path):
     save_images(tmp_path / "b", 3)
     save_images(tmp_path / "a", 2, start=10)
     (tmp_path / ".hidden").mkdir()
@@ -89,16 +89,16 @@ def test_a_folder_of_classes(tmp_path):
     assert len(dataset.test) == 0
 
 
-def test_a_flat_grey_folder(tmp_path):
+def test_a_flat_folder_of_gray_images_has_no_classes(tmp_path):
     save_images(tmp_path, 4, mode="L")
     dataset = data.load(section(name="folder", path=str(tmp_path), test_fraction=0.25))
     assert (dataset.shape, dataset.num_classes, len(dataset.train), len(dataset.test)) == ((6, 6, 1), 0, 3, 1)
     assert "label" not in dataset.train[0]
-    colour = data.load(section(name="folder", path=str(tmp_path), channels=3))
-    assert colour.shape == (6, 6, 3)
+    color = data.load(section(name="folder", path=str(tmp_path), channels=3))
+    assert color.shape == (6, 6, 3)
 
 
-def test_resizing_crops_the_centre(tmp_path):
+def test_resizing_crops_the_center(tmp_path):
     picture = np.zeros((4, 8, 3), np.uint8)
     picture[:, 2:6] = 200
     Image.fromarray(picture).save(tmp_path / "wide.png")
@@ -107,7 +107,7 @@ def test_resizing_crops_the_centre(tmp_path):
     assert (data.load(options).train[1]["image"] == 200).all()
 
 
-def test_bad_folders_are_named(tmp_path):
+def test_bad_folders_are_reported(tmp_path):
     def load(path, **fields):
         return data.load(section(name="folder", path=str(path), **fields))
 
@@ -137,7 +137,7 @@ def test_bad_folders_are_named(tmp_path):
         load(tmp_path / "deep")
 
 
-def test_an_image_damaged_behind_its_header_is_named(tmp_path):
+def test_an_image_damaged_after_its_header_is_reported(tmp_path):
     rng = np.random.RandomState(0)
     Image.fromarray(rng.randint(0, 256, (64, 64, 3), np.uint8)).save(tmp_path / "cut.png")
     content = (tmp_path / "cut.png").read_bytes()
@@ -152,7 +152,7 @@ def test_huge_images_are_refused(tmp_path):
         data.load(section(name="folder", path=str(tmp_path)))
 
 
-def test_npz_files(tmp_path):
+def test_npz_files_are_read(tmp_path):
     path = tmp_path / "data.npz"
     images = np.random.RandomState(0).randint(0, 256, (10, 4, 4, 3), np.uint8)
     np.savez(path, image=images, label=np.arange(10) % 3)
@@ -183,14 +183,14 @@ def test_npz_files(tmp_path):
         ({"tokens": np.array([[{}]], dtype=object)}, {}, "cannot be read as a file of plain arrays"),
     ],
 )
-def test_bad_npz_files_are_named(tmp_path, arrays, options, message):
+def test_bad_npz_files_are_reported(tmp_path, arrays, options, message):
     path = tmp_path / "data.npz"
     np.savez(path, **arrays)
     with pytest.raises(UsageError, match=message):
         data.load(section(name="npz", path=str(path), **options))
 
 
-def test_a_missing_or_damaged_npz_file_is_named(tmp_path):
+def test_a_missing_or_damaged_npz_file_is_reported(tmp_path):
     with pytest.raises(UsageError, match="there is no file"):
         data.load(section(name="npz", path=str(tmp_path / "none.npz")))
     path = tmp_path / "data.npz"
@@ -204,7 +204,7 @@ def test_a_missing_or_damaged_npz_file_is_named(tmp_path):
         data.load(section(name="npz", path=str(tmp_path / "plain.data")))
 
 
-def test_npy_files_are_mapped_into_memory(tmp_path):
+def test_npy_files_are_memory_mapped(tmp_path):
     images = np.random.RandomState(0).randint(0, 256, (10, 4, 4, 3), np.uint8)
     np.save(tmp_path / "x.npy", images)
     dataset = data.load(section(name="npz", path=str(tmp_path / "x.npy"), test_fraction=0.0))
@@ -237,7 +237,7 @@ def test_paths_in_a_config_become_absolute(tmp_path, monkeypatch):
     assert (filled.data.length, filled.data.vocab_size, filled.data.num_classes) == (2, 2, 0)
 
 
-def test_the_config_is_filled_from_the_data(make_config):
+def test_the_config_is_filled_in_from_the_data(make_config):
     config = make_config(**{"data.image_size": 0, "data.channels": 0, "data.vocab_size": 0, "data.num_classes": -1})
     dataset = data.load(config.data)
     filled = data.resolve(config, dataset)
@@ -259,7 +259,7 @@ def test_the_config_is_filled_from_the_data(make_config):
         data.load(section(name="mnist"))
 
 
-def test_photographs_are_cropped_without_overlap_of_the_splits():
+def test_photo_crops_of_the_two_splits_do_not_overlap():
     dataset = data.load(section(name="photos", image_size=16))
     assert dataset.shape == (16, 16, 3)
     assert dataset.class_names == ("china", "flower")
@@ -312,7 +312,7 @@ def test_tfds_data_sets_are_read_without_tensorflow(mocked_tfds, fields, shape, 
     assert "tensorflow" not in sys.modules
 
 
-def test_what_tfds_does_not_have_is_named(tmp_path):
+def test_missing_tfds_data_sets_are_reported(tmp_path):
     def load(**fields):
         return data.load(section(name="tfds", path=str(tmp_path), train_split="train", test_split="test", **fields))
 
@@ -322,7 +322,7 @@ def test_what_tfds_does_not_have_is_named(tmp_path):
         load(builder="cifar11")
 
 
-def test_images_of_many_sizes_need_a_size(mocked_tfds):
+def test_images_of_many_sizes_require_an_image_size(mocked_tfds):
     fields = {"name": "tfds", "builder": "imagenet2012", "train_split": "train", "test_split": "validation"}
     with pytest.raises(UsageError, match="holds images of many sizes"):
         data.load(section(**fields))
@@ -331,7 +331,7 @@ def test_images_of_many_sizes_need_a_size(mocked_tfds):
         dataset.train[0]
 
 
-def test_a_dead_download_says_what_to_do(tmp_path, monkeypatch, capsys):
+def test_a_failed_download_reports_what_to_do(tmp_path, monkeypatch, capsys):
     import tensorflow_datasets as tfds
 
     def fail(self, **kwargs):
@@ -348,7 +348,7 @@ def test_a_dead_download_says_what_to_do(tmp_path, monkeypatch, capsys):
     assert "cifar10/3.0.2 is prepared" in capsys.readouterr().out
 
 
-def test_prepared_images_are_those_of_the_folder(tmp_path, capsys):
+def test_prepared_images_equal_those_of_the_folder(tmp_path, capsys):
     for i, name in enumerate(("ash", "oak")):
         save_images(tmp_path / "trees" / name, 600 * (i + 1), (9, 7), start=0)
     options = section(name="folder", path=str(tmp_path / "trees"), image_size=4, resize="box", test_fraction=0.01)
@@ -360,7 +360,7 @@ def test_prepared_images_are_those_of_the_folder(tmp_path, capsys):
         for name, values in stack(b).items():
             np.testing.assert_array_equal(stack(a)[name], values)
     assert isinstance(made.train[0]["image"], np.memmap)
-    prepare.write_out(options, tmp_path / "out")  # nothing to do
+    prepare.write_out(options, tmp_path / "out")  # already done
     with pytest.raises(UsageError, match=r"holds other data \(it differs in: shape, fingerprint\)"):
         prepare.write_out(section(**{**options, "image_size": 3}), tmp_path / "out")
     with pytest.raises(UsageError, match="is not empty and holds no prepared images"):
@@ -370,7 +370,7 @@ def test_prepared_images_are_those_of_the_folder(tmp_path, capsys):
     content = (tmp_path / "out" / "train.npy").read_bytes()
     for damage, message in (
         (b"", "are damaged"),
-        (content[:-100], "are damaged"),  # NumPy would lengthen it with black pixels
+        (content[:-100], "are damaged"),  # NumPy would pad it with black pixels
         (content.replace(b"|u1", b"|i1", 1), r"are damaged: `image` in train.npy is int8 \[1782"),
     ):
         (tmp_path / "out" / "train.npy").write_bytes(damage)
@@ -380,7 +380,7 @@ def test_prepared_images_are_those_of_the_folder(tmp_path, capsys):
             prepare.write_out(options, tmp_path / "out")
 
 
-def test_a_stopped_preparation_goes_on(tmp_path, monkeypatch):
+def test_a_stopped_preparation_resumes(tmp_path, monkeypatch):
     options = section(name="photos", image_size=60)
     read = []
     getitem = data.photos.Crops.__getitem__
@@ -418,7 +418,7 @@ def test_a_stopped_preparation_goes_on(tmp_path, monkeypatch):
     done = []
     data.prepared.write(tmp_path / "out", few, done.append)
     assert {index for index in read if index >= 1024} == set(range(1024, 1500))
-    assert len(read) == 476 + 64  # what is left, and the fingerprint
+    assert len(read) == 476 + 64  # the remaining images and the fingerprint
     assert done == [1024, 476, 0]
     made = data.load(section(name="prepared", path=str(tmp_path / "out")))
     np.testing.assert_array_equal(stack(made.train)["image"], stack(few.train)["image"])
@@ -433,12 +433,12 @@ def test_absurd_sizes_are_refused(tmp_path, monkeypatch):
     path = tmp_path / "bomb.npz"
     np.savez_compressed(path, image=np.zeros((4096, 64, 64, 3), np.uint8))
     assert path.stat().st_size < 2**18
-    monkeypatch.setattr("os.sysconf", lambda name: 2**12)  # a machine of 16 MiB
+    monkeypatch.setattr("os.sysconf", lambda name: 2**12)  # a machine with 16 MiB of memory
     with pytest.raises(UsageError, match=r"unpacks to 0.0 GiB, and this machine has 0.0 GiB.*plain .npy file"):
         data.load(section(name="npz", path=str(path)))
 
 
-def test_nothing_that_is_read_can_run_code(tmp_path):
+def test_reading_a_file_cannot_run_code(tmp_path):
     class Evil:
         def __reduce__(self):
             return (open, (str(tmp_path / "ran"), "w"))

@@ -1,4 +1,4 @@
-"""The stream of training batches: complete epochs, whoever reads it and wherever it is resumed."""
+"""The stream of training batches: complete epochs for any number of processes and any resume point."""
 
 import numpy as np
 import pytest
@@ -17,19 +17,19 @@ def labels(iterator, count):
     return [next(iterator)["label"].tolist() for _ in range(count)]
 
 
-def test_every_epoch_holds_every_example_once_in_a_new_order():
+def test_every_epoch_contains_every_example_once_in_a_new_order():
     seen = np.concatenate(labels(stream(), 5)).reshape(2, 10)
     assert sorted(seen[0]) == sorted(seen[1]) == list(range(10))
     assert seen[0].tolist() != seen[1].tolist()
     assert labels(stream(seed=1), 2) != labels(stream(), 2)
 
 
-def test_a_batch_may_be_longer_than_an_epoch():
+def test_a_batch_may_be_larger_than_an_epoch():
     seen = np.concatenate(labels(stream(3, batch_size=8), 3)).reshape(8, 3)
     assert (np.sort(seen) == np.arange(3)).all()
 
 
-def test_a_mapped_file_gives_the_batches_of_an_array(tmp_path):
+def test_a_memory_mapped_file_gives_the_same_batches_as_an_array(tmp_path):
     pictures = np.random.RandomState(0).randint(0, 256, (12, 8, 8, 3)).astype(np.uint8)
     np.save(tmp_path / "x.npy", pictures)
     section = base_config().data
@@ -43,7 +43,7 @@ def test_a_mapped_file_gives_the_batches_of_an_array(tmp_path):
             np.testing.assert_array_equal(next(stream)["image"], next(expected)["image"])
 
 
-def test_what_is_read_is_a_copy():
+def test_batches_are_copies_of_the_data():
     source = Arrays({"image": np.arange(40, dtype=np.uint8).reshape(10, 1, 4, 1)})
     for _, batch in zip(range(5), data.batches(source, batch_size=4, seed=0, flip=True), strict=False):
         batch["image"][:] = 0
@@ -51,7 +51,7 @@ def test_what_is_read_is_a_copy():
 
 
 @pytest.mark.parametrize("prefetch", [0, 3])
-def test_the_stream_resumes_where_it_was(prefetch):
+def test_the_stream_resumes_where_it_stopped(prefetch):
     iterator = stream(prefetch_batches=prefetch, flip=True)
     for _ in range(3):
         next(iterator)
@@ -65,7 +65,7 @@ def test_the_stream_resumes_where_it_was(prefetch):
         np.testing.assert_array_equal(batch["image"], other["image"])
 
 
-def test_processes_share_each_batch_without_overlap_or_loss():
+def test_processes_split_each_batch_without_overlap_or_loss():
     whole = [next(it) for it in [stream(flip=True)] for _ in range(5)]
     parts = [stream(flip=True, process=(i, 2)) for i in range(2)]
     for batch in whole:
@@ -77,5 +77,5 @@ def test_processes_share_each_batch_without_overlap_or_loss():
 def test_flips_mirror_about_half_of_the_images():
     images = np.concatenate([next(it)["image"] for it in [stream(flip=True)] for _ in range(250)])
     mirrored = images[:, 0, 0, 0] > images[:, 0, -1, 0]
-    assert np.mean(mirrored) == pytest.approx(0.5, abs=0.06)  # four standard errors of 1,000 throws
+    assert np.mean(mirrored) == pytest.approx(0.5, abs=0.06)  # four standard errors of 1,000 coin flips
     assert (np.abs(np.diff(images[:, 0, :, 0].astype(int), axis=1)) == 1).all()

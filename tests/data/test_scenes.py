@@ -17,7 +17,7 @@ def holds(text, scene=SCENE):
     return None if statement is None else scenes.is_true(statement, scene)
 
 
-def test_every_caption_of_every_scene_is_read_back_as_that_scene():
+def test_every_caption_parses_back_to_its_scene():
     kinds = scenes.kinds()
     assert len(kinds) == len(set(kinds)) == 144
     for i, kind in enumerate(kinds):
@@ -55,28 +55,28 @@ def test_every_caption_of_every_scene_is_read_back_as_that_scene():
         ("", None),
     ],
 )
-def test_what_the_parser_makes_of_a_caption(text, expected):
+def test_the_parser_judges_captions(text, expected):
     assert holds(text) is expected
 
 
-def test_groups_that_are_alike_may_be_told_from_either_end():
+def test_identical_groups_may_be_described_in_either_order():
     assert holds("a big red cross left of a big red cross", SAME)
     assert holds("a big red cross right of a big red cross", SAME)
     assert not scenes.is_complete(scenes.parse("a red cross left of a big red cross"))
 
 
-def test_truth_counts_what_the_parser_finds():
-    said = ["two big red squares above a small blue circle", "two squares", "two big red squares", "a a a"]
-    scores = caption_scores.truth(said, [SCENE, SCENE, SAME, SCENE])
+def test_truth_scores_count_what_the_parser_finds():
+    texts = ["two big red squares above a small blue circle", "two squares", "two big red squares", "a a a"]
+    scores = caption_scores.truth(texts, [SCENE, SCENE, SAME, SCENE])
     assert {name: score.value for name, score in scores.items()} == {"grammatical": 0.75, "true": 0.5, "complete": 0.25}
 
 
 @pytest.mark.parametrize("axis", [0, 1])
 def test_a_picture_shows_its_scene(axis):
-    """Centres of what is red and of what is white: apart along the axis, and less so across it."""
+    """The centers of the red and of the white pixels are farther apart along the axis than across it."""
     random = np.random.default_rng(0)
     for _ in range(50):
-        first, second = (Group(int(random.integers(1, 4)), "big", colour, "circle") for colour in ("red", "white"))
+        first, second = (Group(int(random.integers(1, 4)), "big", color, "circle") for color in ("red", "white"))
         image = drawing.draw(Scene(first, second, axis), 32, random).astype(int)
         red = np.argwhere((image[..., 0] > 150) & (image[..., 1] < 110))
         white = np.argwhere(image.min(axis=-1) > 150)
@@ -98,7 +98,7 @@ def test_shapes_and_sizes_look_different():
     assert min(covers["big"].values()) > max(covers["small"].values())
 
 
-def test_test_pictures_show_what_training_never_did():
+def test_test_pictures_show_kinds_unseen_in_training():
     seen, unseen = drawn_shapes.split_kinds()
     assert len(unseen) == 14
     assert not set(seen) & set(unseen)
@@ -110,7 +110,7 @@ def test_test_pictures_show_what_training_never_did():
         assert {*dataset.test.scene(i)[:2]} & set(unseen)
 
 
-def test_an_example_is_the_same_every_time_and_its_captions_are_true():
+def test_an_example_is_deterministic_and_has_the_captions_of_its_scene():
     dataset = data.load(config.get_config().data)
     for i in (0, 29_999):
         example, again = dataset.train[i], dataset.train[i]
@@ -132,7 +132,7 @@ def test_an_example_is_the_same_every_time_and_its_captions_are_true():
         ({"tokenizer": "x.model"}, "bring their own words"),
     ],
 )
-def test_bad_options(fields, message):
+def test_bad_options_are_reported(fields, message):
     options = config.get_config().data
     options.update(fields)
     with pytest.raises(UsageError, match=message):

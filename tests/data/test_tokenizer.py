@@ -8,7 +8,7 @@ TEXTS = ["a cat sat on a mat", "the dog ran", "a dog sat on the cat", "the mat r
 
 
 @pytest.mark.parametrize(("kind", "size"), [("unigram", 19), ("bpe", 30), ("word", 50), ("char", 50)])
-def test_text_comes_back(kind, size):
+def test_text_round_trips(kind, size):
     pieces = tokenizer.train(TEXTS, size, kind)
     assert pieces.vocab_size <= size
     assert (pieces.pad, pieces.bos, pieces.eos) == (0, 1, 2)
@@ -21,7 +21,7 @@ def test_text_comes_back(kind, size):
         assert pieces.decode(tokens) == text
 
 
-def test_the_same_texts_give_the_same_pieces_and_a_file_gives_them_back(tmp_path):
+def test_training_is_deterministic_and_a_saved_model_loads_again(tmp_path):
     pieces = tokenizer.train(TEXTS, 19)
     assert pieces.fingerprint() == tokenizer.train(TEXTS, 19).fingerprint()
     assert pieces.fingerprint() != tokenizer.train(TEXTS[:3], 17).fingerprint()
@@ -29,14 +29,14 @@ def test_the_same_texts_give_the_same_pieces_and_a_file_gives_them_back(tmp_path
     assert tokenizer.load(tmp_path / "some.model").fingerprint() == pieces.fingerprint()
 
 
-def test_what_follows_the_end_and_special_pieces_are_left_out():
+def test_decoding_skips_special_pieces_and_everything_after_the_end():
     pieces = tokenizer.train(TEXTS, 50, "word")
     cat, dog = (int(pieces.encode(word, 2)[0]) for word in ("cat", "dog"))
     assert pieces.decode([pieces.pad, cat, pieces.bos, dog, pieces.eos, cat]) == "cat dog"
     assert pieces.decode([]) == ""
 
 
-def test_lengths():
+def test_texts_that_are_too_long_are_cut_or_refused():
     pieces = tokenizer.train(TEXTS, 50, "word")
     assert pieces.encode(TEXTS[0], 7)[-1] == pieces.eos
     with pytest.raises(UsageError, match=r"makes 6 tokens and an end, config.data.length is 6: 'a cat sat on a mat'"):
@@ -51,22 +51,22 @@ def test_lengths():
 
 
 @pytest.mark.parametrize("kind", ["unigram", "bpe"])
-def test_few_texts_fill_a_smaller_vocabulary(kind, caplog):
+def test_few_texts_give_a_smaller_vocabulary(kind, caplog):
     pieces = tokenizer.train(TEXTS, 32_000, kind)
     assert 10 < pieces.vocab_size < 100
     assert f"fill {pieces.vocab_size} pieces of a vocabulary, not 32000" in caplog.text
     assert pieces.decode(pieces.encode(TEXTS[0], 40)) == TEXTS[0]
 
 
-def test_long_lines_and_unknown_characters(caplog):
-    pieces = tokenizer.train([" ".join(TEXTS * 100)], 19)  # longer than SentencePiece takes by default
+def test_long_lines_are_used_and_unknown_characters_are_reported(caplog):
+    pieces = tokenizer.train([" ".join(TEXTS * 100)], 19)  # longer than SentencePiece accepts by default
     tokens = pieces.encode("a cat \N{CAT}", 40)
     assert (tokens == pieces.unk).sum() == 1
     tokenizer.warn_of_unknown(tokens, pieces, "some text")
     assert f"some text: 1 of {(tokens != pieces.pad).sum()} tokens stand for characters" in caplog.text
 
 
-def test_bad_models(tmp_path):
+def test_bad_models_are_reported(tmp_path):
     with pytest.raises(UsageError, match="there is no SentencePiece model"):
         tokenizer.load(tmp_path / "none.model")
     (tmp_path / "bad.model").write_bytes(b"something else")
@@ -83,8 +83,8 @@ def test_bad_models(tmp_path):
         tokenizer.train(TEXTS, 10, "words")
 
 
-def test_a_model_needs_no_beginning():
-    """The special pieces of T5: PAD 0, EOS 1, UNK 2 and no BOS."""
+def test_a_model_needs_no_bos_piece():
+    """T5 has the special pieces PAD 0, EOS 1 and UNK 2, but no BOS."""
     import io
 
     import sentencepiece

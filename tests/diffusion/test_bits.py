@@ -35,20 +35,20 @@ def test_every_codec_round_trips_its_whole_vocabulary(encoding, vocab_size, scal
     assert not codec.invalid(analog).any()
 
 
-def test_lists_are_as_good_as_arrays():
+def test_lists_are_accepted_like_arrays():
     assert bits.int_to_bits([5, 3], 3).tolist() == [[1, 0, 1], [1, 1, 0]]
     assert bits.bits_to_int([1, 0, 1]) == 5
     assert bits.make_codec("uint", 4).encode([1, 2]).tolist() == [1, -1, -1, 1]
 
 
-def test_channels_are_laid_out_one_after_the_other():
+def test_channels_are_encoded_one_after_another():
     codec = bits.make_codec("uint", 256)
     image = np.array([[[1, 2, 128]]])
     expected = np.concatenate([bits.int_to_bits(v, 8) for v in (1, 2, 128)]) * 2 - 1
     np.testing.assert_array_equal(codec.encode(image)[0, 0], expected)
 
 
-def test_gray_neighbours_differ_in_one_bit():
+def test_gray_neighbors_differ_in_one_bit():
     codes = np.asarray(bits.make_codec("gray", 256).encode(np.arange(256)[:, None]))
     assert (np.sum(codes[1:] != codes[:-1], axis=1) == 1).all()
 
@@ -83,7 +83,7 @@ def test_decoding_finds_the_nearest_valid_code(encoding, vocab_size):
     assert 0 < np.mean(expected) < 1
 
 
-def test_one_hot_without_a_single_winner_is_invalid():
+def test_one_hot_codes_without_exactly_one_set_bit_are_invalid():
     codec = bits.make_codec("one_hot", 3)
     analog = jnp.array([[1.0, -1, -1], [1, 0.5, -1], [-1, -0.5, -1]])
     assert codec.invalid(analog)[:, 0].tolist() == [False, True, True]
@@ -97,7 +97,7 @@ def test_the_continuous_baseline_round_trips(vocab_size):
     analog = codec.encode(x)
     assert (float(analog.min()), float(analog.max())) == (-0.5, 0.5)
     np.testing.assert_array_equal(codec.decode(analog), x)
-    np.testing.assert_array_equal(codec.decode(analog + 0.4 / (vocab_size - 1)), x)  # the nearest
+    np.testing.assert_array_equal(codec.decode(analog + 0.4 / (vocab_size - 1)), x)  # decodes to the nearest value
     assert codec.decode(jnp.array([-9.0, 9.0])).tolist() == [0, vocab_size - 1]
 
 
@@ -115,6 +115,6 @@ def test_the_continuous_baseline_round_trips(vocab_size):
         (lambda: bits.make_codec("uint", 17).decode(jnp.zeros((2, 7))), "must be a multiple of 5"),
     ],
 )
-def test_bad_input_is_named(call, message):
+def test_bad_input_is_reported(call, message):
     with pytest.raises(UsageError, match=message):
         call()

@@ -1,4 +1,4 @@
-"""EDM in the variance-preserving form against EDM as its paper writes it, in sigma, with double precision."""
+"""EDM in variance-preserving form against EDM as written in its paper, in terms of sigma and in double precision."""
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ SPREAD = 0.3
 
 
 def bayes(y, sigma, xp=np):
-    """E[x0 | y] for y = x0 + sigma eps of a mixture of three round Gaussians: float [B, 2]."""
+    """E[x0 | y] for y = x0 + sigma eps with x0 from a mixture of three isotropic Gaussians: float [B, 2]."""
     total = SPREAD**2 + sigma**2
     offsets = y[:, None] - MEANS
     logits = -xp.sum(offsets**2, -1) / (2 * total)
@@ -36,19 +36,19 @@ def levels(steps, low=0.002, high=80.0, rho=7.0):
 
 
 def edm_sampler(y, steps, second_order, denoise=bayes):
-    """Algorithm 1 of the paper."""
+    """Algorithm 1 of the paper; returns the samples and the number of network evaluations."""
     sigmas = np.append(levels(steps), 0.0)
-    asked = 0
+    evaluations = 0
     for i in range(steps):
         slope = (y - denoise(y, sigmas[i])) / sigmas[i]
         following = y + (sigmas[i + 1] - sigmas[i]) * slope
-        asked += 1
+        evaluations += 1
         if second_order and sigmas[i + 1] > 0:
             slope_there = (following - denoise(following, sigmas[i + 1])) / sigmas[i + 1]
             following = y + (sigmas[i + 1] - sigmas[i]) * (slope + slope_there) / 2
-            asked += 1
+            evaluations += 1
         y = following
-    return y, asked
+    return y, evaluations
 
 
 def edm_plan(steps, churn=(), restarts=()):
@@ -66,18 +66,18 @@ def draw(key, count, steps, sampler, x_init=None, **noise):
 
 
 @pytest.mark.parametrize("sampler", ["ddim", "heun"])
-def test_ddim_is_eulers_step_and_heun_is_edms(sampler):
+def test_ddim_equals_eulers_method_and_heun_equals_edms_sampler(sampler):
     x = jax.random.normal(KEY, (64, 2))
     start = np.asarray(x, np.float64) * np.sqrt(1 + 80.0**2)
-    expected, asked = edm_sampler(start, 18, sampler == "heun")
+    expected, evaluations = edm_sampler(start, 18, sampler == "heun")
     drawn = draw(KEY, len(x), 18, sampler, x_init=x)
-    np.testing.assert_allclose(drawn, expected, atol=2e-3)  # float32, and a flow that spreads what lies between modes
+    np.testing.assert_allclose(drawn, expected, atol=2e-3)  # float32, and the flow diverges between modes
     assert np.median(np.abs(drawn - expected)) < 2e-5
     plan = edm_plan(18)
-    assert noise_levels.evaluations(plan, sampler == "heun") == asked == (35 if sampler == "heun" else 18)
+    assert noise_levels.evaluations(plan, sampler == "heun") == evaluations == (35 if sampler == "heun" else 18)
 
 
-def test_heun_is_of_second_order():
+def test_heun_is_second_order():
     x = jax.random.normal(KEY, (256, 2))
 
     exact = draw(KEY, len(x), 400, "heun", x_init=x)
@@ -91,7 +91,7 @@ def test_heun_is_of_second_order():
     assert errors["heun", 40] < errors["ddim", 40] / 4
 
 
-def test_the_levels_are_the_papers():
+def test_the_noise_levels_equal_the_papers():
     plan = edm_plan(18)
     np.testing.assert_allclose(noise_levels.sigma_of(plan.now), levels(18), rtol=1e-9)
     np.testing.assert_allclose(noise_levels.sigma_of(plan.after), np.append(levels(18)[1:], 0.0), rtol=1e-9, atol=1e-9)
@@ -99,7 +99,7 @@ def test_the_levels_are_the_papers():
     assert not plan.adds_noise
 
 
-def test_training_levels_are_lognormal():
+def test_training_noise_levels_are_lognormal():
     t = np.linspace(0, 1, 20_001)[1:-1]
     logs = np.log(noise_levels.sigma_of(schedules.lognormal()(t)))
     assert scipy.stats.kstest(logs, scipy.stats.norm(-1.2, 1.2).cdf).statistic < 1e-3
@@ -108,7 +108,7 @@ def test_training_levels_are_lognormal():
     assert np.isfinite(schedules.lognormal()(jnp.array([0.0, 1.0]))).all()
 
 
-def test_preconditioning_with_unit_deviation_is_a_prediction_of_minus_v():
+def test_preconditioning_with_unit_sigma_data_predicts_minus_v():
     gamma_t = jnp.array([0.01, 0.3, 0.9, 0.999])
     x_t, output = jax.random.normal(KEY, (2, 4, 5))
     x0 = edm.precondition(lambda y, c: output, x_t, gamma_t, 1.0)
@@ -117,7 +117,7 @@ def test_preconditioning_with_unit_deviation_is_a_prediction_of_minus_v():
 
 
 @pytest.mark.parametrize("sigma", [0.02, 0.5, 10.0])
-def test_preconditioning_is_the_papers(sigma):
+def test_preconditioning_equals_the_papers(sigma):
     sd = 0.5
     y = np.array([[0.4, -1.0, 2.0]])
     gamma_t = jnp.array([1 / (1 + sigma**2)])
@@ -136,7 +136,7 @@ def test_preconditioning_is_the_papers(sigma):
 
 
 def test_an_untrained_network_has_a_weighted_loss_of_one():
-    """EDM's weight makes the loss of F = 0 equal 1 at every level, for data of deviation sigma_data."""
+    """EDM's weight makes the loss of F = 0 equal 1 at every level, for data with standard deviation sigma_data."""
     sd = 0.5
     x0 = sd * jax.random.normal(KEY, (4_000, 8))
 
@@ -153,7 +153,7 @@ def test_an_untrained_network_has_a_weighted_loss_of_one():
         clip=None,
         weight=lambda gamma_t: edm.loss_weight(gamma_t, sd),
     )
-    for part in np.array_split(np.argsort(t), 4):  # 8,000 squares of unit variance each: 0.016 of deviation
+    for part in np.array_split(np.argsort(t), 4):  # 8,000 squared unit normals each: standard error 0.016
         np.testing.assert_allclose(np.mean(np.asarray(loss)[part]), 1.0, atol=0.06)
 
 
@@ -167,7 +167,7 @@ def test_churn_raises_the_noise_by_the_papers_factor_within_its_range():
     assert np.max(noise_levels.sigma_of(most.now) / noise_levels.sigma_of(most.before)) == pytest.approx(2**0.5)
 
 
-def test_a_restart_goes_up_and_down_again_where_the_grid_is_nearest():
+def test_a_restart_goes_up_and_down_again_from_the_nearest_grid_level():
     plan = edm_plan(18, restarts=[(4, 2, 0.1, 1.0)])
     assert len(plan.now) == 18 + 2 * 3
     ups = np.flatnonzero(plan.before != plan.now)
@@ -177,19 +177,19 @@ def test_a_restart_goes_up_and_down_again_where_the_grid_is_nearest():
         np.testing.assert_allclose(noise_levels.sigma_of(plan.before[up]), low, rtol=1e-6)
         np.testing.assert_allclose(noise_levels.sigma_of(plan.now[up : up + 3]), levels(4, low, 1.0)[:3], rtol=1e-6)
         np.testing.assert_allclose(noise_levels.sigma_of(plan.after[up + 2]), low, rtol=1e-6)
-    # Every step begins where the one before ended.
+    # Every step starts where the previous one ended.
     np.testing.assert_allclose(plan.before[1:], plan.after[:-1], rtol=1e-9)
     assert noise_levels.evaluations(plan, True) == 2 * 24 - 1
 
 
 @pytest.mark.parametrize("options", [{"churn": (20.0, 0.05, 50.0)}, {"restarts": [(6, 3, 0.1, 2.0)]}])
-def test_added_noise_leaves_the_distribution_as_it_is(options):
-    """With the exact denoiser the samples are those of the mixture: its moments and its modes' shares."""
+def test_added_noise_preserves_the_distribution(options):
+    """With the exact denoiser, the samples have the mixture's moments and the fractions of its modes."""
     drawn = np.asarray(jax.jit(lambda key: draw(key, 8_000, 40, "heun", **options))(KEY))
     plain = draw(KEY, 8_000, 40, "heun")
-    assert np.abs(drawn - plain).mean() > 0.05  # it is another draw
+    assert np.abs(drawn - plain).mean() > 0.05  # the samples do differ
     nearest = np.argmin(((drawn[:, None] - MEANS) ** 2).sum(-1), axis=1)
-    np.testing.assert_allclose(np.bincount(nearest) / 8_000, 1 / 3, atol=0.03)  # 5 deviations, and overlap
+    np.testing.assert_allclose(np.bincount(nearest) / 8_000, 1 / 3, atol=0.03)  # 5 standard errors, plus overlap
     # Four standard errors of a mean and of a variance of 8,000.
     variance = MEANS.var(0) + SPREAD**2
     np.testing.assert_allclose(drawn.mean(0), MEANS.mean(0), atol=4 * np.sqrt(variance.max() / 8_000))

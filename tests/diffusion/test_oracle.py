@@ -1,4 +1,4 @@
-"""The sampler proven apart from any network: with the Bayes-optimal denoiser it reaches the floor."""
+"""The sampler tested without a network: with the Bayes-optimal denoiser it reaches the floor."""
 
 import jax
 import jax.numpy as jnp
@@ -38,15 +38,15 @@ def total_variation(encoding, sampler, steps, lag=0.0):
 def test_total_variation_falls_to_its_floor(encoding, sampler):
     coarse, _ = total_variation(encoding, sampler, 3)
     fine, invalid = total_variation(encoding, sampler, 100)
-    # Three steps are visibly too few (1.9 to 5.9 floors were measured). At 100 the distance is a floor
-    # (0.95 to 1.10 measured): its own spread is about 5 %, which leaves room for first-order samplers.
+    # Three steps are clearly too few (1.9 to 5.9 times the floor measured). At 100 steps the distance is at the floor
+    # (0.95 to 1.10 times measured): its own spread is about 5 %, which leaves a margin for first-order samplers.
     assert coarse > 1.5 * FLOOR
     assert fine < 1.2 * FLOOR
     assert invalid < 1e-3
 
 
-@pytest.mark.parametrize("sampler", [name for name in step_rules.RULES if name != "heun"])  # which takes no lag
-def test_positions_that_lag_reach_the_floor_too(sampler):
+@pytest.mark.parametrize("sampler", [name for name in step_rules.RULES if name != "heun"])  # supports no lag
+def test_lagging_positions_reach_the_floor_too(sampler):
     assert total_variation("uint", sampler, 200, lag=1.0)[0] < 1.2 * FLOOR
 
 

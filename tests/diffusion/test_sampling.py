@@ -10,7 +10,7 @@ GAMMA = schedules.cosine()
 KEY = jax.random.key(0)
 
 
-def test_the_time_grid():
+def test_the_time_grid_follows_steps_and_td():
     t_now, t_next = noise_levels.time_grid(4)
     np.testing.assert_allclose(t_now, [1, 0.75, 0.5, 0.25])
     np.testing.assert_allclose(t_next, [0.75, 0.5, 0.25, 0])  # td = 0: each step starts where the last ended
@@ -34,7 +34,7 @@ def test_an_oracle_denoiser_recovers_x0(sampler, prediction):
 
 
 def reference_ddim(denoise, x, steps, td):
-    """Section 3.3 and the official loop, written out with numbers of double precision."""
+    """Section 3.3 and the official loop, written out in double precision."""
     x = np.asarray(x, np.float64)
     x0_prev = np.zeros_like(x)
     for i in range(steps):
@@ -89,7 +89,7 @@ def gaussian_denoiser(variance):
 
 
 @pytest.mark.parametrize(("rule", "order"), [(step_rules.ddim, 1), (step_rules.dpm_plus_plus, 2)])
-def test_deterministic_rules_converge_with_their_order(rule, order):
+def test_deterministic_rules_converge_at_their_order(rule, order):
     variance = 0.25
 
     def error(steps):
@@ -116,18 +116,18 @@ def test_deterministic_rules_converge_with_their_order(rule, order):
 
 
 @pytest.mark.parametrize("sampler", ["ddpm", "ddpm_small"])
-def test_ancestral_samplers_have_the_datas_variance(sampler):
+def test_ancestral_samplers_reproduce_the_variance_of_the_data(sampler):
     variance = 0.25
     x0 = sampling.sample(
         gaussian_denoiser(variance), KEY, (20_000, 1), gamma=GAMMA, steps=200, sampler=sampler, clip=None
     )
-    # Standard error of the variance: 1 %; discretisation at 200 steps: below 2 %.
+    # Standard error of the variance: 1 %; discretization at 200 steps: below 2 %.
     assert float(x0.var()) == pytest.approx(variance, rel=0.05)
     assert abs(float(x0.mean())) < 0.02
 
 
 @pytest.mark.parametrize("sampler", ["ddim", "ddpm"])
-def test_a_sample_depends_on_its_own_key_alone(sampler):
+def test_a_sample_depends_only_on_its_own_key(sampler):
     def draw(key, count):
         denoise = gaussian_denoiser(0.5)
         return sampling.sample(denoise, key, (count, 3), gamma=GAMMA, steps=5, sampler=sampler, clip=None)
@@ -135,11 +135,11 @@ def test_a_sample_depends_on_its_own_key_alone(sampler):
     keys = sampling.example_keys(KEY, 8)
     whole = draw(KEY, 8)
     np.testing.assert_allclose(draw(keys[2:5], 3), whole[2:5], atol=1e-6)
-    np.testing.assert_allclose(draw(jax.random.key_data(KEY), 8), whole)  # an old-style key is as good
+    np.testing.assert_allclose(draw(jax.random.key_data(KEY), 8), whole)  # an old-style key works too
     assert len(np.unique(np.asarray(whole))) == whole.size
 
 
-def test_what_is_fed_back():
+def test_estimates_are_fed_back():
     def run(**options):
         seen = []
 
@@ -157,7 +157,7 @@ def test_what_is_fed_back():
     assert run(clip=0.3) == pytest.approx([0, 0.3, 0.3])
 
 
-def test_guidance():
+def test_guidance_extrapolates_from_the_unconditional_estimate():
     cond = lambda x, *_: x + 1  # noqa: E731
     uncond = lambda x, *_: x  # noqa: E731
     x = jnp.zeros((1, 1))
@@ -165,21 +165,21 @@ def test_guidance():
     assert guidance.guide(cond, uncond, 2.0)(x, x, x) == 3
 
 
-def test_self_guidance():
-    asked = []
+def test_self_guidance_extrapolates_from_the_estimate_without_feedback():
+    estimates = []
 
     def denoise(x_t, x0_prev, gamma_t):
-        asked.append(x0_prev)
+        estimates.append(x0_prev)
         return 0.5 * x_t + x0_prev
 
     x = jnp.full((1, 1), 0.8)
     guided = guidance.self_guide(denoise, 3.0, prediction="x0", clip=0.3)
     # u = 0.4, its clipped estimate 0.3, s = 0.7; 3 s - 2 u
     assert float(guided(x, x, jnp.ones(1))[0, 0]) == pytest.approx(3 * 0.7 - 2 * 0.4)
-    assert [float(a[0, 0]) for a in asked] == pytest.approx([0.0, 0.3])
+    assert [float(a[0, 0]) for a in estimates] == pytest.approx([0.0, 0.3])
 
 
-def test_a_jitted_call_gives_the_same():
+def test_a_jitted_call_gives_the_same_samples():
     def draw(key):
         return sampling.sample(gaussian_denoiser(0.5), key, (4, 3), gamma=GAMMA, steps=5, sampler="ddpm")
 
@@ -198,7 +198,7 @@ def test_a_jitted_call_gives_the_same():
         ({"x_init": jnp.zeros((2, 2))}, r"x_init has shape \(2, 2\)"),
     ],
 )
-def test_bad_input_is_named(options, message):
+def test_bad_input_is_reported(options, message):
     with pytest.raises(UsageError, match=message):
         sampling.sample(gaussian_denoiser(1.0), KEY, (2, 3), gamma=GAMMA, **{"steps": 2} | options)
 

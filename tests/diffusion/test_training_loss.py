@@ -26,7 +26,7 @@ def test_corruption_keeps_unit_variance():
 
 
 @pytest.mark.parametrize("prediction", corruption.PREDICTIONS)
-def test_a_perfect_output_gives_x0_back(prediction):
+def test_a_perfect_output_recovers_x0(prediction):
     x0 = jnp.sign(jax.random.normal(jax.random.key(0), (5, 3, 4)))
     eps = jax.random.normal(jax.random.key(1), x0.shape)
     gamma_t = jnp.array([0.01, 0.2, 0.5, 0.9, 0.999])
@@ -63,10 +63,10 @@ def test_positions_may_lag():
     gamma_t = seen["gamma_t"]
     assert gamma_t.shape == (2_000, 8)
     assert (jnp.diff(gamma_t, axis=1) <= 0).all()  # the first positions are the cleanest
-    # x0 is zero, so that x_t is noise with the variance 1 - gamma of its own position: 80,000 unit normals.
+    # x0 is zero, so x_t is noise with variance 1 - gamma at each position: 80,000 unit normals.
     assert float(jnp.mean(seen["x_t"] ** 2 / (1 - gamma_t)[..., None])) == pytest.approx(1.0, abs=0.02)
-    # The first position is done and the last has not begun in (lag - 1) / (lag + 1) of the times, where lag exceeds 1:
-    # the mean of that over lags from 0 to 4 is (3 - 2 log 2.5) / 4 = 0.29.
+    # Where lag exceeds 1, the first position is finished and the last has not started at a fraction
+    # (lag - 1) / (lag + 1) of the times; the mean over lags from 0 to 4 is (3 - 2 log 2.5) / 4 = 0.29.
     apart = (gamma_t[:, 0] >= GAMMA(jnp.float32(0.0))) & (gamma_t[:, -1] <= GAMMA(jnp.float32(1.0)))
     assert float(apart.mean()) == pytest.approx(0.29, abs=0.04)
 
@@ -75,11 +75,11 @@ def test_times_are_uniform():
     _, t = training_loss.denoising_loss(
         lambda x, *_: x, jnp.zeros((20_000, 1)), keys(20_000), gamma=GAMMA, objective=L2
     )
-    # The Kolmogorov-Smirnov distance of 20,000 uniform draws exceeds 0.0138 once in a thousand.
+    # The Kolmogorov-Smirnov distance of 20,000 uniform draws exceeds 0.0138 one time in a thousand.
     assert np.abs(np.sort(t) - np.linspace(0, 1, 20_000)).max() < 0.0138
 
 
-def test_an_examples_draws_do_not_depend_on_its_batch():
+def test_an_examples_noise_does_not_depend_on_its_batch():
     x0 = jnp.ones((8, 5))
 
     def network(x_t, x0_prev, gamma_t, condition):
@@ -91,7 +91,7 @@ def test_an_examples_draws_do_not_depend_on_its_batch():
     np.testing.assert_allclose(whole[4:], part, rtol=1e-6)
 
 
-def test_self_conditioned_rows_are_a_fixed_share_evenly_spread():
+def test_self_conditioned_rows_are_a_fixed_fraction_spread_evenly():
     assert training_loss.self_conditioned_rows(8, 0.5).tolist() == [1, 3, 5, 7]
     assert training_loss.self_conditioned_rows(4, 0.25).tolist() == [3]
     assert training_loss.self_conditioned_rows(3, 0).tolist() == []
@@ -115,7 +115,7 @@ def test_self_conditioning_feeds_the_clipped_x0_estimate_to_half_the_batch(predi
     condition = jnp.arange(6)
     training_loss.denoising_loss(network, x0, keys(6), condition, gamma=GAMMA, objective=objectives.l2(prediction))
     (x_rows, zeros, gamma_rows, condition_rows), (x_t, x0_prev, gamma_t, _) = calls
-    assert condition_rows.tolist() == [1, 3, 5]  # the first pass sees half the batch and no more
+    assert condition_rows.tolist() == [1, 3, 5]  # the first pass sees only half of the batch
     assert not zeros.any()
     np.testing.assert_array_equal(x_rows, x_t[1::2])
     np.testing.assert_array_equal(gamma_rows, gamma_t[1::2])
@@ -138,7 +138,7 @@ def test_no_gradient_flows_through_the_estimate():
     first, second = jax.grad(loss, argnums=(0, 1))(0.3, 0.6)
     assert first == 0.0
     assert second != 0.0
-    assert loss(0.3, 0.6) != loss(0.2, 0.6)  # the estimate itself does reach the loss
+    assert loss(0.3, 0.6) != loss(0.2, 0.6)  # the estimate itself does affect the loss
 
 
 def test_self_conditioning_costs_half_a_forward_pass():
@@ -158,7 +158,7 @@ def test_self_conditioning_costs_half_a_forward_pass():
         return cost["flops"]
 
     # A step is a forward and two backward products per layer, except that the first layer's input needs
-    # no gradient: 5 products for 2 layers. Half a forward is one more.
+    # no gradient: 5 products for 2 layers. Half a forward pass is one more.
     assert flops(0.5) / flops(0.0) == pytest.approx(6 / 5, abs=0.02)
 
 
@@ -183,7 +183,7 @@ def test_softmax_loss_is_cross_entropy():
     np.testing.assert_allclose(objective.readout(f), 2 * p.reshape(1, 6) - 1, rtol=1e-5)
 
 
-def test_factorised_softmax_averages_the_codes():
+def test_factorized_softmax_averages_the_codes():
     codes = jnp.array([[1.0, 1], [-1, 1], [-1, -1]])
     readout = objectives.factorised_softmax(codes)
     np.testing.assert_allclose(readout(jnp.array([[50.0, 0, 0, 0, 0, 50]])), [[1, 1, -1, -1]], atol=1e-6)

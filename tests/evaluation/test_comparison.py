@@ -18,7 +18,7 @@ def run(seed, encoding, values, **measured_on):
     return comparison.Swept(f"{encoding}_{seed}", config, {"num_samples": 500} | measured_on, cells)
 
 
-def test_seeds_are_taken_together():
+def test_runs_that_differ_only_in_the_seed_are_averaged():
     runs = [run(0, "uint", (1.0, 2.0)), run(1, "uint", (3.0, 2.0)), run(0, "gray", (5.0, 6.0))]
     rows = comparison.group(runs)
     assert {name: len(members) for name, members in rows.items()} == {"as configured": 2, "bits.encoding=gray": 1}
@@ -30,7 +30,7 @@ def test_seeds_are_taken_together():
     ]
 
 
-def test_a_cell_that_a_row_lacks_stays_empty():
+def test_a_cell_missing_from_a_row_stays_empty():
     rows = comparison.group([run(0, "uint", (1.0, 2.0)), run(1, "uint", (3.0,)), run(0, "gray", (5.0, 6.0))])
     assert comparison.markdown(rows, "swd").splitlines()[2:] == [
         "| as configured | 2 | 2 ± 1.4 |  |",
@@ -42,7 +42,7 @@ def test_a_cell_that_a_row_lacks_stays_empty():
         comparison.markdown(rows, "fid")
 
 
-def test_what_does_not_compare_is_refused():
+def test_incomparable_runs_are_refused():
     with pytest.raises(UsageError, match="uint_0 and gray_0 are not comparable: their num_samples is 500 and 20"):
         comparison.group([run(0, "uint", (1.0,)), run(0, "gray", (1.0,), num_samples=20)])
     with pytest.raises(UsageError, match="are the same run with the seed 0"):
@@ -50,7 +50,7 @@ def test_what_does_not_compare_is_refused():
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"cells": {"x": {}}, "provenance": {}}', '{"cells": 3}'])
-def test_a_run_without_a_sweep_is_named(tmp_path, content):
+def test_a_run_without_a_sweep_is_reported(tmp_path, content):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(UsageError, match=r"sweep.json holds no readable sweep .*write one with bitdiff.sweep"):
         comparison.read(tmp_path)
@@ -59,11 +59,11 @@ def test_a_run_without_a_sweep_is_named(tmp_path, content):
         comparison.read(tmp_path)
 
 
-def test_scores_by_steps_and_td():
+def test_grids_arrange_scores_by_steps_and_td():
     base = sample_options(base_config().sample)
     combinations = cells(base, {"steps": [5, 10], "td": [0.0, 2.0], "lag": [0.0]})
     rows = [(cell, {"swd": float(i)}) for i, cell in enumerate(combinations)]
-    rows += [(base._replace(steps=5, td=0.0, lag=1.0), {"swd": 9.0})]  # alone in its table, which is left out
+    rows += [(base._replace(steps=5, td=0.0, lag=1.0), {"swd": 9.0})]  # the only cell of its table, which is left out
     text = grids(rows[1:], "swd")
     assert text.splitlines()[1:] == [
         "sampler ddim, lag 0.0, guidance 0.0, image_guidance 0.0, latent_guidance 0.0, beams 1",
@@ -76,7 +76,7 @@ def test_scores_by_steps_and_td():
     assert grids(rows, "other") == ""
 
 
-def test_a_cells_name_says_all_of_it():
+def test_a_cells_name_contains_all_of_its_options():
     for options in CELLS:
         assert options_of(name_of(options)) == options
         assert json.loads(name_of(options))["steps"] == options.steps

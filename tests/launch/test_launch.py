@@ -1,4 +1,4 @@
-"""The launch scripts, as far as they can be tried without the machines they are for."""
+"""The launch scripts, as far as they can be tested without their target machines."""
 
 import os
 import signal
@@ -28,13 +28,13 @@ def test_shellcheck_finds_nothing():
 
 
 @pytest.mark.parametrize("script", [s for s in SCRIPTS if s.name in ("tpu_vm.sh", "gke.sh")], ids=lambda s: s.name)
-def test_scripts_that_need_arguments_say_so(script):
+def test_scripts_print_their_usage_without_arguments(script):
     code, _, error = run("bash", script)
     assert code == 2
     assert f"bash launch/{script.name}" in error
 
 
-def test_tpu_vm_commands():
+def test_tpu_vm_runs_the_right_gcloud_commands():
     env = {"DRY_RUN": "1", "PROJECT": "p", "ZONE": "z"}
     script = LAUNCH / "tpu_vm.sh"
     code, output, error = run("bash", script, "train", "bits", "--config", "configs/x.py:a b", "--workdir", "/w", **env)
@@ -42,7 +42,7 @@ def test_tpu_vm_commands():
     *start, remote, project, zone = eval_words(output)
     assert start == ["gcloud", "compute", "tpus", "tpu-vm", "ssh", "bits", "--worker=all"]
     assert (project, zone) == ("--project=p", "--zone=z")
-    # Quoted for the hosts' shell too, which so gets the arguments as they were given.
+    # The arguments are also quoted for the hosts' shell, so that they arrive unchanged.
     assert eval_words(remote.split("bitdiff.train")[1])[:6] == [
         *("--platform", "tpu", "--config", "configs/x.py:a b", "--workdir", "/w"),
     ]
@@ -57,12 +57,12 @@ def test_tpu_vm_commands():
 
 
 def eval_words(text):
-    """The words that bash makes of a line."""
+    """Splits a line into words as bash does."""
     output = subprocess.run(["bash", "-c", f"printf '%s\\0' {text}"], text=True, capture_output=True, check=True).stdout
     return output.split("\0")[:-1]
 
 
-def test_gke_command():
+def test_gke_runs_the_right_xpk_command():
     code, output, error = run(
         *("bash", LAUNCH / "gke.sh", "bits", "v5litepod-16", "--config", "c.py"), DRY_RUN="1", CLUSTER="c", IMAGE="i"
     )
@@ -79,7 +79,7 @@ def test_slurm_runs_the_command_and_requeues_after_a_preemption(tmp_path):
     }.items():
         (tmp_path / name).write_text(f"#!/bin/bash\n{body}\n")
         (tmp_path / name).chmod(0o755)
-    # A checkout whose environment is there already.
+    # A checkout whose environment already exists.
     (tmp_path / "launch").mkdir()
     (tmp_path / "launch" / "environment.sh").write_text("")
     for code, requeued in ((143, True), (2, False), (0, False)):
@@ -90,10 +90,10 @@ def test_slurm_runs_the_command_and_requeues_after_a_preemption(tmp_path):
         lines = log.read_text().splitlines()
         assert lines[0].endswith("python -m bitdiff.train --platform gpu --workdir /w")
         assert (lines[1:] == ["scontrol requeue 7"]) == requeued
-    assert run("bash", LAUNCH / "slurm.sh")[0] != 0  # not within a job
+    assert run("bash", LAUNCH / "slurm.sh")[0] != 0  # outside a job
 
 
-def test_the_jobset_fits_together():
+def test_the_jobset_is_consistent():
     jobset = yaml.safe_load((LAUNCH / "jobset.yaml").read_text())
     assert (jobset["apiVersion"], jobset["kind"]) == ("jobset.x-k8s.io/v1alpha2", "JobSet")
     name = jobset["metadata"]["name"]
@@ -111,7 +111,7 @@ def test_the_jobset_fits_together():
     assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
 
 
-def test_skypilots_task_fits_together():
+def test_the_skypilot_task_is_consistent():
     task = yaml.safe_load((LAUNCH / "skypilot.yaml").read_text())
     assert task["num_nodes"] > 1
     assert task["run"].rstrip().splitlines()[-1].startswith("python -m bitdiff.train --platform gpu")
@@ -119,15 +119,15 @@ def test_skypilots_task_fits_together():
     assert f"--workdir {mount}/" in task["run"]
 
 
-def test_what_the_image_copies_is_there():
+def test_files_copied_into_the_image_exist():
     lines = (LAUNCH / "Containerfile").read_text().splitlines()
     copied = [word for line in lines if line.startswith("COPY") for word in line.split()[1:-1]]
     assert copied
     assert all((ROOT / name).exists() for name in copied)
 
 
-def test_the_local_launcher_hands_signals_on_and_exit_codes_back(tmp_path):
-    # A stand-in for the package: process 1 waits for a signal, process 0 ends when it is gone.
+def test_the_local_launcher_forwards_signals_and_returns_exit_codes(tmp_path):
+    # A stand-in for the package: each process writes its flags and arguments, then waits for a signal.
     (tmp_path / "bitdiff").mkdir()
     (tmp_path / "bitdiff" / "__init__.py").write_text("")
     (tmp_path / "bitdiff" / "train.py").write_text(

@@ -1,4 +1,4 @@
-"""Caption metrics against pycocoevalcap 1.2, whose numbers for these corpora are kept here."""
+"""Caption metrics against pycocoevalcap 1.2, whose scores for these corpora are stored here."""
 
 import random
 
@@ -7,7 +7,7 @@ import pytest
 from bitdiff.metrics import captions
 from bitdiff.runtime.errors import UsageError
 
-# (seed, images, references at most) -> pycocoevalcap's numbers.
+# (seed, images, maximum number of references) -> pycocoevalcap's scores.
 COCO = {
     (0, 500, 5): {
         "BLEU-1": 0.7162041181734657,
@@ -45,7 +45,7 @@ COCO = {
 
 
 def corpus(seed, images, most):
-    """Random captions of twelve words, some of them equal to a reference."""
+    """Random captions over a vocabulary of twelve words, some of them equal to a reference."""
     rng = random.Random(seed)
     words = [f"w{i}" for i in range(12)]
 
@@ -58,11 +58,11 @@ def corpus(seed, images, most):
 
 
 @pytest.mark.parametrize("case", COCO)
-def test_scores_equal_cocos(case):
+def test_scores_equal_pycocoevalcaps(case):
     assert captions.score(*corpus(*case)) == pytest.approx(COCO[case], rel=1e-9, abs=1e-15)
 
 
-def test_a_perfect_caption():
+def test_perfect_captions_score_high():
     references = {"a": ["a red cat", "one cat"], "b": ["two dogs in a park", "dogs"], "c": ["a big blue bird"]}
     scores = captions.score({"a": "a red cat", "b": "two dogs in a park", "c": "a big blue bird"}, references)
     assert scores["BLEU-1"] == pytest.approx(1.0)
@@ -71,7 +71,7 @@ def test_a_perfect_caption():
     assert 5 < scores["CIDEr"] < 10
 
 
-def test_an_empty_caption_scores_nothing():
+def test_an_empty_caption_scores_near_zero():
     scores = captions.score({"a": ""}, {"a": ["a cat"]})
     assert scores["ROUGE-L"] == scores["CIDEr"] == 0
     assert scores["BLEU-4"] < 1e-3
@@ -87,7 +87,7 @@ def test_an_empty_caption_scores_nothing():
         ({"a": "x"}, {"a": ["x"]}, "ptb", "unknown tokenizer 'ptb'; valid names are: none, treebank"),
     ],
 )
-def test_what_cannot_be_scored(hypotheses, references, tokenizer, message):
+def test_input_that_cannot_be_scored_is_refused(hypotheses, references, tokenizer, message):
     with pytest.raises(UsageError, match=message):
         captions.score(hypotheses, references, tokenizer)
 
@@ -102,6 +102,6 @@ def test_what_cannot_be_scored(hypotheses, references, tokenizer, message):
         ("rock & roll: can't {stop}?", "rock & roll ca n't stop"),
     ],
 )
-def test_treebank_words_are_those_of_cocos_tokenizer(text, words):
-    """Expected by the rules of Stanford's PTBTokenizer with COCO's list of punctuation; Java is not needed."""
+def test_treebank_words_equal_those_of_cocos_tokenizer(text, words):
+    """The expected words follow Stanford's PTBTokenizer with COCO's punctuation list; Java is not needed."""
     assert captions.treebank(text) == words.split()

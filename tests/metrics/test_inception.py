@@ -1,4 +1,4 @@
-"""Inception against torch-fidelity 0.4.0, whose features for the same images and weights are kept here.
+"""Inception against torch-fidelity 0.4.0, whose features for the same images and weights are stored here.
 
 `golden/inception.npz` holds the first 256 features and 128 logits of one random image per size, computed by
 torch-fidelity's 'inception-v3-compat' with the weights of `weight` below.
@@ -25,7 +25,7 @@ SIZES = (32, 64, 299, 480)
 
 
 def weight(name, shape):
-    """A pseudo-random weight of the PyTorch name and shape."""
+    """A pseudo-random weight for a PyTorch name and shape."""
     rng = np.random.RandomState(zlib.crc32(name.encode()))
     if name.endswith("conv.weight"):
         return rng.normal(size=shape) * np.sqrt(2 / np.prod(shape[1:]))
@@ -37,7 +37,7 @@ def weight(name, shape):
 
 
 def torch_state():
-    """The state dict of the PyTorch network, from the shapes of ours."""
+    """The state dict of the PyTorch network, derived from the shapes of ours."""
     x = jax.ShapeDtypeStruct((1, 299, 299, 3), jnp.float32)
     shapes = traverse_util.flatten_dict(jax.eval_shape(inception.Inception().init, jax.random.key(0), x))
     kinds = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
@@ -60,7 +60,7 @@ def images():
 
 
 def features(variables, x):
-    # Without optimisations, as the other tests compile, the plain convolutions would take minutes.
+    # Compiled without optimizations, as in the other tests, the plain convolutions would take minutes.
     apply = jax.jit(inception.Inception().apply, compiler_options={"xla_backend_optimization_level": 2})
     return apply(variables, x)
 
@@ -77,7 +77,7 @@ def test_features_equal_torch_fidelitys(variables):
         assert relative(result.logits[i, :128], GOLDEN[f"logits_{size}"][:128]) < 1e-4
 
 
-def test_another_resize_would_be_noticed(variables):
+def test_another_resize_method_changes_the_features(variables):
     image = images()[32]
     for antialias, size in ((False, 32), (True, 480)):
         resized = jax.image.resize(images()[size].astype(jnp.float32), (1, 299, 299, 3), "linear", antialias=antialias)
@@ -86,13 +86,13 @@ def test_another_resize_would_be_noticed(variables):
     assert inception.preprocess(image).shape == (1, 299, 299, 3)
 
 
-def test_another_pooling_would_be_noticed(variables, monkeypatch):
-    monkeypatch.setattr(inception, "_mean_pool", nn.avg_pool)  # with the padding counted
+def test_another_pooling_changes_the_features(variables, monkeypatch):
+    monkeypatch.setattr(inception, "_mean_pool", nn.avg_pool)  # counts the padding
     result = features(variables, inception.preprocess(images()[64]))
     assert relative(result.pool[0, :256], GOLDEN["pool_64"]) > 1e-3
 
 
-def test_weights_are_kept_as_plain_arrays(tmp_path):
+def test_weights_are_stored_as_plain_arrays(tmp_path):
     state = torch_state()
     np.savez(tmp_path / "w.npz", sha256=np.array("abc"), **state)
     loaded = inception_weights.load(tmp_path / "w.npz")
@@ -102,7 +102,7 @@ def test_weights_are_kept_as_plain_arrays(tmp_path):
     assert "bias" not in loaded.variables["params"]["fc"]
 
 
-def test_other_files_are_refused(tmp_path):
+def test_wrong_weight_files_are_refused(tmp_path):
     with pytest.raises(UsageError, match=r"there is no file .*pt_inception-2015-12-05-6726825d.pth"):
         inception_weights.convert(tmp_path / "none.pth", tmp_path / "w.npz")
     (tmp_path / "other.pth").write_bytes(b"something else")
@@ -112,15 +112,15 @@ def test_other_files_are_refused(tmp_path):
         inception_weights.load(tmp_path / "other.pth")
 
 
-def summarise(batches, extract, *, keep, keep_logits=True):
+def summarize(batches, extract, *, keep, keep_logits=True):
     partial = fid.Partial()
     for images in batches:
         partial = fid.add(partial, extract(images), keep=keep, keep_logits=keep_logits)
     return fid.finish(fid.join(partial))
 
 
-def test_summaries_stream_and_references_keep_their_provenance(tmp_path, monkeypatch):
-    """The plumbing around the network, with a network small enough to run many images through."""
+def test_summaries_are_streamed_and_references_keep_their_provenance(tmp_path, monkeypatch):
+    """Covers the plumbing around the network, with a network small enough to process many images."""
 
     class Small(nn.Module):
         @nn.compact
@@ -133,7 +133,7 @@ def test_summaries_stream_and_references_keep_their_provenance(tmp_path, monkeyp
     extract = fid.make_extractor(w, 8)
     pictures = np.random.RandomState(0).randint(0, 256, (30, 16, 16, 3), np.uint8)
     expected = np.asarray(inception.preprocess(jnp.asarray(pictures)))[:, ::50, ::50].reshape(30, -1)
-    whole = summarise(fid.in_batches(pictures, 8), extract, keep=12)
+    whole = summarize(fid.in_batches(pictures, 8), extract, keep=12)
     np.testing.assert_allclose(whole.pool, expected[:12], atol=1e-5)
     np.testing.assert_allclose(whole.logits, expected[:, :20], atol=1e-5)
     np.testing.assert_allclose(whole.moments.mean, expected.mean(0), atol=1e-5)
@@ -148,7 +148,7 @@ def test_summaries_stream_and_references_keep_their_provenance(tmp_path, monkeyp
     assert loaded.provenance == made.provenance
     assert loaded.provenance["data"] == "thirty pictures"
     assert loaded.provenance["count"] == 30
-    np.testing.assert_allclose(loaded.summary.pool, expected[::3], atol=1e-5)  # spread over the data
+    np.testing.assert_allclose(loaded.summary.pool, expected[::3], atol=1e-5)  # spread evenly over the data
     result = fid.scores(whole, loaded)
     assert result["fid"] == pytest.approx(0, abs=1e-6)
     assert set(result) == {"fid", "inception_score", "inception_score_std", "precision", "recall"}
@@ -162,16 +162,16 @@ def test_summaries_stream_and_references_keep_their_provenance(tmp_path, monkeyp
             fid.load_reference(tmp_path / "damaged.npz", w, (16, 16, 3))
     with pytest.raises(UsageError, match="is not a reference"):
         fid.load_reference(tmp_path / "none.npz", w, (16, 16, 3))
-    grey = summarise([pictures[..., :1]], fid.make_extractor(w, 30), keep=0, keep_logits=False)
-    assert grey.pool.shape == (0, expected.shape[1])
-    assert grey.logits is None
+    gray = summarize([pictures[..., :1]], fid.make_extractor(w, 30), keep=0, keep_logits=False)
+    assert gray.pool.shape == (0, expected.shape[1])
+    assert gray.logits is None
     with pytest.raises(UsageError, match="FID is of 8-bit images"):
         reference.make_reference(
             dataset._replace(vocab_size=17), w, batch_size=8, keep=1, partial_path=partial, stop=StopSignals()
         )
 
 
-def test_a_stopped_reference_goes_on_to_the_same_numbers(tmp_path, monkeypatch):
+def test_a_resumed_reference_equals_an_uninterrupted_one(tmp_path, monkeypatch):
     taken = []
 
     def make_extractor(weights, batch_size):
@@ -199,6 +199,6 @@ def test_a_stopped_reference_goes_on_to_the_same_numbers(tmp_path, monkeypatch):
     whole = reference.make_reference(dataset, w, **arguments | {"partial_path": tmp_path / "none"})
     np.testing.assert_array_equal(made.summary.pool, whole.summary.pool)
     np.testing.assert_allclose(made.summary.moments.covariance, whole.summary.moments.covariance, rtol=1e-12)
-    # One of other data is not gone on with, nor one that is damaged.
+    # A partial reference of other data is not resumed.
     reference.make_reference(dataset._replace(about="others"), w, **arguments)
     assert taken == [8] * 12

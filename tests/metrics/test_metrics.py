@@ -10,7 +10,7 @@ from bitdiff.metrics import classifier, distributions, feature_scores, frechet, 
 from bitdiff.runtime.errors import UsageError
 
 
-def test_frechet_distance_equals_the_matrix_square_root():
+def test_frechet_distance_equals_the_matrix_square_root_formula():
     rng = np.random.RandomState(0)
     a = frechet.moments(rng.normal(size=(500, 20)) @ rng.normal(size=(20, 20)))
     b = frechet.moments(rng.normal(size=(400, 20)) @ rng.normal(size=(20, 20)) + 1)
@@ -33,7 +33,7 @@ def test_frechet_distance_of_known_gaussians():
         frechet.moments(np.zeros((1, 3)))
 
 
-def test_pixel_features():
+def test_pixel_features_are_scaled_and_pooled():
     space = pixels.feature_space((8, 8, 1), 17)
     images = np.random.RandomState(0).randint(0, 17, (3, 8, 8, 1))
     np.testing.assert_allclose(space.features(images), images.reshape(3, 64) / 16, rtol=1e-6)
@@ -49,7 +49,7 @@ def test_pixel_features():
     assert features.max() == 1
 
 
-def test_the_classifier_knows_real_digits():
+def test_the_classifier_recognizes_real_digits():
     dataset = data.load(digits.get_config().data)
     features = pixels.feature_space(dataset.shape, dataset.vocab_size).features
     train, test = stack(dataset.train), stack(dataset.test)
@@ -57,7 +57,7 @@ def test_the_classifier_knows_real_digits():
     assert np.mean(classify(features(test["image"])) == test["label"]) > 0.98
 
 
-def test_nearest_neighbours():
+def test_nearest_neighbor_distances_equal_brute_force():
     rng = np.random.RandomState(0)
     real, samples = rng.normal(size=(700, 5)), rng.normal(size=(600, 5))
     samples[3] = real[650]
@@ -66,7 +66,7 @@ def test_nearest_neighbours():
     assert neighbours.distances(samples, real)[3] == 0
 
 
-def test_total_variation():
+def test_total_variation_equals_its_definition():
     states = np.array([[0, 1], [1, 1], [2, 0]])
     samples = np.array([[0, 1], [0, 1], [1, 1], [5, 5]])
     # |.5 - .25| + |.25 - .25| + |0 - .5| + |.25 - 0| = 1
@@ -74,14 +74,14 @@ def test_total_variation():
     assert distributions.marginal_tv(np.array([[0, 0]]), np.array([[0, 1], [1, 1]]), 2) == pytest.approx(0.75)
 
 
-def test_the_floor_is_what_perfect_samples_score():
+def test_the_floor_is_the_expected_score_of_perfect_samples():
     rng = np.random.RandomState(0)
-    shares = rng.dirichlet(np.full(100, 0.3))
-    draws = 0.5 * np.abs(rng.multinomial(500, shares, 20_000) / 500 - shares).sum(1)
+    probabilities = rng.dirichlet(np.full(100, 0.3))
+    draws = 0.5 * np.abs(rng.multinomial(500, probabilities, 20_000) / 500 - probabilities).sum(1)
     # Four standard errors of 20,000 distances, each with a spread of 0.013.
-    assert distributions.tv_floor(shares, 500) == pytest.approx(draws.mean(), abs=4e-4)
+    assert distributions.tv_floor(probabilities, 500) == pytest.approx(draws.mean(), abs=4e-4)
     assert distributions.tv_floor([1.0, 0.0], 7) == 0.0
-    # The known approximation sqrt(K / (2 pi N)) for K equal shares.
+    # The known approximation sqrt(K / (2 pi N)) for K equal probabilities.
     assert distributions.tv_floor(np.full(256, 1 / 256), 20_000) == pytest.approx(
         np.sqrt(256 / (2 * np.pi * 20_000)), rel=0.02
     )
@@ -99,7 +99,7 @@ def test_running_sums_give_the_same_moments():
 
 
 def test_feature_scores_equal_torch_fidelitys():
-    # What torch-fidelity 0.4.0 gives for these features.
+    # The expected values are torch-fidelity 0.4.0's for these features.
     rng = np.random.RandomState(0)
     a = rng.normal(size=(400, 30)).astype(np.float32)
     b = (0.8 * rng.normal(size=(500, 30)) + 0.2).astype(np.float32)
@@ -122,19 +122,19 @@ def test_feature_scores_need_enough_images():
 
 
 def test_sliced_wasserstein_distance_of_noise_equals_scipys():
-    # White noise of one colour a pixel and no blur below 16 pixels: its coarsest level is Gaussian, and a shift
-    # and a widening of all pixels are known along every projection.
+    # White noise with one channel, and no blur below 16 pixels: the coarsest level is Gaussian, so the effect of
+    # shifting and widening all pixels is known along every projection.
     rng = np.random.default_rng(0)
     real = 9 * rng.normal(size=(2000, 8, 8, 1))
     samples = 13.5 * rng.normal(size=(2000, 8, 8, 1))
     draws = rng.normal(size=(2, 20_000))
     expected = scipy.stats.wasserstein_distance(draws[0], 1.5 * draws[1])
-    # 32 patches of the 4 there are in each image: 8,000 different ones, so a deviation of about 0.01.
+    # 32 patches are drawn from the 4 of each image: 8,000 distinct ones, so a standard deviation of about 0.01.
     assert sliced.distances(samples, real)[8] == pytest.approx(expected, abs=0.02)
     assert sliced.distances(real, real) == {8: pytest.approx(0.02, abs=0.02)}
 
 
-def test_sliced_wasserstein_distance_sees_what_differs_at_its_own_scale():
+def test_sliced_wasserstein_distance_detects_differences_at_their_own_scale():
     images = stack(data.load(photos.get_config().data).train, 2000)["image"]
     half = sliced.distances(images[::2], images[1::2])
     rng = np.random.default_rng(0)
@@ -146,7 +146,7 @@ def test_sliced_wasserstein_distance_sees_what_differs_at_its_own_scale():
     assert redder[16] < 3 * half[16]
 
 
-def test_sliced_wasserstein_distance_of_flat_images_is_in_grey_levels():
-    real = np.full((50, 20, 17, 3), 100, np.uint8)  # and no square
+def test_sliced_wasserstein_distance_of_flat_images_is_in_gray_levels():
+    real = np.full((50, 20, 17, 3), 100, np.uint8)  # and not square
     assert sliced.distances(real, real) == {17: 0.0, 9: 0.0}
     assert max(sliced.distances(real + np.uint8(1), real).values()) < 8

@@ -24,8 +24,8 @@ def count(in_channels, out_channels, size, **options):
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
 
 
-def test_parameter_counts_are_the_official_networks():
-    # 24 bit planes, and 24 more of the self-conditioning estimate.
+def test_parameter_counts_equal_the_official_networks():
+    # 24 bit planes, and 24 more for the self-conditioning estimate.
     assert count(48, 24, 32, **CIFAR10) == 52_017_432
     assert count(48, 24, 32, num_classes=10, **CIFAR10) == 52_027_672
     assert count(6, 3, 32, **CIFAR10) == 51_872_259  # continuous pixels
@@ -39,12 +39,12 @@ def unet():
     x = jax.random.normal(jax.random.key(1), (4, 8, 8, 6))
     time, label = jnp.array([0.0, 10, 500, 1000]), jnp.array([0, 1, 3, -1])
     params = jax.jit(network.init)(jax.random.key(0), x, time, label)
-    # The output starts near 0; other weights make it depend on everything.
+    # The output starts near 0; perturbed weights make it depend on every input.
     params = jax.tree.map(lambda p: p + 0.1 * jax.random.normal(jax.random.key(2), p.shape), params)
     return network, params, x, time, label
 
 
-def test_unet_output(unet):
+def test_the_unet_output_has_the_right_shape_and_ignores_the_rest_of_the_batch(unet):
     network, params, x, time, label = unet
     output = jax.jit(network.apply)(params, x, time, label)
     assert output.shape == (4, 8, 8, 3)
@@ -54,14 +54,14 @@ def test_unet_output(unet):
     np.testing.assert_allclose(alone[0], output[1], atol=1e-4)
 
 
-def test_unet_starts_near_zero():
+def test_the_unet_output_starts_near_zero():
     network = UNet(out_channels=3, **TINY)
     x = jax.random.normal(jax.random.key(1), (2, 8, 8, 6))
     output, _ = jax.jit(network.init_with_output)(jax.random.key(0), x, jnp.zeros(2))
     assert jnp.abs(output).max() < 1e-3
 
 
-def test_time_and_label_matter_and_the_null_label_adds_nothing(unet):
+def test_time_and_label_affect_the_output_and_the_null_label_adds_nothing(unet):
     network, params, x, time, label = unet
     apply = jax.jit(network.apply)
 
@@ -83,7 +83,7 @@ def test_dropout_depends_on_an_examples_own_key(unet):
     apply = jax.jit(network.apply)
     dropped = apply(params, x, time, label, keys)
     assert not np.allclose(dropped, apply(params, x, time, label), atol=1e-3)
-    # The same examples with the same keys, in other places.
+    # The same examples with the same keys, in another order.
     part = apply(params, x[::-1], time[::-1], label[::-1], keys[::-1])
     np.testing.assert_allclose(part[::-1], dropped, atol=1e-4)
 
@@ -101,7 +101,7 @@ def test_dropout_keeps_the_mean_and_differs_between_layers():
     assert float(((first == 0) & (second == 0)).mean()) == pytest.approx(0.09, abs=0.01)
 
 
-def test_transformer():
+def test_the_transformer_attends_to_all_positions_and_distinguishes_them():
     network = Transformer(out_channels=5, length=7, dim=16, layers=2, num_classes=3, head_dim=8)
     x = jax.random.normal(jax.random.key(1), (2, 7, 10))
     time, label = jnp.array([0.0, 900.0]), jnp.array([0, -1])
@@ -109,14 +109,14 @@ def test_transformer():
     params = jax.tree.map(lambda p: p + 0.1 * jax.random.normal(jax.random.key(2), p.shape), params)
     output = network.apply(params, x, time, label)
     assert output.shape == (2, 7, 5)
-    # Full attention: the first position sees the last, and positions are told apart.
+    # Full attention: the first position attends to the last, and positions are distinguished.
     changed = network.apply(params, x.at[:, -1].add(1.0), time, label)
     assert not np.allclose(output[:, 0], changed[:, 0], atol=1e-4)
     permuted = network.apply(params, x[:, ::-1], time, label)[:, ::-1]
     assert not np.allclose(output, permuted, atol=1e-3)
 
 
-def test_positions_know_their_own_time():
+def test_each_position_is_conditioned_on_its_own_time():
     network = Transformer(out_channels=5, length=7, dim=16, layers=1, lagged=True, head_dim=8)
     x, time = jax.random.normal(jax.random.key(1), (2, 7, 10)), jnp.array([100.0, 900.0])
     params = jax.jit(network.init)(jax.random.key(0), x, time)
@@ -124,7 +124,7 @@ def test_positions_know_their_own_time():
     each = jnp.broadcast_to(time[:, None], (2, 7))
     output = network.apply(params, x, each)
     np.testing.assert_allclose(network.apply(params, x, time), output, atol=1e-6)
-    # Two positions change places in time: the mean stays as it was, the output does not.
+    # The times of two positions move in opposite directions: the mean stays the same, the output does not.
     other = network.apply(params, x, each.at[:, 0].add(50.0).at[:, 1].add(-50.0))
     assert not np.allclose(output[:, :2], other[:, :2], atol=1e-3)
 
@@ -133,7 +133,7 @@ FACTS = {"unet": {}, "transformer": {"length": 8}}
 
 
 @pytest.mark.parametrize("name", ["unet", "transformer"])
-def test_bfloat16_computes_close_to_float32(name):
+def test_bfloat16_is_close_to_float32(name):
     if name == "unet":
         section, x = sections.unet(**TINY), jax.random.normal(jax.random.key(1), (2, 8, 8, 6))
     else:
@@ -152,7 +152,7 @@ def test_bfloat16_computes_close_to_float32(name):
 
 
 @pytest.mark.parametrize("name", ["unet", "transformer"])
-def test_rematerialisation_costs_a_forward_pass_and_changes_no_number(name):
+def test_rematerialization_costs_a_forward_pass_and_keeps_the_gradients(name):
     if name == "unet":
         section, shape = sections.unet(**TINY, dropout=0.5), (2, 8, 8, 6)
     else:
@@ -171,14 +171,14 @@ def test_rematerialisation_costs_a_forward_pass_and_changes_no_number(name):
 
         lowered = jax.jit(jax.grad(loss)).lower(params)
         gradients[remat], work[remat] = lowered.compile()(params), lowered.cost_analysis()["flops"]
-    # Sums in another order, in float32: some 1e-6 of the largest gradient.
+    # Float32 sums in another order differ by about 1e-6 of the largest gradient.
     largest = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(gradients[False]))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5 * largest), *gradients.values())
-    assert 1.15 < work[True] / work[False] < 1.5  # a forward pass is a third of both, the blocks most of that
+    assert 1.15 < work[True] / work[False] < 1.5  # a forward pass is a third of the total, mostly in the blocks
 
 
-def test_the_sinusoid_is_the_official_networks():
-    # Its angles: x / 10000^(2 (i // 2) / dim), the sines of even i, then the cosines of odd i.
+def test_the_sinusoid_equals_the_official_networks():
+    # The angles are x / 10000^(2 (i // 2) / dim): the sines of even i, then the cosines of odd i.
     i = np.arange(8)
     angles = 2.0 / 10_000 ** (2 * (i // 2) / 8)
     expected = np.concatenate([np.sin(angles[0::2]), np.cos(angles[1::2])])
@@ -193,12 +193,12 @@ def test_the_sinusoid_is_the_official_networks():
         (lambda: UNet(3, num_classes=2, **TINY), "needs a label"),
     ],
 )
-def test_what_does_not_fit_is_named(call, message):
+def test_incompatible_inputs_are_reported(call, message):
     with pytest.raises(UsageError, match=message):
         jax.eval_shape(call().init, jax.random.key(0), jnp.zeros((1, 8, 8, 6)), jnp.zeros(1))
 
 
-def test_unknown_networks_and_fields_are_named():
+def test_unknown_networks_and_fields_are_reported():
     with pytest.raises(UsageError, match="unknown network 'vit'; valid names are: unet, transformer"):
         make_network({"name": "vit", "dtype": "float32"}, out_channels=1, num_classes=0)
     with pytest.raises(UsageError, match="unknown dtype 'float16'"):

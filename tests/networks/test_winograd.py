@@ -9,7 +9,7 @@ from bitdiff.networks.layers import Conv
 
 
 def direct(x, kernel):
-    """The zero-padded convolution in float64, by its definition."""
+    """The zero-padded convolution in float64, computed from its definition."""
     x, kernel = np.asarray(x, np.float64), np.asarray(kernel, np.float64)
     height, width = x.shape[1:3]
     padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
@@ -27,13 +27,13 @@ def arrays():
     return x, kernel, jax.random.normal(keys[2], (6, 8, 12, 72))
 
 
-def test_it_is_the_convolution(arrays):
+def test_winograd_equals_the_direct_convolution(arrays):
     x, kernel, _ = arrays
-    # Measured 0.8e-6; float32 rounds at 0.6e-7, a direct convolution in it gives 0.3e-6.
+    # 0.8e-6 was measured; float32 rounds at 0.6e-7, and a direct convolution in float32 gives 0.3e-6.
     assert error(jax.jit(winograd.convolve)(x, kernel), direct(x, kernel)) < 1.5e-6
 
 
-def test_so_are_its_gradients(arrays):
+def test_winograd_gradients_equal_those_of_the_direct_convolution(arrays):
     x, kernel, g = arrays
     to_x, to_kernel = jax.jit(lambda x, kernel, g: jax.vjp(winograd.convolve, x, kernel)[1](g))(x, kernel, g)
     assert error(to_x, direct(g, np.asarray(kernel)[::-1, ::-1].swapaxes(2, 3))) < 1.5e-6
@@ -42,10 +42,10 @@ def test_so_are_its_gradients(arrays):
     assert error(to_kernel, np.einsum("ijbhwc,bhwo->ijco", seen, g, optimize=True)) < 1.5e-6
 
 
-def test_it_has_forward_derivatives_and_maps_over_examples(arrays):
+def test_winograd_supports_forward_derivatives_and_vmap(arrays):
     x, kernel, _ = arrays
     _, tangent = jax.jvp(lambda x: winograd.convolve(x, kernel), (x,), (x,))
-    np.testing.assert_allclose(tangent, winograd.convolve(x, kernel), rtol=1e-4, atol=1e-3)  # it is linear
+    np.testing.assert_allclose(tangent, winograd.convolve(x, kernel), rtol=1e-4, atol=1e-3)  # convolution is linear
     mapped = jax.vmap(lambda x: winograd.convolve(x[None], kernel)[0])(x)
     np.testing.assert_allclose(mapped, winograd.convolve(x, kernel), rtol=1e-4, atol=1e-3)
 
@@ -66,7 +66,7 @@ def test_it_has_forward_derivatives_and_maps_over_examples(arrays):
         (jax.export.symbolic_shape("b, 8, 8, 64"), (3, 3, 64, 64), "float32", False),
     ],
 )
-def test_where_it_pays(shape, kernel, dtype, answer, monkeypatch):
+def test_winograd_is_used_only_where_it_pays(shape, kernel, dtype, answer, monkeypatch):
     x, kernel = jax.ShapeDtypeStruct(shape, dtype), jax.ShapeDtypeStruct(kernel, dtype)
     assert winograd.pays(x, kernel) is answer
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
@@ -74,7 +74,7 @@ def test_where_it_pays(shape, kernel, dtype, answer, monkeypatch):
 
 
 @pytest.mark.parametrize(("size", "stride"), [(3, 1), (3, 2), (1, 1)])
-def test_a_layer_is_the_usual_one(size, stride, arrays):
+def test_the_conv_layer_equals_flaxs(size, stride, arrays):
     x = arrays[0]
     ours, usual = Conv(72, size=size, stride=stride), nn.Conv(72, (size, size), stride)
     params = ours.init(jax.random.key(0), x)

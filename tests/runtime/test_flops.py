@@ -16,16 +16,16 @@ def conv(x, kernel, **options):
     )
 
 
-def test_products_and_their_gradients():
+def test_products_and_their_gradients_are_counted():
     assert flops.count(jnp.matmul, shape(3, 5), shape(5, 7)) == 2 * 3 * 5 * 7
     assert flops.count(jax.jit(jnp.matmul), shape(2, 3, 5), shape(2, 5, 7)) == 2 * 2 * 3 * 5 * 7
-    # The backward pass of a product is two products as large.
+    # The backward pass of a product is two products of the same size.
     gradient = jax.grad(lambda a, b: jnp.sum(jnp.sin(a @ b)), argnums=(0, 1))
     assert flops.count(gradient, shape(3, 5), shape(5, 7)) == 3 * 2 * 3 * 5 * 7
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-def test_convolutions_and_their_gradients(stride):
+def test_convolutions_and_their_gradients_are_counted(stride):
     def layer(x, kernel):
         return conv(x, kernel, window_strides=(stride, stride))
 
@@ -37,7 +37,7 @@ def test_convolutions_and_their_gradients(stride):
     assert grouped == 2 * (4 * 8 * 8 * 10) * 9
 
 
-def test_loops_count_every_pass_and_branches_once():
+def test_loops_count_every_iteration_and_branches_count_once():
     def scanned(a, b):
         return jax.lax.scan(lambda carry, _: (carry @ b, None), a, None, length=11)[0]
 

@@ -42,7 +42,7 @@ JOBSET = {"JAX_COORDINATOR_ADDRESS": "job-0:8476", "JAX_NUM_PROCESSES": "4", "JO
         ({"TPU_WORKER_HOSTNAMES": "t0,t1"}, (None, None, None, 0, 1)),
     ],
 )
-def test_launchers(env, expected):
+def test_launchers_are_recognized_by_their_environment(env, expected):
     assert launchers.find(env)[:5] == expected
 
 
@@ -58,7 +58,7 @@ def test_launchers(env, expected):
         {"JOB_COMPLETION_INDEX": "3"},  # a job of independent pods
     ],
 )
-def test_a_process_on_its_own(env):
+def test_a_single_process_has_no_cluster(env):
     assert launchers.find(env) is None
 
 
@@ -68,7 +68,7 @@ def test_a_tpu_may_be_a_host_of_a_pod():
     assert launchers.find(SLURM, tpu=True).count == 8
 
 
-def test_arguments_go_first():
+def test_arguments_take_precedence_over_the_environment():
     assert launchers.find(SLURM, count=1) is None
     cluster = launchers.find(SLURM, coordinator="localhost:1", count=2, index=0)
     assert cluster[:3] == ("localhost:1", 2, 0)
@@ -92,7 +92,7 @@ def test_arguments_go_first():
         (SLURM | {"SLURM_LOCALID": "x"}, {}, "SLURM_LOCALID is 'x'"),
     ],
 )
-def test_what_is_incomplete_is_refused(env, arguments, message):
+def test_incomplete_clusters_are_refused(env, arguments, message):
     with pytest.raises(UsageError, match=message):
         launchers.find(env, **arguments)
 
@@ -101,7 +101,7 @@ def test_processes_share_a_machines_accelerators():
     cluster = launchers.Cluster("h:1", 8, 5, 1, 4, "")
     assert launchers.local_devices(cluster, 8) == [2, 3]
     assert launchers.local_devices(cluster, 4) == [1]
-    assert launchers.local_devices(cluster, 1) is None  # each was given its own
+    assert launchers.local_devices(cluster, 1) is None  # each process was given its own
     assert launchers.local_devices(cluster._replace(local_count=1), 8) is None
     with pytest.raises(UsageError, match="4 processes on a machine cannot share its 6 accelerators evenly"):
         launchers.local_devices(cluster, 6)

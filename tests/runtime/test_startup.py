@@ -1,4 +1,4 @@
-"""What one process can show of parallel.py; two of them are in test_processes.py."""
+"""Startup and process handling, as far as one process can test them; commands/test_two_processes.py runs two."""
 
 import os
 
@@ -10,17 +10,17 @@ from bitdiff.runtime import devices, launchers, processes, startup
 from bitdiff.runtime.errors import UsageError
 
 
-def test_the_cpu_is_not_taken_in_silence_where_there_is_an_accelerator(monkeypatch):
+def test_the_cpu_is_not_used_silently_if_there_is_an_accelerator(monkeypatch):
     monkeypatch.delenv("JAX_PLATFORMS", raising=False)
     monkeypatch.setattr(startup, "_unused_accelerator", lambda: "an NVIDIA GPU")
     with pytest.raises(UsageError, match="this machine has an NVIDIA GPU, but jax finds only its CPU"):
         startup.connect(None, None)
-    startup.connect(None, "cpu")  # asked for
+    startup.connect(None, "cpu")  # explicitly requested
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     startup.connect(None, None)
 
 
-def test_a_platform_that_is_not_there_is_an_error(command):
+def test_an_unavailable_platform_is_an_error(command):
     code, output = command("sample", "--platform", "gpu", "--workdir", "w")
     assert code == 2
     assert "error: --platform is gpu, but jax finds only: 1 x cpu" in output
@@ -30,7 +30,7 @@ def test_a_platform_that_is_not_there_is_an_error(command):
     assert "Traceback" not in output
 
 
-def test_accelerators_that_jax_does_not_use_are_seen(monkeypatch):
+def test_accelerators_that_jax_does_not_use_are_detected(monkeypatch):
     present = set()
     monkeypatch.setattr(startup, "glob", lambda pattern: [p for p in present if p.startswith(pattern.split("[")[0])])
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
@@ -56,17 +56,17 @@ def test_an_incomplete_cluster_is_an_error(command):
     assert "all of --coordinator, --num_processes and --process_id are required" in output
 
 
-def test_shares_cover_everything_once(monkeypatch):
+def test_process_ranges_cover_everything_once(monkeypatch):
     for total, count in ((1, 7), (3, 7), (4, 2)):
         monkeypatch.setattr(jax, "process_count", lambda total=total: total)
-        shares = []
+        covered = []
         for index in range(total):
             monkeypatch.setattr(jax, "process_index", lambda index=index: index)
-            shares += list(processes.own_range(count))
-        assert shares == list(range(count))
+            covered += list(processes.own_range(count))
+        assert covered == list(range(count))
 
 
-def test_batches_are_shared_evenly(monkeypatch):
+def test_batches_are_split_evenly(monkeypatch):
     monkeypatch.setattr(jax, "device_count", lambda: 8)
     monkeypatch.setattr(jax, "local_device_count", lambda: 4)
     monkeypatch.setattr(jax, "process_count", lambda: 2)
@@ -80,7 +80,7 @@ def test_batches_are_shared_evenly(monkeypatch):
     np.testing.assert_array_equal(devices.join(devices.split(x)), x)
 
 
-def test_a_cluster_is_checked_against_what_was_joined(monkeypatch):
+def test_a_cluster_must_match_the_processes_that_joined(monkeypatch):
     calls = {}
     monkeypatch.setattr(jax.distributed, "initialize", lambda **options: calls.update(options))
     cluster = launchers.Cluster("h:1", 2, 1, 0, 1, "Slurm")
@@ -97,7 +97,7 @@ def test_a_cluster_is_checked_against_what_was_joined(monkeypatch):
         startup.connect(cluster, "cpu")
 
 
-def test_a_tpu_on_its_own_is_no_pod(monkeypatch):
+def test_a_single_tpu_host_is_not_a_pod(monkeypatch):
     def initialize(**options):
         raise ValueError("coordinator_address should be defined.")
 
@@ -105,7 +105,7 @@ def test_a_tpu_on_its_own_is_no_pod(monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
     pod = launchers.find({}, tpu=True)
     startup.connect(pod, None)
-    # Hosts of a pod see each other's devices even when they were not joined.
+    # Hosts of a pod see each other's devices even if they have not joined.
     monkeypatch.setattr(jax, "process_count", lambda: 4)
     with pytest.raises(UsageError, match="this is one of 4 hosts, but they could not be joined"):
         startup.connect(pod, None)
@@ -115,17 +115,17 @@ def test_a_tpu_on_its_own_is_no_pod(monkeypatch):
     ("cores", "shared", "devices"),
     [(1, 64, 1), (2, 64, 2), (2, 63, 1), (6, 64, 4), (12, 64, 8), (12, 100, 4), (64, 0, 8), (64, 512, 8)],
 )
-def test_a_cpu_is_as_many_devices_as_cores_that_share_the_batch(monkeypatch, cores, shared, devices):
-    told = {}
+def test_the_cpu_becomes_as_many_devices_as_cores_can_split_the_batch(monkeypatch, cores, shared, devices):
+    updates = {}
     monkeypatch.delenv("XLA_FLAGS", raising=False)
     monkeypatch.setattr(startup, "_cores", lambda: cores)
-    monkeypatch.setattr(jax.config, "update", told.__setitem__)
+    monkeypatch.setattr(jax.config, "update", updates.__setitem__)
     startup.use_cores(shared)
-    assert told == {"jax_num_cpu_devices": devices}
+    assert updates == {"jax_num_cpu_devices": devices}
 
 
 @pytest.mark.parametrize(("quota", "cores"), [("max 100000", 8), ("250000 100000", 2), ("50000 100000", 1), ("", 8)])
-def test_cores_are_those_of_the_container(monkeypatch, tmp_path, quota, cores):
+def test_cores_are_limited_by_the_containers_quota(monkeypatch, tmp_path, quota, cores):
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(8), raising=False)
     monkeypatch.setattr(startup, "_CPU_QUOTA", tmp_path / "cpu.max")
     assert startup._cores() == 8
@@ -133,14 +133,14 @@ def test_cores_are_those_of_the_container(monkeypatch, tmp_path, quota, cores):
     assert startup._cores() == cores
 
 
-def test_a_config_that_looked_for_devices_leaves_them_as_they_are(monkeypatch):
+def test_devices_that_a_config_initialized_are_kept(monkeypatch):
     monkeypatch.delenv("XLA_FLAGS", raising=False)
-    devices = jax.devices()  # from here on jax refuses another number
+    devices = jax.devices()  # from here on jax refuses to change their number
     startup.use_cores(64)
     assert jax.devices() == devices
 
 
-def test_a_number_of_devices_that_jax_is_told_stays(monkeypatch):
+def test_a_device_count_set_in_xla_flags_is_kept(monkeypatch):
     def refuse(*setting):
         raise AssertionError(setting)
 

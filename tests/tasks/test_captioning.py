@@ -1,4 +1,4 @@
-"""Both kinds of models that describe pictures, on networks of a few hundred weights."""
+"""Both kinds of captioning models, with networks of a few hundred weights."""
 
 import itertools
 
@@ -27,7 +27,7 @@ def make_config(variant, **changes):
 
 
 def perturbed(params, scale=0.3):
-    """Weights that are not near zero anywhere, so that every part of the network shows in its output."""
+    """Moves all weights away from zero, so that every part of the network affects its output."""
     leaves, tree = jax.tree.flatten(params)
     keys = jax.random.split(jax.random.key(9), len(leaves))
     pairs = zip(leaves, keys, strict=True)
@@ -44,7 +44,7 @@ def batch_of(dataset, count):
     return {name: np.stack([example[name] for example in examples]) for name in examples[0]}
 
 
-def test_a_cache_gives_what_the_whole_sequence_gives():
+def test_cached_decoding_equals_the_whole_sequence():
     options = sections.transformer(dim=16, layers=2, head_dim=8)
     facts = {"length": 6, "vocab_size": 7, "crosses": True}
     network = make_network(options, out_channels=7, num_classes=0, **facts)
@@ -67,7 +67,7 @@ def test_a_cache_gives_what_the_whole_sequence_gives():
 
 
 @pytest.mark.parametrize("variant", presets.CAPTION_MODELS)
-def test_pictures_and_captions_matter_and_rows_do_not_mix(variant, dataset):
+def test_the_loss_depends_on_pictures_and_rows_do_not_mix(variant, dataset):
     task = make_task(make_config(variant))
     params = perturbed(task.init(jax.random.key(0)))
     batch, keys = batch_of(dataset, 2), jax.random.split(jax.random.key(1), 2)
@@ -86,8 +86,8 @@ LAGGED = {"diffusion.lag": 4.0, "sample.lag": 4.0, "sample.steps": 12}
 
 
 @pytest.mark.parametrize(("variant", "changes"), [("softmax", LAGGED), ("autoregressive", {})])
-def test_a_model_learns_to_tell_four_pictures_apart(variant, changes, dataset):
-    """By heart: what a model that ignores its pictures, or that mixes rows, cannot do."""
+def test_a_model_learns_to_distinguish_four_pictures(variant, changes, dataset):
+    """Memorizes their captions, which a model that ignores its pictures or mixes rows cannot do."""
     import optax
 
     config = make_config(variant, **changes)
@@ -115,11 +115,11 @@ def test_a_model_learns_to_tell_four_pictures_apart(variant, changes, dataset):
     assert [dataset.tokenizer.decode(row) for row in np.asarray(outputs["tokens"])] == wanted
 
 
-SEED = 4  # of weights with which a greedy search misses the best sequence
+SEED = 4  # gives weights with which a greedy search misses the best sequence
 
 
 def make_small(**changes):
-    """Four tokens of a vocabulary of five: 1 ends a sequence, 0 fills it up."""
+    """A model of four tokens from a vocabulary of five: 1 ends a sequence, 0 pads it."""
     config = base_config()
     config.task = "autoregressive"
     config.data.update(length=4, vocab_size=5, num_classes=0, eos=1, pad=0)
@@ -131,7 +131,7 @@ def make_small(**changes):
 
 
 def log_probability(task, params, row):
-    """Of a sequence: minus its loss, which is a mean over the tokens up to its end."""
+    """A sequence's log probability: minus its loss, a mean over the tokens up to its end, times their number."""
     row = np.asarray(row)
     end = row.tolist().index(1) + 1 if 1 in row else len(row)
     loss, _ = task.loss(params, {"tokens": row[None]}, jax.random.split(jax.random.key(0), 1))
@@ -148,7 +148,7 @@ def sequences():
 
 def test_a_wide_beam_finds_the_most_likely_sequence():
     task, params, options = make_small()
-    # PAD is never drawn, so the probabilities of the others are what they are given that.
+    # PAD is never drawn, so the probabilities of the other tokens are conditional on that.
     rows = sequences()
     logits_without_pad = params | {"params": params["params"] | {"out": dict(params["params"]["out"])}}
     logits_without_pad["params"]["out"]["bias"] = params["params"]["out"]["bias"].at[0].set(-1e9)
@@ -159,10 +159,10 @@ def test_a_wide_beam_finds_the_most_likely_sequence():
     wide = task.sample(params, {}, keys, options._replace(beams=5))
     assert tuple(np.asarray(wide["tokens"])[0].tolist()) == best
     greedy = tuple(np.asarray(task.sample(params, {}, keys, options)["tokens"])[0].tolist())
-    assert scores[greedy] < scores[best] - 0.01  # so that a search without memory of its beams would fail
+    assert scores[greedy] < scores[best] - 0.01  # so that a search that does not keep its beams would fail
 
 
-def test_random_draws_come_as_often_as_the_model_says():
+def test_random_sampling_follows_the_models_probabilities():
     task, params, options = make_small()
     params["params"]["out"]["bias"] = params["params"]["out"]["bias"].at[0].set(-1e9)
     keys = jax.random.split(jax.random.key(4), 20_000)
@@ -176,7 +176,7 @@ def test_random_draws_come_as_often_as_the_model_says():
     assert distance < 2 * np.sqrt(len(rows) / (2 * np.pi * len(drawn)))  # twice what chance alone gives
 
 
-def test_what_follows_the_end_does_not_count():
+def test_tokens_after_the_end_do_not_affect_the_loss():
     task, params, _ = make_small()
     keys = jax.random.split(jax.random.key(0), 1)
     losses = [float(task.loss(params, {"tokens": np.array([[3, 1, a, b]])}, keys)[0]) for a, b in ((0, 0), (4, 2))]
@@ -194,13 +194,13 @@ def test_what_follows_the_end_does_not_count():
         ({"sampler": "random", "beams": 2}, "'random' takes 1"),
     ],
 )
-def test_options_of_the_other_kind_are_refused(changes, message):
+def test_options_that_an_autoregressive_model_does_not_support_are_refused(changes, message):
     task, params, options = make_small()
     with pytest.raises(UsageError, match=message):
         task.sample(params, {}, jax.random.split(jax.random.key(0), 1), options._replace(**changes))
 
 
-def test_bits_know_no_beams_and_pictures_no_labels(dataset):
+def test_bit_diffusion_refuses_beams_and_captioning_refuses_labels(dataset):
     config = make_config("bits")
     task = make_task(config)
     params = task.init(jax.random.key(0))
@@ -224,12 +224,12 @@ def test_bits_know_no_beams_and_pictures_no_labels(dataset):
         ({"network.head_dim": 3}, "cannot be split"),
     ],
 )
-def test_bad_configs(changes, message):
+def test_bad_configs_are_reported(changes, message):
     with pytest.raises(UsageError, match=message):
         jax.eval_shape(make_task(make_config("bits", **changes)).init, jax.random.key(0))
 
 
-def test_data_and_task_must_fit():
+def test_data_and_task_must_match():
     config = shapes.get_config()
     dataset = data.load(config.data)
     config.task = "images"
@@ -241,14 +241,14 @@ def test_data_and_task_must_fit():
         data.resolve(config, dataset)
 
 
-def test_full_size_is_the_papers():
+def test_the_full_size_models_match_the_paper():
     from bitdiff.configs import coco
 
     config = coco.get_config("bits")
     config.data.update(eos=2, pad=0)
     params = jax.eval_shape(make_task(config).init, jax.random.key(0))
     encoder = sum(leaf.size for leaf in jax.tree.leaves(params["encoder"]))
-    # ViT-B/16 has 85,798,656 weights at 224 pixels without its head; at 640 there are 1,404 positions more.
+    # ViT-B/16 has 85,798,656 weights at 224 pixels without its head; at 640 there are 1,404 more positions.
     assert encoder == 85_798_656 + 1_404 * 768
     assert params["params"]["embed_0"]["kernel"].shape[0] == 2 * 15
     assert params["params"]["positions"].shape == (64, 512)
@@ -260,7 +260,7 @@ def test_full_size_is_the_papers():
 
 
 def published(dim=12, heads=3, layers=2, patch=4, positions=5):
-    """Weights in the layout of the ViT authors' files, drawn at random."""
+    """Random weights in the layout of the ViT authors' files."""
     random = np.random.RandomState(0)
     arrays = {
         "cls": random.randn(1, 1, dim),
@@ -288,7 +288,7 @@ def published(dim=12, heads=3, layers=2, patch=4, positions=5):
 
 
 def vit_by_hand(arrays, image, patch=4, layers=2):
-    """The ViT of one picture, in NumPy, from the equations of Dosovitskiy et al. (1 to 4)."""
+    """The output of the ViT for one picture, in NumPy, from the equations of Dosovitskiy et al. (1 to 4)."""
     from scipy.special import erf
 
     def norm(x, place):
@@ -343,7 +343,7 @@ def test_published_weights_give_the_published_network(tmp_path):
     np.testing.assert_allclose(resized[0, 1:].mean(0), grid.mean(0), atol=1e-5)
 
 
-def test_rematerialisation_changes_no_gradient_of_the_encoder():
+def test_rematerialization_keeps_the_encoders_gradients():
     image = np.random.RandomState(1).randint(0, 256, (2, 8, 8, 3), np.uint8)
     gradients = []
     for remat in (False, True):
@@ -354,7 +354,7 @@ def test_rematerialisation_changes_no_gradient_of_the_encoder():
         np.testing.assert_allclose(a, b, atol=1e-4 * float(np.abs(a).max()) + 1e-5)
 
 
-def test_weights_that_do_not_fit_are_named(tmp_path):
+def test_mismatched_weights_are_reported(tmp_path):
     encoder = ViT(patch=4, dim=12, layers=2, head_dim=4)
     abstract = jax.eval_shape(encoder.init, jax.random.key(0), np.zeros((1, 8, 8, 3), np.uint8))
     np.savez(tmp_path / "other.npz", **published(dim=24))
@@ -372,7 +372,7 @@ def test_weights_that_do_not_fit_are_named(tmp_path):
             load_weights(tmp_path / f"{name}.npz", abstract, 4)
 
 
-def test_training_begins_with_published_weights(tmp_path):
+def test_training_starts_from_published_weights(tmp_path):
     np.savez(tmp_path / "vit.npz", **published(dim=16, heads=2, layers=1, patch=8, positions=17))
     changes = {"encoder.weights": str(tmp_path / "vit.npz"), "encoder.stem": ()}
     task = make_task(make_config("bits", **changes))

@@ -13,7 +13,7 @@ from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import make_task, sample_options
 
 KEY = jax.random.key(0)
-HISTOGRAM = np.eye(1, 40, dtype=int)  # all bits at one end
+HISTOGRAM = np.eye(1, 40, dtype=int)  # all bits in the first bin
 
 
 def resolved(config):
@@ -22,7 +22,7 @@ def resolved(config):
 
 @pytest.fixture(scope="module")
 def small():
-    """A digits task with label dropout, its randomised parameters, and a batch."""
+    """A digits task with label dropout, its randomized parameters, and a batch."""
     from conftest import tiny_config
 
     config = resolved(tiny_config())
@@ -83,7 +83,7 @@ def test_every_variant_of_the_paper_learns_and_samples(changes, make_config):
     for i in range(40):
         params, opt_state, loss = step(params, opt_state, jax.random.split(jax.random.fold_in(KEY, i), 16))
         losses.append(float(loss))
-    # Sixteen images over and over: a mean of 5 steps falls far beyond its own noise.
+    # On sixteen repeated images, the mean loss of 5 steps falls by far more than its noise.
     assert np.mean(losses[-5:]) < 0.85 * np.mean(losses[:5])
     options = sample_options(config.sample)
     condition = task.condition(np.arange(4), None)
@@ -92,21 +92,21 @@ def test_every_variant_of_the_paper_learns_and_samples(changes, make_config):
     assert int(outputs["image"].max()) <= 16
 
 
-def test_an_untrained_network_loses_one(small):
+def test_an_untrained_network_has_a_loss_of_one(small):
     _, task, _, batch = small
     loss, _ = jax.jit(task.loss)(jax.jit(task.init)(KEY), batch, jax.random.split(KEY, 8))
     assert float(loss) == pytest.approx(1.0, abs=1e-3)  # it outputs 0, and every bit is -1 or +1
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.5])
-def test_self_conditioning_widens_the_input_only_where_it_is_on(rate):
+def test_self_conditioning_widens_the_input_only_if_enabled(rate):
     config = digits.get_config()
     config.diffusion.self_cond_rate = rate
     params = jax.eval_shape(make_task(resolved(config)).init, KEY)
     assert params["params"]["conv_in"]["kernel"].shape[2] == (5 if rate == 0 else 10)
 
 
-def test_samples_are_images_of_the_vocabulary(small):
+def test_samples_are_images_within_the_vocabulary(small):
     config, task, params, _ = small
     condition = task.condition(np.arange(12), None)
     assert condition["label"].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]
@@ -124,7 +124,7 @@ def test_samples_are_images_of_the_vocabulary(small):
     assert 0 <= float(outputs["invalid"].min()) <= float(outputs["invalid"].max()) <= 1
 
 
-def test_guidance_is_the_difference_to_the_null_label(small):
+def test_guidance_adds_the_difference_from_the_null_label(small):
     config, task, params, _ = small
     keys = jax.random.split(KEY, 4)
 
@@ -137,14 +137,14 @@ def test_guidance_is_the_difference_to_the_null_label(small):
     assert (draw((3,)) != null).any()
 
 
-def test_token_evaluation_tells_network_and_sampler_apart():
+def test_token_evaluation_separates_network_and_sampler_errors():
     config = resolved(mixture.get_config())
     task = make_task(config)
     dataset = data.load(config.data)
     tokens = np.stack([dataset.test[i]["tokens"] for i in range(5000)])
     options = sample_options(config.sample, steps=20)
     scores = task.evaluate({"tokens": tokens, "invalid": np.zeros(5000), "histogram": HISTOGRAM}, dataset, options)
-    # Real draws in the network's place score the floor, up to the spread of both sets of draws.
+    # Real samples in place of the network's score the floor, up to the spread of both sets of samples.
     assert scores["tv"].value < 1.4 * scores["tv_floor"].value
     assert scores["tv_oracle"].value < 1.5 * scores["tv_floor"].value
     uniform = np.random.RandomState(0).randint(0, 16, (5000, 2))
@@ -164,7 +164,7 @@ def test_long_sequences_are_compared_position_by_position():
     assert scores["marginal_tv_real"].value == 0
 
 
-def test_image_evaluation_tells_real_noise_and_copies_apart():
+def test_image_evaluation_distinguishes_real_images_noise_and_copies():
     config = resolved(digits.get_config())
     task, dataset = make_task(config), data.load(config.data)
     options = sample_options(config.sample)
@@ -188,7 +188,7 @@ def test_image_evaluation_tells_real_noise_and_copies_apart():
     assert result["classifier_accuracy"].value < 0.3
 
 
-def test_evaluation_of_next_to_nothing_leaves_scores_out(make_config):
+def test_evaluation_of_too_few_images_omits_scores(make_config):
     config = resolved(make_config())
     few = data.dataset.Arrays({"image": np.zeros((1, 8, 8, 1), np.uint8), "label": np.zeros(1, np.int32)})
     dataset = data.load(config.data)._replace(train=few, test=data.dataset.Subset(few, []))
@@ -198,7 +198,7 @@ def test_evaluation_of_next_to_nothing_leaves_scores_out(make_config):
     assert scores["copies"].value == 1
 
 
-def test_shapes_are_known_without_weights():
+def test_parameter_shapes_are_known_without_weights():
     config = resolved(digits.get_config())
     shapes = jax.eval_shape(make_task(config).init, KEY)
     assert sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes)) > 100_000
@@ -226,14 +226,14 @@ def test_shapes_are_known_without_weights():
         ({"network.name": "resnet"}, "unknown network 'resnet'"),
     ],
 )
-def test_bad_configs_are_named(changes, message):
+def test_bad_configs_are_reported(changes, message):
     config = resolved(digits.get_config())
     config.update_from_flattened_dict(changes)
     with pytest.raises(UsageError, match=message):
         make_task(config)
 
 
-def test_bad_conditions_are_named(small):
+def test_bad_conditions_are_reported(small):
     config, task, params, _ = small
     with pytest.raises(UsageError, match=r"labels \[12\] are not among the 10 classes"):
         task.condition(np.arange(3), (1, 12))

@@ -50,7 +50,7 @@ def damage(workdir, step, kind):
         folder.mkdir()
 
 
-def test_the_latest_is_restored(filled):
+def test_the_latest_checkpoint_is_restored(filled):
     restored = latest(filled, read_only=True)
     assert restored.step == 3
     np.testing.assert_array_equal(restored.state["weights"], STATE["weights"] + 3)
@@ -58,7 +58,7 @@ def test_the_latest_is_restored(filled):
     assert restored.config == {"seed": 5}
 
 
-def test_what_changes_after_the_call_is_not_saved(tmp_path, monkeypatch):
+def test_changes_after_the_save_call_are_not_saved(tmp_path, monkeypatch):
     sums, config = {"loss": 1.0}, {"seed": 5}
     with Checkpoints(tmp_path) as checkpoints:
         write = checkpoints._manager.save
@@ -74,7 +74,7 @@ def test_what_changes_after_the_call_is_not_saved(tmp_path, monkeypatch):
     assert restored.config == {"seed": 5}
 
 
-def test_only_the_last_are_kept(tmp_path):
+def test_only_the_latest_checkpoints_are_kept(tmp_path):
     checkpoints = Checkpoints(tmp_path, policy=Policy(keep=2))
     for step in range(5):
         checkpoints.save(step, STATE, {}, {})
@@ -83,7 +83,7 @@ def test_only_the_last_are_kept(tmp_path):
     checkpoints.close()
 
 
-def test_no_checkpoints(tmp_path):
+def test_missing_checkpoints_and_bad_policies_are_reported(tmp_path):
     assert latest(tmp_path, policy=Policy(keep=1)) is None
     with pytest.raises(UsageError, match="holds no checkpoints"):
         Checkpoints(tmp_path / "elsewhere", read_only=True)
@@ -97,13 +97,13 @@ def test_no_checkpoints(tmp_path):
         Policy.of(options)
 
 
-def test_what_the_policy_keeps(tmp_path):
+def test_the_policy_keeps_the_latest_periodic_and_best_checkpoints(tmp_path):
     policy = Policy(keep=2, keep_every_steps=4, keep_best=1, best_metric="test_loss")
     with Checkpoints(tmp_path, policy=policy) as checkpoints:
         for step in range(1, 10):
             loss = {"test_loss": abs(step - 3.0), "loss": -float(step)}
             checkpoints.save(step, STATE, {}, {}, loss if step != 5 else {})
-            if step == 6:  # a restart does not forget which was the best
+            if step == 6:  # a restart does not forget which checkpoint was the best
                 checkpoints.close()
                 checkpoints = Checkpoints(tmp_path, policy=policy)
         checkpoints.wait()
@@ -120,7 +120,7 @@ def test_what_the_policy_keeps(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["no data", "no manifest", "half files", "empty folder"])
-def test_a_damaged_checkpoint_is_passed_over_aloud_and_set_aside(filled, kind, caplog):
+def test_a_damaged_checkpoint_is_skipped_with_a_warning_and_set_aside(filled, kind, caplog):
     damage(filled, 3, kind)
     with caplog.at_level(logging.WARNING):
         restored = latest(filled, policy=Policy(keep=3))
@@ -136,14 +136,14 @@ def test_a_damaged_checkpoint_is_passed_over_aloud_and_set_aside(filled, kind, c
     assert latest(filled, read_only=True).step == 3
 
 
-def test_a_reader_moves_nothing(filled):
+def test_a_read_only_restore_moves_nothing(filled):
     damage(filled, 3, "no manifest")
     before = sorted(path.name for path in (filled / "checkpoints").iterdir())
     assert latest(filled, read_only=True).step == 2
     assert sorted(path.name for path in (filled / "checkpoints").iterdir()) == before
 
 
-def test_when_all_are_damaged_nothing_is_touched(filled):
+def test_when_all_checkpoints_are_damaged_nothing_is_moved(filled):
     for step in (1, 2, 3):
         damage(filled, step, "no manifest")
     with pytest.raises(UsageError, match=r"none of the checkpoints \[1, 2, 3\]"):
@@ -151,7 +151,7 @@ def test_when_all_are_damaged_nothing_is_touched(filled):
     assert sorted(path.name for path in (filled / "checkpoints").iterdir()) == ["1", "2", "3"]
 
 
-def test_the_config_is_found_in_the_checkpoints_too(filled, make_config):
+def test_the_config_is_also_found_in_the_checkpoints(filled, make_config):
     assert workdir.load_config(filled).seed == 5
     workdir.save_config(filled, make_config(seed=9))
     assert workdir.load_config(filled).seed == 9
@@ -160,14 +160,14 @@ def test_the_config_is_found_in_the_checkpoints_too(filled, make_config):
         workdir.load_config(filled)
 
 
-def test_workdirs_without_a_run_are_named(tmp_path):
+def test_workdirs_without_a_run_are_reported(tmp_path):
     with pytest.raises(UsageError, match="there is no folder"):
         workdir.load_config(tmp_path / "none")
     with pytest.raises(UsageError, match="holds no run of bitdiff"):
         workdir.load_config(tmp_path)
 
 
-def test_changed_fields_are_named(tmp_path, make_config):
+def test_changed_fields_are_reported(tmp_path, make_config):
     workdir.save_config(tmp_path, make_config())
     workdir.check_unchanged(tmp_path, make_config())
     workdir.check_unchanged(tmp_path, make_config(**{"train.steps": 100, "sample.sampler": "ddpm"}))
@@ -185,7 +185,7 @@ def test_a_saved_config_is_plain_json(tmp_path, make_config):
     assert not list(tmp_path.glob("*.partial"))
 
 
-def test_a_turned_bit_is_noticed(tmp_path, caplog):
+def test_a_flipped_bit_is_detected(tmp_path, caplog):
     state = {"weights": jax.random.normal(jax.random.key(0), (100, 100))}
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(1, state, {}, {})
@@ -195,12 +195,12 @@ def test_a_turned_bit_is_noticed(tmp_path, caplog):
     path.write_bytes(content)
     with Checkpoints(tmp_path, read_only=True) as checkpoints, pytest.raises(UsageError, match="can be read"):
         checkpoints.restore(jax.eval_shape(lambda: state))
-    assert "its content is not what was saved" in caplog.text  # Orbax itself reads it without a word
+    assert "its content is not what was saved" in caplog.text  # Orbax itself reads it without an error
 
 
 @pytest.mark.parametrize("words_alone", [False, True])
 @pytest.mark.parametrize("joined", [False, True])
-def test_a_lost_process_is_not_taken_for_a_full_disk(filled, monkeypatch, joined, words_alone):
+def test_a_lost_process_is_not_mistaken_for_a_full_disk(filled, monkeypatch, joined, words_alone):
     def fails(*_, **__):
         if words_alone:
             raise ValueError("UNKNOWN: Gloo AllGather failed: Connection closed by peer")

@@ -15,7 +15,7 @@ def options(**changes):
     return section
 
 
-def test_learning_rates():
+def test_learning_rates_follow_their_schedules():
     constant = state.learning_rate(options(), 100)
     np.testing.assert_allclose([constant(0), constant(5), constant(10), constant(99)], [0, 5e-3, 1e-2, 1e-2])
     linear = state.learning_rate(options(schedule="linear"), 110)
@@ -28,14 +28,14 @@ def test_learning_rates():
         state.learning_rate(options(schedule="exponential"), 10)
 
 
-def test_the_moving_average_starts_as_a_copy_and_follows():
+def test_the_moving_average_starts_as_a_copy_and_follows_the_weights():
     section = options(clip_norm=0.0)
     section.warmup_steps = 0
     optimizer = state.make_optimizer(section, 10)
     params = {"w": jnp.array([1.0, 2.0])}
     first = state.init_state(params, optimizer)
     np.testing.assert_array_equal(first.ema_params["w"], params["w"])
-    # Buffers of their own: a donated state holds no buffer twice.
+    # The average has its own buffers: a donated state must not hold a buffer twice.
     assert first.ema_params["w"].unsafe_buffer_pointer() != first.params["w"].unsafe_buffer_pointer()
     second = state.apply_gradients(first, {"w": jnp.array([1.0, -1.0])}, optimizer, 0.9)
     # Adam's first step is the learning rate against the gradient's sign.
@@ -55,7 +55,7 @@ def test_gradients_are_clipped_by_their_global_norm():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), clipped, expected)
 
 
-def test_muon_makes_updates_of_hidden_matrices_nearly_orthogonal_and_leaves_the_rest_to_adam():
+def test_muon_orthogonalizes_updates_of_hidden_matrices_and_leaves_the_rest_to_adam():
     section = options(name="muon", clip_norm=0.0)
     section.warmup_steps = 0
     key = jax.random.key(0)
@@ -68,14 +68,14 @@ def test_muon_makes_updates_of_hidden_matrices_nearly_orthogonal_and_leaves_the_
     grads = jax.tree.map(lambda a: 0.3 * a + 0.1, params)
     optimizer = state.make_optimizer(section, 10)
     updates, _ = optimizer.update(grads, optimizer.init(params), params)
-    adam = optax.nadam(1e-2)  # optax gives it Nesterov's momentum, as Muon has
+    adam = optax.nadam(1e-2)  # optax's Muon gives it Nesterov momentum too
     expected, _ = adam.update(grads, adam.init(params), params)
     for part in ("scale_shift", "out"):
         np.testing.assert_allclose(updates[part]["kernel"], expected[part]["kernel"], rtol=1e-5)
     query = updates["blocks_0"]["attention"]["query"]
     np.testing.assert_allclose(query["bias"], expected["blocks_0"]["attention"]["query"]["bias"], rtol=1e-5)
-    # Five Newton-Schulz steps bring all singular values to 0.7 to 1.2 of one (Jordan 2024), the update's size to
-    # 0.2 learning rates for each element, as Adam's is (Liu et al. 2025).
+    # Five Newton-Schulz steps bring all singular values to between 0.7 and 1.2 (Jordan 2024); the update is scaled
+    # to 0.2 learning rates per element, as Adam's is (Liu et al. 2025).
     for update in (query["kernel"], updates["up0_block1"]["conv_in"]["kernel"].reshape(-1, 8)):
         values = np.linalg.svd(np.asarray(update), compute_uv=False) / (1e-2 * 0.2 * np.sqrt(max(update.shape)))
         assert 0.3 < values.min() < values.max() < 1.3
@@ -84,7 +84,7 @@ def test_muon_makes_updates_of_hidden_matrices_nearly_orthogonal_and_leaves_the_
         state.make_optimizer(section, 10)
 
 
-def test_frozen_weights_stay_as_they_are_to_the_last_bit():
+def test_frozen_weights_stay_unchanged_bit_for_bit():
     section = options(weight_decay=0.1)
     section.warmup_steps = 0
     optimizer = state.make_optimizer(section, 10, frozen=("first",))
@@ -95,4 +95,4 @@ def test_frozen_weights_stay_as_they_are_to_the_last_bit():
     np.testing.assert_array_equal(now.params["first"]["w"], params["first"]["w"])
     np.testing.assert_array_equal(now.ema_params["first"]["w"], params["first"]["w"])
     assert np.abs(now.params["prior"]["w"] - 1.0).min() > 1e-3
-    assert not [leaf for leaf in jax.tree.leaves(now.opt_state) if jnp.shape(leaf) == (50,)]  # no memory for them
+    assert not [leaf for leaf in jax.tree.leaves(now.opt_state) if jnp.shape(leaf) == (50,)]  # no state for them

@@ -20,7 +20,7 @@ def parts(make_config):
     return make_task(config), devices.split(rows)
 
 
-def test_accumulated_gradients_are_those_of_the_whole_batch(parts):
+def test_accumulated_gradients_equal_those_of_the_whole_batch(parts):
     task, rows = parts
     optimizer = optax.sgd(1.0)
     results = {}
@@ -35,14 +35,14 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(parts):
     np.testing.assert_allclose(metrics["grad_norm"], metrics4["grad_norm"], rtol=1e-5)
 
 
-def test_everyone_learns_that_one_was_asked_to_stop(parts):
+def test_a_stop_signal_to_one_process_reaches_all(parts):
     task, rows = parts
     optimizer = optax.sgd(0.1)
     step = make_train_step(task, optimizer, ema_decay=0.5, accumulate=1, key=jax.random.key(1))
-    for asked in (0.0, 15.0):
+    for stop_signal in (0.0, 15.0):
         state = devices.replicate(jax.jit(lambda: init_state(task.init(jax.random.key(0)), optimizer))())
-        _, metrics = step(state, rows._replace(stop=np.full_like(rows.stop, asked)))
-        assert float(metrics["stop"]) == asked
+        _, metrics = step(state, rows._replace(stop=np.full_like(rows.stop, stop_signal)))
+        assert float(metrics["stop"]) == stop_signal
 
 
 def test_the_test_loss_is_the_mean_over_rows(parts):

@@ -21,17 +21,17 @@ def losses(folder):
     return {line["step"]: line["loss"] for line in lines(folder)}
 
 
-def test_a_run_leaves_everything(finished_run):
+def test_a_run_writes_all_its_files(finished_run):
     assert sorted(losses(finished_run)) == [1, 2, 3, 4, 5, 6]
     assert sorted(p.name for p in (finished_run / "checkpoints").iterdir()) == ["2", "4", "6"]
     assert list((finished_run / "tensorboard").glob("events.*"))
     config = json.loads((finished_run / "config.json").read_text())
-    assert config["data"]["num_classes"] == 10  # as the data say
+    assert config["data"]["num_classes"] == 10  # filled in from the data
     assert set(lines(finished_run)[0]) == {"step", "loss", "grad_norm", "steps_per_second", "examples_per_second"}
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(finished_run, make_config, tmp_path):
-    # Logged every 3 steps, so that the interval of steps 4 to 6 is cut by the pause at 4.
+    # Logged every 3 steps, so that the pause at step 4 splits the interval of steps 4 to 6.
     def config(steps):
         return make_config(**{"train.steps": steps, "train.log_every_steps": 3})
 
@@ -47,17 +47,17 @@ def test_a_resumed_run_equals_an_uninterrupted_one(finished_run, make_config, tm
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), first, second)
 
 
-def test_a_run_goes_on_from_its_last_checkpoint_after_a_kill(finished_run, make_config, tmp_path):
+def test_a_killed_run_resumes_from_its_last_checkpoint(finished_run, make_config, tmp_path):
     folder = tmp_path / "run"
     train(make_config(**{"train.steps": 4}), folder)
-    # As a kill at step 5 would leave it: a step beyond the checkpoint, and a line cut off.
+    # What a kill at step 5 would leave: a step beyond the checkpoint, and a truncated line.
     with (folder / "metrics.jsonl").open("a") as file:
         file.write('{"step": 5, "loss": 9.0}\n{"step": 6, "lo')
     train(make_config(), folder)
     assert losses(folder) == pytest.approx(losses(finished_run), rel=1e-5)
 
 
-def test_a_finished_run_is_left_as_it_is(finished_run, make_config, capsys):
+def test_a_finished_run_is_left_unchanged(finished_run, make_config, capsys):
     before = losses(finished_run)
     assert train(make_config(), finished_run) == Progress(6, None)
     assert "raise config.train.steps" in capsys.readouterr().out
@@ -69,7 +69,7 @@ def test_previews_are_drawn(make_config, tmp_path):
     assert [p.name for p in sorted((tmp_path / "samples").iterdir())] == ["step_00000002.png", "step_00000003.png"]
 
 
-def test_a_nan_stops_the_run_and_keeps_what_was_saved(make_config, tmp_path, monkeypatch):
+def test_a_nan_stops_the_run_and_keeps_the_checkpoints(make_config, tmp_path, monkeypatch):
     make_task = setup.make_task
 
     def poisoned(config):
@@ -91,13 +91,13 @@ def test_a_nan_stops_the_run_and_keeps_what_was_saved(make_config, tmp_path, mon
     assert trained.load(tmp_path).step == 4
 
 
-def test_a_run_that_saved_nothing_takes_another_config(make_config, tmp_path):
+def test_a_run_without_checkpoints_accepts_another_config(make_config, tmp_path):
     workdir.save_config(tmp_path, make_config(**{"optimizer.learning_rate": 0.5}))  # as a kill would leave it
     assert train(make_config(**{"train.steps": 2}), tmp_path) == Progress(2, None)
     assert json.loads((tmp_path / "config.json").read_text())["optimizer"]["learning_rate"] == 2e-3
 
 
-def test_other_data_are_refused(tmp_path):
+def test_resuming_with_other_data_is_refused(tmp_path):
     config = npz.get_config("tokens")
     config.network.update(dim=8, layers=1, head_dim=8)
     config.optimizer.warmup_steps = 1
@@ -148,7 +148,7 @@ def test_training_learns_the_digits(make_config, tmp_path):
         ({"bits.encoding": "grey"}, "unknown encoding"),
     ],
 )
-def test_bad_configs_stop_before_anything_is_written(make_config, tmp_path, changes, message):
+def test_bad_configs_fail_before_anything_is_written(make_config, tmp_path, changes, message):
     with pytest.raises(UsageError, match=message):
         train(make_config(**changes), tmp_path / "run")
     assert not (tmp_path / "run" / "config.json").exists()

@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+"""Writes the result tables of the documents from configs/results/*.json.
+
+    python launch/tables.py           # rewrites every table
+    python launch/tables.py --check   # exits with 1 if a table differs from its results
+
+A table stands between two comments in a Markdown file:
+
+    <!-- table: photos; rows: name; columns: steps, td; scores: swd -->
+    <!-- end of table -->
+
+`rows` are the fields that name a row, `columns` the fields whose values become columns (without them, every score is a
+column), and `scores` the scores to show (by default all). Cells hold the mean over seeds, with the standard deviation
+if there are several.
+"""
+
+import argparse
+import json
+import re
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = ("README.md", "bitdiff/README.md", "configs/README.md", "launch/README.md", "tests/README.md")
+_TABLE = re.compile(r"(<!-- table: (?P<spec>.*?) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+
+
+def read(name: str) -> dict[str, Any]:
+    """The results of a name."""
+    return json.loads((ROOT / "configs" / "results" / f"{name}.json").read_text())
+
+
+def cell(row: dict[str, Any], score: str) -> str:
+    """A score of a row: one number, mean and standard deviation over seeds, or 'not yet run'."""
+    summary = row.get("summaries", {}).get(score)
+    if summary is not None:
+        return f"{summary['mean']:.3g}" if "std" not in summary else f"{summary['mean']:.3g} ± {summary['std']:.2g}"
+    values = row["scores"].get(score)
+    if values is None:
+        return ""
+    if not values:
+        return "not yet run"
+    if len(values) == 1:
+        return f"{values[0]:.3g}"
+    return f"{statistics.mean(values):.3g} ± {statistics.stdev(values):.1g}"
+
+
+def table(spec: str) -> str:
+    """A Markdown table with the provenance of its numbers below."""
+    name, *parts = [part.strip() for part in spec.split(";")]
+    options = {key.strip(): [v.strip() for v in value.split(",")] for key, value in (p.split(":", 1) for p in parts)}
+    results = read(name)
+    rows = results["rows"]
+    found = [*(s for row in rows for s in row.get("summaries", {})), *(s for row in rows for s in row["scores"])]
+    scores = [s.strip() for s in "".join(p.split(":", 1)[1] for p in parts if p.startswith("scores:")).split("|") if s]
+    scores = scores or list(dict.fromkeys(found))
+    fields = options.get("rows", ["name"])
+    columns = options.get("columns", [])
+    lines = _pivot(rows, fields, columns, scores) if columns else _plain(rows, fields, scores)
+    text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return f"{text}\n{_provenance(results)}\n"
+
+
+def _plain(rows: list[dict[str, Any]], fields: list[str], scores: list[str]) -> list[list[str]]:
+    lines = [[*("" if field == "name" else field for field in fields), *scores], ["---"] * (len(fields) + len(scores))]
+    for row in rows:
+        lines.append([f"{row.get(field, '')}" for field in fields] + [cell(row, score) for score in scores])
+    return lines
+
+
+def _pivot(rows: list[dict[str, Any]], fields: list[str], columns: list[str], scores: list[str]) -> list[list[str]]:
+    heads = list(dict.fromkeys(tuple(row[c] for c in columns) for row in rows))
+    names = list(dict.fromkeys(tuple(row[f] for f in fields) for row in rows))
+    titles = [
+        ", ".join(f"{v}" if isinstance(v, str) else f"{c} {v}" for c, v in zip(columns, h, strict=True)) for h in heads
+    ]
+    lines = [[*("" if field == "name" else field for field in fields), *titles]]
+    lines.append(["---"] * len(lines[0]))
+    for name in names:
+        line = [f"{value}" for value in name]
+        for head in heads:
+            same = [r for r in rows if tuple(r[f] for f in fields) == name and tuple(r[c] for c in columns) == head]
+            line.append(", ".join(cell(same[0], score) for score in scores) if same else "")
+        lines.append(line)
+    return lines
+
+
+def _provenance(results: dict[str, Any]) -> str:
+    if not results["commit"]:
+        return f"{results['about']} `{results['command']}`; not yet run."
+    seeds = ", ".join(map(str, results["seeds"]))
+    return (
+        f"{results['about']} `{results['command']}`; seeds {seeds}; commit {results['commit']}, {results['date']}; "
+        f"{results['hardware']}; jax {results['versions']['jax']}."
+    )
+
+
+def rewrite(text: str) -> str:
+    """A document with all its tables written from the results."""
+    return _TABLE.sub(lambda match: match[1] + table(match["spec"]) + match[3], text)
+
+
+def main() -> int:
+    """Runs the script."""
+    parser = argparse.ArgumentParser(description="Writes the result tables of the documents.")
+    parser.add_argument("--check", action="store_true", help="only report tables that differ")
+    check = parser.parse_args().check
+    code = 0
+    for name in DOCUMENTS:
+        path = ROOT / name
+        before = path.read_text()
+        after = rewrite(before)
+        if before != after and check:
+            print(f"{name}: a table differs from configs/results; run python launch/tables.py", file=sys.stderr)
+            code = 1
+        elif before != after:
+            path.write_text(after)
+            print(f"wrote the tables of {name}")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""Exports: the same samples as the run they come from, and one clear error for each kind of damage."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+import bitdiff
+from bitdiff.inference import exported
+from bitdiff.inference.model_card import model_card, read_evaluation
+from bitdiff.runtime.errors import UsageError
+from bitdiff.training import workdir
+
+
+@pytest.fixture
+def export(finished_run, tmp_path):
+    run = bitdiff.load(finished_run)
+    folder = tmp_path / "model"
+    card = model_card("model", run.config, run.step, 100, None)
+    exported.write_export(folder, workdir.plain(run.config), run.params, run.step, card, finished_run / "none")
+    return folder
+
+
+def test_an_export_samples_what_its_run_samples(export, finished_run):
+    run, model = bitdiff.load(finished_run), bitdiff.load(export)
+    assert model.step == run.step == 6
+    assert sorted(path.name for path in export.iterdir()) == ["README.md", "config.json", "weights.safetensors"]
+    expected, samples = (m.sample(5, labels=[3], steps=2, seed=1) for m in (run, model))
+    np.testing.assert_array_equal(samples["image"], expected["image"])
+    assert "Not evaluated at this step" in (export / "README.md").read_text()
+
+
+def test_the_command_writes_the_scores_into_the_card(command, finished_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run)
+    score = {"value": 0.25, "about": "fraction of something"}
+    provenance = {"step": 6, "data": "digits", "reference": None, "workdir": "somewhere"}
+    (run / "evaluation.json").write_text(json.dumps({"scores": {"some_score": score}, "provenance": provenance}))
+    code, output = command("export", "--workdir", run, "--out", tmp_path / "model")
+    assert code == 0, output
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "| some_score | 0.25 | fraction of something |" in card
+    assert 'data: "digits"' in card
+    assert "somewhere" not in card
+    code, output = command("export", "--workdir", tmp_path / "model", "--out", run)
+    assert code == 2
+    assert "holds other files" in output
+
+
+def test_damage_is_named(export, tmp_path):
+    with pytest.raises(UsageError, match="--checkpoint is for workdirs"):
+        bitdiff.load(export, checkpoint="6")
+    config = json.loads((export / "config.json").read_text())
+    config["network"]["dim"] = 16
+    (export / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UsageError, match=r"do not fit its config.json: params/"):
+        bitdiff.load(export)
+    (export / "weights.safetensors").write_bytes(b"not weights")
+    with pytest.raises(UsageError, match=r"weights.safetensors cannot be read"):
+        bitdiff.load(export)
+    (tmp_path / "evaluation.json").write_text("[]")
+    with pytest.raises(UsageError, match=r"write it again with bitdiff.evaluate"):
+        read_evaluation(tmp_path)
+
+
+def test_the_shipped_model_is_small_and_evaluated():
+    model = bitdiff.load("digits")
+    assert sum(path.stat().st_size for path in model.folder.iterdir()) < 3e6
+    assert "classifier_accuracy" in (model.folder / "README.md").read_text()
+    assert model.config.data.name == "digits"

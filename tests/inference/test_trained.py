@@ -1,0 +1,56 @@
+"""The library's model: samples by keyword, and bad keywords named."""
+
+import numpy as np
+import pytest
+
+import bitdiff
+from bitdiff.data import from_arrays
+from bitdiff.runtime.errors import UsageError
+
+
+@pytest.fixture(scope="module")
+def model(finished_run):
+    return bitdiff.load(finished_run)
+
+
+def test_samples_are_arrays_by_name(model):
+    samples = model.sample(6, labels=[3, 7], steps=2, seed=4, batch_size=4)
+    assert samples["image"].shape == (6, 8, 8, 1)
+    assert samples["label"].tolist() == [3, 7] * 3
+    again = model.sample(3, labels=[3, 7], steps=2, seed=4)
+    np.testing.assert_array_equal(again["image"], samples["image"][:3])
+    known = np.full((1, 8, 8, 1), -1)
+    known[:, :2] = 9
+    assert (model.sample(2, known=known, steps=2)["image"][:, :2] == 9).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"step": 3}, r"unknown sampling options \['step'\]; valid options are: sampler, steps"),
+        ({"labels": [10]}, "are not among the 10 classes"),
+        ({"image_guidance": 1.0}, "image_guidance is 1.0; it requires a model conditioned on pictures"),
+        ({"images": np.zeros((1, 8, 8, 1), np.uint8)}, "neither describes pictures nor infers latents"),
+        ({"images": np.zeros(1), "known": np.zeros(1)}, "either images or known values, not both"),
+        ({"batch_size": 0}, "batch size is 0"),
+    ],
+)
+def test_bad_arguments_are_named(model, arguments, message):
+    with pytest.raises(UsageError, match=message):
+        model.sample(1, **{"steps": 2} | arguments)
+
+
+def test_fit_keeps_a_run_in_its_workdir_and_resumes_it(tmp_path, make_config):
+    config = bitdiff.load_config("npz:tokens")
+    config.network.update(dim=8, layers=1, head_dim=8)
+    config.optimizer.warmup_steps = 1
+    config.train.update(steps=2, batch_size=4, sample_every_steps=0)
+    config.sample.update(steps=2, batch_size=4)
+    dataset = from_arrays({"tokens": np.arange(40).reshape(20, 2) % 5})
+    model = bitdiff.fit(config, dataset, workdir=tmp_path)
+    assert model.step == 2
+    config.train.steps = 3
+    assert bitdiff.fit(config, dataset, workdir=tmp_path).step == 3
+    np.testing.assert_array_equal(bitdiff.load(tmp_path).params["params"]["positions"].shape, (2, 8))
+    with pytest.raises(UsageError, match=r"config.task is 'tokens', but the data .* require 'config.task=images'"):
+        bitdiff.fit(config, from_arrays({"image": np.zeros((20, 8, 8), np.uint8)}))

@@ -1,0 +1,36 @@
+"""The result tables of the documents, and the files they are generated from."""
+
+import json
+import runpy
+
+import pytest
+from conftest import ROOT
+
+TABLES = runpy.run_path(str(ROOT / "launch" / "tables.py"))
+RESULTS = sorted((ROOT / "configs" / "results").glob("*.json"))
+
+
+@pytest.mark.parametrize("name", TABLES["DOCUMENTS"])
+def test_every_table_is_what_its_results_give(name):
+    text = (ROOT / name).read_text()
+    assert TABLES["rewrite"](text) == text
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
+def test_every_result_states_its_provenance(path):
+    results = json.loads(path.read_text())
+    assert set(results) == {"about", "command", "commit", "date", "hardware", "versions", "seeds", "rows"}
+    measured = [row for row in results["rows"] if any(row["scores"].values()) or row.get("summaries")]
+    assert bool(results["commit"]) or not measured, "measured numbers need a commit"
+    for row in results["rows"]:
+        for values in row["scores"].values():
+            assert len(values) in (0, 1, len(results["seeds"])) or results["seeds"] == ["two runs"]
+
+
+def test_cells_are_means_and_deviations():
+    cell = TABLES["cell"]
+    assert cell({"scores": {"a": [1.0, 2.0, 3.0]}}, "a") == "2 ± 1"
+    assert cell({"scores": {"a": [0.1474]}}, "a") == "0.147"
+    assert cell({"scores": {"a": []}}, "a") == "not yet run"
+    assert cell({"scores": {}, "summaries": {"a": {"mean": 0.58, "std": 0.05}}}, "a") == "0.58 ± 0.05"
+    assert cell({"scores": {}}, "a") == ""
