@@ -3,27 +3,13 @@
     python -m bitdiff.prepare --config configs/cifar10.py
     python -m bitdiff.train --config configs/cifar10.py:gray_cond --workdir runs/cifar10_gray_cond
 
-Without TFDS: `--config.data.name=folder` or `npz`, and `--config.data.path`. Without a variant: uint_cond.
-Hardware: the paper does not state it; 52 M parameters, batch 128, 1.5 M steps: accelerators, for days.
-On a GPU or TPU add `--config.network.dtype=bfloat16`.
+Variants: uint_uncond, uint_cond (the default), gray_uncond, gray_cond, uint_rand_uncond, uint_rand_cond,
+continuous_uncond, continuous_cond; and the ablation of losses, unconditional (the rows above have l2): one_hot_l2,
+one_hot_logistic, one_hot_softmax, uint_logistic, gray_logistic, uint_rand_logistic.
 
-FID of 50,000 samples against the training set, the best of {ddim, ddpm} x {100, 250, 400, 1000} steps x td
-{0, .01, .1, .2, .5}:
-
-    variant                            paper   ours
-    uint_uncond          / uint_cond          3.48 / 2.72   not yet run
-    gray_uncond          / gray_cond          3.86 / 2.94   not yet run
-    uint_rand_uncond     / uint_rand_cond     6.93 / 6.43   not yet run
-    continuous_uncond    / continuous_cond    3.14 / 2.95   not yet run
-
-The ablation of losses, unconditional (l2 on plain encodings are the rows above):
-
-    one_hot_l2                         46.32   not yet run
-    one_hot_logistic                   26.82   not yet run
-    one_hot_softmax                    29.49   not yet run
-    uint_logistic                       3.53   not yet run
-    gray_logistic                       3.71   not yet run
-    uint_rand_logistic                 49.29   not yet run
+Without TFDS, use `--config.data.name=folder` or `npz`, and `--config.data.path`. Hardware: the paper does not state it;
+52 M parameters, batch 128 and 1.5 M steps take days on accelerators. On a GPU or TPU, add
+`--config.network.dtype=bfloat16`. Results: configs/README.md.
 """
 
 import ml_collections
@@ -39,7 +25,7 @@ VARIANTS = ROWS + ABLATION
 
 
 def get_config(variant: str = "uint_cond") -> ml_collections.ConfigDict:
-    """The configuration of one of VARIANTS."""
+    """The configuration for one of VARIANTS."""
     presets.check_variant(__file__, variant, VARIANTS)
     encoding, kind = variant.rsplit("_", 1)
     config = base_config()

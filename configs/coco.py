@@ -1,31 +1,22 @@
-"""COCO captions: bits against their autoregressive rival, as in section 4.2 of Analog Bits.
+r"""COCO captions: bits against the autoregressive baseline, as in section 4.2 of Analog Bits.
 
     python -m bitdiff.train_tokenizer --input COCO/annotations/captions_train2017.json --out coco.model
     python -m bitdiff.train --config configs/coco.py --workdir runs/coco \
         --config.data.path=COCO --config.data.tokenizer=coco.model
 
-COCO is the folder of the official 2017 release: annotations/, train2017/ and val2017/. The 2014 pictures in
-Karpathy's split come by TFDS: the variants that end in _karpathy, after python -m bitdiff.prepare with the same config.
+COCO is the folder of the official 2017 release, with annotations/, train2017/ and val2017/. Variants: bits (the
+default; linear output with l2 loss, as in the paper), softmax (bits from a softmax over the vocabulary, trained by
+cross-entropy), autoregressive; and each with _karpathy appended, for the 2014 pictures in Karpathy's split from TFDS,
+after python -m bitdiff.prepare with the same config.
 
-Variants: bits (without a variant; linear output, l2 loss, as the paper's), softmax (bits, from a softmax over the
-vocabulary trained by cross-entropy), autoregressive; each also with _karpathy behind it.
-
-The encoder is a ViT-B/16 at random weights; `--config.encoder.weights=ViT-B_16.npz` begins with published ones. The
-paper's was pretrained for object detection, at a resolution and with an optimiser that it does not state: size,
-learning rate, weight decay, batch and epochs here are those of the official autoregressive task.
-
-Hardware: the paper does not state it; not yet run. On GPUs or TPUs add bfloat16
-(`--config.network.dtype=bfloat16 --config.encoder.dtype=bfloat16`).
-
-    variant          BLEU-4  CIDEr  ROUGE-L of the paper   ours
-    bits, 5 steps      31.5   1.00   .55                   not yet run
-    bits, 10 steps     34.5   1.13   .57                   not yet run
-    bits, 20 steps     34.7   1.15   .58                   not yet run
-    bits, 40 steps     34.4   1.15   .57                   not yet run
-    softmax               -      -     -                   not yet run
-    autoregressive     33.9   1.18   .57                   not yet run
+The encoder is a ViT-B/16 with random weights; `--config.encoder.weights=ViT-B_16.npz` starts from published ones. The
+paper's was pretrained for object detection, at a resolution and with an optimizer that it does not state: size,
+learning rate, weight decay, batch and epochs here are those of the official autoregressive task. Hardware: the paper
+does not state it. On GPUs or TPUs, add `--config.network.dtype=bfloat16 --config.encoder.dtype=bfloat16`.
 
 The table of steps and td: python -m bitdiff.sweep --workdir runs/coco --steps 5,10,20,40 --td 0,1,2,3,4,5,6,7,8
+
+Results: configs/README.md.
 """
 
 import ml_collections
@@ -36,7 +27,7 @@ VARIANTS = tuple(f"{model}{split}" for split in ("", "_karpathy") for model in p
 
 
 def get_config(variant: str = "bits") -> ml_collections.ConfigDict:
-    """The configuration of a kind of model and a split."""
+    """The configuration for a kind of model and a split."""
     presets.check_variant(__file__, variant, VARIANTS)
     config = base_config()
     if variant.endswith("_karpathy"):

@@ -1,10 +1,10 @@
-"""Your own pictures: a folder of images, or of one sub-folder per class.
+"""Your own pictures: a folder of images, or one subfolder per class.
 
     python -m bitdiff.train --config configs/folder.py --config.data.path=FOLDER --workdir runs/mine
 
-Without further options all images must be square and of one size, which is taken from the first. To bring
-pictures of any size to 32 x 32: `--config.data.image_size=32 --config.data.resize=bicubic` (a centre crop,
-then the resize). `--config.data.num_classes=0` ignores the sub-folders' classes.
+Without further options, all images must be square and of the same size, which is taken from the first. To bring
+pictures of any size to 32 x 32: `--config.data.image_size=32 --config.data.resize=bicubic` (a center crop, then the
+resize). `--config.data.num_classes=0` ignores the classes of the subfolders.
 """
 
 import ml_collections

@@ -3,23 +3,15 @@
     python -m bitdiff.prepare --config configs/imagenet64.py
     python -m bitdiff.train --config configs/imagenet64.py:gray_cond --workdir runs/imagenet64_gray_cond
 
-"ImageNet 64 x 64" is several data sets. Here: ImageNet 2012 of TFDS (downloaded by hand, as TFDS says), the
-centre square of each picture shrunk by area ('box'), as the paper writes. The box-filtered set of Chrabaszcz
-et al., with its labels in another order, is
-`--config.data.builder=imagenet_resized/64x64 --config.data.resize=none`. What was used stands in the config
-of every checkpoint and in every evaluation. Without a variant: uint_cond.
+Variants: uint_cond (the default), gray_cond, uint_rand_cond, continuous_cond, and *_uncond.
 
-Hardware: the paper does not state it; 247 M parameters, batch 1024, 500 k steps: many accelerators.
-On a GPU or TPU add `--config.network.dtype=bfloat16`.
+"ImageNet 64 x 64" is several data sets. This is ImageNet 2012 from TFDS (downloaded by hand, as TFDS describes), with
+the center square of each picture resized by area ('box'), as in the paper. The box-filtered set of Chrabaszcz et al.,
+with its labels in another order, is `--config.data.builder=imagenet_resized/64x64 --config.data.resize=none`. Which
+was used is in the config of every checkpoint and in every evaluation.
 
-FID of 50,000 samples against the training set, the best over samplers, steps and td:
-
-    variant             paper   ours
-    uint_cond            4.84   not yet run
-    gray_cond            5.14   not yet run
-    uint_rand_cond       8.76   not yet run
-    continuous_cond      3.43   not yet run
-    *_uncond                -   not yet run
+Hardware: the paper does not state it; 247 M parameters, batch 1024 and 500 k steps require many accelerators. On a GPU
+or TPU, add `--config.network.dtype=bfloat16`. Results: configs/README.md.
 """
 
 import ml_collections
@@ -30,7 +22,7 @@ VARIANTS = tuple(f"{name}_{kind}" for name in presets.PAPER_ENCODINGS for kind i
 
 
 def get_config(variant: str = "uint_cond") -> ml_collections.ConfigDict:
-    """The configuration of one of VARIANTS."""
+    """The configuration for one of VARIANTS."""
     presets.check_variant(__file__, variant, VARIANTS)
     encoding, kind = variant.rsplit("_", 1)
     config = base_config()

@@ -5,24 +5,15 @@ r"""ImageNet 64 x 64 by EDM and DisCo-Diff, at the paper's size.
     python -m bitdiff.train --config configs/imagenet64_disco.py:prior --workdir runs/imagenet64_prior \
         --config.first_run=runs/imagenet64_disco
 
-Variants: edm (without a variant), disco (10 latents of 100 values), hierarchical (3 groups of 10), binary (67 latents
-that are bits, as many as 10 of 100 values are worth), prior (of disco), and prior_bits (Bit Diffusion, of binary).
-Adam's warm-up, the batch of 4096 and 192 x (1, 2, 3, 4) channels with attention at 32, 16 and 8 are EDM's; the U-Net is
-Analog Bits', not ADM's, so numbers will differ somewhat from EDM's. 40 steps of Heun's method are 79 evaluations. Which
-"ImageNet 64 x 64" is trained on: see configs/imagenet64.py.
+Variants: edm (the default), disco (10 latents of 100 values), hierarchical (3 groups of 10), binary (67 latents that
+are bits, the information of 10 latents of 100 values), prior (for disco), and prior_bits (Bit Diffusion, for binary).
+Adam's warm-up, the batch of 4096 and 192 x (1, 2, 3, 4) channels with attention at 32, 16 and 8 are EDM's; the U-Net
+is Analog Bits', not ADM's, so numbers will differ from EDM's. 40 steps of Heun's method are 79 network evaluations.
+For which "ImageNet 64 x 64" this is, see configs/imagenet64.py.
 
-Hardware: the papers used 32 A100 (EDM). On a GPU or TPU add `--config.network.dtype=bfloat16`. At full size (disco,
-359 M parameters) three training steps of 2 noise pictures, and sampling, ran on a CPU: 16 GB, 45 s a step beside
-other runs.
-
-FID of 50,000 conditional samples:
-
-    variant        evaluations   paper   ours
-    edm                     79    2.36   not yet run
-    disco                   78    1.65   not yet run
-    disco, Restart         623    1.22   not yet run
-    hierarchical             -       -   not yet run
-    prior_bits               -       -   not yet run
+Hardware: the papers used 32 A100 (EDM). On a GPU or TPU, add `--config.network.dtype=bfloat16`. At full size (disco,
+359 M parameters), three training steps of 2 random pictures, and sampling, ran on a CPU: 16 GB, 45 s per step beside
+other runs. Results: configs/README.md.
 """
 
 import ml_collections
@@ -40,7 +31,7 @@ SECOND = {"prior": ("disco", "autoregressive"), "prior_bits": ("binary", "bits")
 
 
 def get_config(variant: str = "edm") -> ml_collections.ConfigDict:
-    """The configuration of a first or second stage."""
+    """The configuration for a first or second stage."""
     presets.check_variant(__file__, variant, (*FIRST, *SECOND))
     if variant in SECOND:
         first, model = SECOND[variant]

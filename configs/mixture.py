@@ -1,11 +1,10 @@
-"""Token pairs from a known distribution over 256 states: the sampler and the network measured apart.
+"""Token pairs from a known distribution over 256 states: the errors of the sampler and of the network, separately.
 
     python -m bitdiff.train --config configs/mixture.py --workdir runs/mixture
 
-Evaluation gives the total variation of the network's samples, of the Bayes-optimal denoiser's, and the
-statistical floor. Variants: uint (without a variant), gray, uint_rand, one_hot. Hardware: two CPU cores,
-about a minute. Measured (uint, 20,000 samples): 0.087, 0.032 and 0.031; the others are not yet run. The
-paper has no such data.
+Evaluation gives the total variation distance of the network's samples, of the Bayes-optimal denoiser's, and the
+statistical floor. Variants: uint (the default), gray, uint_rand, one_hot. Hardware: two CPU cores, about a minute. The
+paper has no such data. Results: configs/README.md.
 """
 
 import ml_collections
@@ -14,7 +13,7 @@ from bitdiff.configuration import base_config, presets, sections
 
 
 def get_config(variant: str = "uint") -> ml_collections.ConfigDict:
-    """The configuration of an encoding."""
+    """The configuration for an encoding."""
     presets.check_variant(__file__, variant, presets.BIT_ENCODINGS)
     config = base_config()
     config.task = "tokens"

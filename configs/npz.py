@@ -1,12 +1,11 @@
 """Your own arrays: an `.npz` file with `image` uint8 [N, H, W, C] or `tokens` int [N, L], and optionally `label`.
 
-An `.npy` file of images or tokens alone is mapped into memory; labels lie beside it: `x.npy`, `x.label.npy`.
-
     python -m bitdiff.train --config configs/npz.py:image --config.data.path=FILE --workdir runs/mine
     python -m bitdiff.train --config configs/npz.py:tokens --config.data.path=FILE --workdir runs/mine
 
-Sizes, vocabulary and classes are taken from the file. The networks are a few million parameters, for one
-GPU; make them larger or smaller by `--config.network.dim`, `--config.network.blocks` or `.layers`.
+An `.npy` file of images or tokens alone is memory-mapped; its labels are beside it: `x.npy`, `x.label.npy`. Sizes,
+vocabulary and classes are taken from the file. The networks have a few million parameters, for one GPU; change their
+size by `--config.network.dim`, `--config.network.blocks` or `--config.network.layers`.
 """
 
 import ml_collections

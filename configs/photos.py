@@ -1,19 +1,11 @@
-"""Crops of scikit-learn's two photographs: real 8-bit colour that needs no download.
+"""Crops of scikit-learn's two photographs: real 8-bit color that needs no download.
 
     python -m bitdiff.train --config configs/photos.py:gray --workdir runs/photos_gray
 
-Harder than digits, and small enough for a CPU: where encodings, losses and samplers can be told apart.
-Variants: uint (without a variant), gray, uint_rand (with the factorised softmax), continuous. Crops are
-16 x 16 pixels; `--config.data.image_size=32` gives larger ones.
-Hardware: a CPU core, eight minutes. The paper has no such data. `bash launch/photos.sh` trains
-the variants with three seeds and compares samplers; sliced Wasserstein distance of 500 samples, 10 DDIM steps with
-td 1 (500 training crops: 0.04):
-
-    variant        ours
-    uint           0.20 +- 0.02
-    gray           0.17 +- 0.03
-    uint_rand      1.47 +- 0.03
-    continuous     not yet run
+Harder than digits, and small enough for a CPU: encodings, losses and samplers differ here. Variants: uint (the
+default), gray, uint_rand (with the factorised softmax), continuous. Crops are 16 x 16 pixels;
+`--config.data.image_size=32` gives larger ones. `bash launch/photos.sh` trains five models with three seeds each and
+compares samplers. Hardware: one CPU core, eight minutes. The paper has no such data. Results: configs/README.md.
 """
 
 import ml_collections
@@ -22,7 +14,7 @@ from bitdiff.configuration import base_config, presets, sections
 
 
 def get_config(variant: str = "uint") -> ml_collections.ConfigDict:
-    """The configuration of an encoding."""
+    """The configuration for an encoding."""
     presets.check_variant(__file__, variant, presets.PAPER_ENCODINGS)
     config = base_config()
     config.data.name = "photos"

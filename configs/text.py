@@ -1,12 +1,12 @@
-"""Text of your own: every line of a file is a sequence of tokens.
+"""Your own text: every line of a file is a sequence of tokens.
 
     python -m bitdiff.train --config configs/text.py --workdir runs/text --config.data.path=lines.txt
 
 A SentencePiece model of 1,000 pieces is trained on the file itself; `--config.data.tokenizer=some.model
---config.data.vocab_size=0` takes another. Lines of more than 64 tokens are refused: `--config.data.cut=True` cuts them,
-`--config.data.length=128` makes room.
+--config.data.vocab_size=0` uses another. Lines of more than 64 tokens are refused: `--config.data.cut=True` truncates
+them, `--config.data.length=128` makes room.
 
-Variants: bits (without a variant), softmax (a softmax over the vocabulary, trained by cross-entropy), autoregressive.
+Variants: bits (the default), softmax (a softmax over the vocabulary, trained by cross-entropy), autoregressive.
 Hardware: one GPU, some hours; not yet run. The paper has no such data.
 """
 
@@ -16,7 +16,7 @@ from bitdiff.configuration import base_config, presets, sections
 
 
 def get_config(variant: str = "bits") -> ml_collections.ConfigDict:
-    """The configuration of a kind of model."""
+    """The configuration for a kind of model."""
     presets.check_variant(__file__, variant, presets.CAPTION_MODELS)
     config = base_config()
     config.data.name = "text"

@@ -6,22 +6,11 @@ r"""DisCo-Diff's toy: eight Gaussians on a ring, by EDM without and with one lat
         --config.first_run=runs/toy_disco
     python -m bitdiff.trajectories --workdirs runs/toy_plain,runs/toy_disco --out trajectories.png
 
-Variants: plain (without a variant), disco (the denoiser with its latent's encoder), prior (the second stage, which
-generates the latent). Evaluating `disco` takes latents from test points, evaluating `prior` generates them. Hardware:
-two CPU cores, each under two minutes (70 s of one core, `prior` 15 s).
-
-Seeds 0, 1, 2; `disco` with latents of test points, `prior` with its own; the paper gives the distances alone:
-
-                              plain               disco               prior              paper (plain, DisCo)
-    training loss             1.94  1.94  1.94    0.92  0.82  0.89
-    curvature, 0.2 < s < 2    0.97  1.01  0.97    0.35  0.26  0.26    0.37  0.28  0.31
-    2-Wasserstein distance    0.35  0.32  0.38    0.20  0.13  0.14    0.35  0.27  0.28   0.27, 0.118
-    outliers, %               1.3   1.7   1.2     1.4   1.0   1.3     1.4   1.4   1.4
-    total variation of modes  .010  .021  .021    .008  .008  .007    .011  .008  .010
-    codes in use                                  6     7     7
-
-True points have 0.03 % outliers, and a distance of 0.07 where all modes are alike. With relaxed values in training the
-loss was lower (0.68 to 0.70) and the ways straighter (0.14 to 0.16), but a mode got lost (total variation 0.11).
+Variants: plain (the default), disco (the denoiser with its latent's encoder), prior (the second stage, which
+generates the latent). Evaluating `disco` infers latents from test points, evaluating `prior` generates them. With
+relaxed values in training, the loss was lower (0.68 to 0.70) and the trajectories straighter (curvature 0.14 to
+0.16), but a mode was lost (total variation 0.11). Hardware: two CPU cores, each under two minutes. Results:
+configs/README.md.
 """
 
 import ml_collections
@@ -32,7 +21,7 @@ VARIANTS = ("plain", "disco", "prior")
 
 
 def get_config(variant: str = "plain") -> ml_collections.ConfigDict:
-    """The configuration of one of VARIANTS."""
+    """The configuration for one of VARIANTS."""
     presets.check_variant(__file__, variant, VARIANTS)
     config = base_config()
     config.task = "points"
@@ -53,7 +42,7 @@ def get_config(variant: str = "plain") -> ml_collections.ConfigDict:
         return config
     config.latents.count = 1
     config.latents.codes = 8
-    # Relaxed values let a mode be a mixture of two codes, which no draw is: then it is never generated.
+    # With relaxed values, a mode can be a mixture of two codes, which no sampled latent is; it is then never generated.
     config.latents.straight_through = True
     config.latents.encoder = sections.latent_encoder(kind="mlp", dim=128, layers=3)
     config.latents.embed = sections.latent_transformer(dim=16, layers=0)
