@@ -1,7 +1,7 @@
-"""Pictures with captions by people: COCO as its authors publish it, or any folder and JSON of that layout.
+"""Pictures with human-written captions: COCO in its official layout, or any folder and JSON files in that layout.
 
-`options.path` holds, of the official 2017 release, `annotations/captions_train2017.json`, `train2017/` and the same of
-`val2017`; `options.train_split` and `options.test_split` name the two.
+For the official 2017 release, `options.path` holds `annotations/captions_train2017.json`, `train2017/` and the same
+for `val2017`; `options.train_split` and `options.test_split` name the two splits.
 """
 
 import json
@@ -21,7 +21,7 @@ from bitdiff.runtime.errors import UsageError
 
 
 class Entry(NamedTuple):
-    """A picture's number in the annotations, its file, and its captions."""
+    """A picture's id in the annotations, its file, and its captions."""
 
     id: int
     file: Path
@@ -29,7 +29,7 @@ class Entry(NamedTuple):
 
 
 class CaptionedImages:
-    """Pictures decoded when asked for: 'image' uint8 [size, size, 3], 'tokens' int32 [captions, length]."""
+    """Pictures decoded on access: 'image' uint8 [size, size, 3], 'tokens' int32 [captions, length]."""
 
     def __init__(self, entries: Sequence[Entry], tokens: np.ndarray, size: int, resize: str):
         self.entries, self._tokens = entries, tokens
@@ -43,11 +43,11 @@ class CaptionedImages:
         return {"image": image, "tokens": self._tokens[index]}
 
     def captions(self, index: int) -> list[str]:
-        """The captions of a picture, as they were written."""
+        """The captions of a picture, as written."""
         return list(self.entries[index].captions)
 
     def id(self, index: int) -> int:
-        """The picture's number in COCO."""
+        """The picture's COCO id."""
         return self.entries[index].id
 
 
@@ -55,17 +55,20 @@ def load(options: Any) -> Dataset:
     """Opens both splits and tokenizes all captions.
 
     Raises:
-      UsageError: a file that is missing or of another kind, an empty caption, one too long, or sizes left open.
+      UsageError: a file is missing or malformed, a caption is empty or too long, or a size is not set.
     """
     check_method(options.resize)
     pieces = open_tokenizer(options)
     if not options.image_size or options.resize == "none":
-        raise UsageError("pictures of COCO have many sizes: set config.data.image_size and config.data.resize")
+        raise UsageError(
+            "COCO's pictures vary in size: set config.data.image_size and config.data.resize "
+            f"(now {options.image_size} and {options.resize!r})"
+        )
     root = Path(options.path).expanduser()
     if not options.path or not root.is_dir():
         raise UsageError(
-            f"config.data.path: there is no folder {str(options.path)!r}; COCO's, with annotations/, train2017/ and "
-            "val2017/ in it, is published on cocodataset.org as annotations_trainval2017, train2017 and val2017"
+            f"config.data.path: there is no folder {str(options.path)!r}; it must contain annotations/, train2017/ "
+            "and val2017/ (on cocodataset.org: annotations_trainval2017, train2017 and val2017)"
         )
 
     def open_split(name):
@@ -73,7 +76,7 @@ def load(options: Any) -> Dataset:
         texts = [entry.captions for entry in entries]
         names = [f"{entry.file.name} in {name}" for entry in entries]
         tokens = tokenize(texts, names, pieces, options)
-        tokenizer.warn_of_unknown(tokens, pieces, f"the captions {name}")
+        tokenizer.warn_of_unknown(tokens, pieces, f"the captions of {name}")
         return CaptionedImages(entries, tokens, options.image_size, options.resize)
 
     splits = options.train_split, options.test_split
@@ -95,20 +98,20 @@ def open_tokenizer(options: Any) -> Tokenizer:
     """The SentencePiece model that a config's data section names.
 
     Raises:
-      UsageError: none is named, it cannot be used, or the section leaves sizes open.
+      UsageError: no usable model is named, or `length` or `captions` is not set.
     """
     if not options.tokenizer:
         raise UsageError("config.data.tokenizer is empty; make a model with: python -m bitdiff.train_tokenizer")
     if options.length < 2 or options.captions < 1:
         raise UsageError(
-            f"config.data.length is {options.length} and .captions {options.captions}; "
-            "set the tokens of a caption (2 or more) and the captions of a picture (1 or more)"
+            f"config.data.length is {options.length} and config.data.captions is {options.captions}; they must be at "
+            "least 2 (tokens per caption) and 1 (captions per picture)"
         )
     return tokenizer.load(options.tokenizer)
 
 
 def tokenize(texts: Sequence[Sequence[str]], names: Sequence[str], pieces: Tokenizer, options: Any) -> np.ndarray:
-    """int32 [pictures, options.captions, options.length]: the first captions of each, repeated where there are fewer.
+    """Tokenizes the first captions, repeated if too few: int32 [pictures, options.captions, options.length].
 
     Raises:
       UsageError: a picture has no caption, or one is empty or too long; `names` says which picture.
@@ -126,21 +129,21 @@ def tokenize(texts: Sequence[Sequence[str]], names: Sequence[str], pieces: Token
 
 
 def caption_text(value: Any, name: str) -> str:
-    """A caption of an annotations file, without space around it; `name` is for the message.
+    """A caption from an annotations file, stripped of surrounding whitespace; `name` identifies it in the message.
 
     Raises:
-      UsageError: it is no text.
+      UsageError: it is not text.
     """
     if not isinstance(value, str):
-        raise UsageError(f"{name} is {value!r}; it must be text")
+        raise UsageError(f"{name} is {value!r}; it must be a string")
     return value.strip()
 
 
 def read_annotations(path: Path, folder: Path) -> list[Entry]:
-    """The pictures of an annotations file, in the order of their numbers.
+    """The pictures of an annotations file, sorted by id.
 
     Raises:
-      UsageError: no such file, another layout, or a picture that is not in the folder.
+      UsageError: the file is missing or has another layout, or a picture is not in the folder.
     """
     if not path.is_file():
         raise UsageError(f"there is no annotations file {path}")
@@ -149,22 +152,24 @@ def read_annotations(path: Path, folder: Path) -> list[Entry]:
         pictures = [(int(image["id"]), str(image["file_name"])) for image in content["images"]]
         captions = [(int(annotation["image_id"]), annotation["caption"]) for annotation in content["annotations"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{path} is not in the layout of COCO's captions ({type(error).__name__}: {error})") from error
+        raise UsageError(
+            f"{path} does not have the layout of COCO's captions ({type(error).__name__}: {error})"
+        ) from error
     if not pictures:
-        raise UsageError(f"{path} names no pictures")
+        raise UsageError(f"{path} lists no pictures")
     files = dict(pictures)
     if len(files) < len(pictures):
-        doubled = [number for number, times in Counter(number for number, _ in pictures).items() if times > 1]
-        raise UsageError(f"{path} names several pictures by the same id: {doubled[:3]}")
+        repeated = [number for number, times in Counter(number for number, _ in pictures).items() if times > 1]
+        raise UsageError(f"{path} repeats picture ids: {repeated[:3]}")
     texts: dict[int, list[str]] = {number: [] for number in files}
     for number, text in captions:
         if number not in texts:
-            raise UsageError(f"{path} holds a caption of the picture {number}, which is not among its pictures")
-        texts[number].append(caption_text(text, f"a caption of the picture {number} in {path}"))
+            raise UsageError(f"{path} has a caption for picture {number}, which is not among its pictures")
+        texts[number].append(caption_text(text, f"a caption of picture {number} in {path}"))
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}")
     there = {file.name for file in folder.iterdir()}
     missing = [name for name in files.values() if Path(name).name not in there or Path(name).name != name]
     if missing:
-        raise UsageError(f"{path} names {len(files)} pictures; {len(missing)} are not in {folder}: {missing[:3]}")
+        raise UsageError(f"{path} lists {len(files)} pictures; {len(missing)} are not in {folder}: {missing[:3]}")
     return [Entry(number, folder / files[number], tuple(texts[number])) for number in sorted(files)]

@@ -1,4 +1,4 @@
-"""What every data set gives: examples by index, a split, and the facts that a model is built from."""
+"""The interface of all data sets: examples by index, a split, and the sizes that a model is built from."""
 
 import zlib
 from collections.abc import Sequence
@@ -9,13 +9,13 @@ import numpy as np
 from bitdiff.data.tokenizer import Tokenizer
 from bitdiff.runtime.errors import UsageError
 
-_SPLIT_SEED = 0  # a split must not move when a run's seed does
+_SPLIT_SEED = 0  # fixed, so that the split does not depend on a run's seed
 
 
 class Source(Protocol):
-    """Random access to examples, dicts of NumPy values: 'image', 'tokens' or both, or 'point'; 'label' if labelled.
+    """Random access to examples, dicts of NumPy values: 'image', 'tokens' or both, or 'point'; 'label' if labeled.
 
-    A source may also have take(indices) -> new arrays [N, ...], where that is faster than one example after the other.
+    A source may also have take(indices) -> new arrays [N, ...], if that is faster than reading one example at a time.
     """
 
     def __len__(self) -> int: ...
@@ -26,16 +26,16 @@ class Source(Protocol):
 class Dataset(NamedTuple):
     """A data set, split into training and test examples.
 
-    field: 'image' (uint8 [H, W, C]), 'tokens' (int32 [L]), values below vocab_size; or 'captions': 'image' and 'tokens'
-      (int32 [captions, length]), of which the tokens are below vocab_size. A source of captions gives their texts by
-      `captions(index)`. Or 'point' (float32 [C], vocab_size 0).
+    field: 'image' (uint8 [H, W, C]) or 'tokens' (int32 [L]), with values below vocab_size; 'captions': both 'image' and
+      'tokens' (int32 [captions, length]), with tokens below vocab_size, from a source whose `captions(index)` returns
+      their texts; or 'point' (float32 [C], vocab_size 0).
     shape: (H, W, C), (L,) or (C,).
     num_classes: 0 if there are no labels.
     class_names: one name per class.
-    about: where the data come from, in words; goes into every evaluation.
-    label_frequencies: the share of each class among the training examples; () where it is not known.
-    length: of captions, in tokens.
-    tokenizer: what the tokens stand for, where they stand for text.
+    about: where the data come from, in words; recorded in every evaluation.
+    label_frequencies: the fraction of training examples in each class; () if unknown.
+    length: length of captions in tokens.
+    tokenizer: the tokenizer of tokens that represent text.
     """
 
     field: str
@@ -87,12 +87,12 @@ class Subset:
 
 
 def rows(source: Source, indices: np.ndarray) -> dict[str, np.ndarray]:
-    """Some examples of a source as new arrays [N, ...]; at once if it has a `take`, or one after the other."""
+    """Some examples of a source as new arrays [N, ...]; at once if it has `take`, otherwise one at a time."""
     return source.take(indices) if hasattr(source, "take") else join([source[int(i)] for i in indices])
 
 
 def join(examples: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
-    """Examples as arrays [N, ...]; {} of none."""
+    """Examples as arrays [N, ...]; {} if there are none."""
     return {name: np.stack([example[name] for example in examples]) for name in (examples[0] if examples else ())}
 
 
@@ -107,30 +107,33 @@ def split(source: Source, test_fraction: float) -> tuple[Subset, Subset]:
     order = np.random.RandomState(_SPLIT_SEED).permutation(len(source))
     test = round(len(source) * test_fraction)
     if test == len(source):
-        raise UsageError(f"{len(source)} examples leave none for training; lower config.data.test_fraction")
+        raise UsageError(
+            f"config.data.test_fraction is {test_fraction}, which leaves none of {len(source)} examples for training; "
+            "lower it"
+        )
     return Subset(source, np.sort(order[test:])), Subset(source, np.sort(order[:test]))
 
 
 def stack(source: Source, limit: int | None = None) -> dict[str, np.ndarray]:
-    """The examples of a source as arrays [N, ...], {} of none; at most `limit`, evenly spread over the source."""
+    """The examples of a source as arrays [N, ...], {} if none; at most `limit`, evenly spread over the source."""
     count = len(source) if limit is None else min(limit, len(source))
     indices = np.linspace(0, len(source), count, endpoint=False).astype(int)
     return rows(source, indices) if count else {}
 
 
 def fingerprint(source: Source) -> str:
-    """A checksum of up to 64 examples, evenly spread: tells data apart that are described alike."""
+    """A checksum of up to 64 evenly spread examples; distinguishes data with the same description."""
     arrays = stack(source, 64)
     return f"{zlib.crc32(b''.join(np.ascontiguousarray(arrays[name]).tobytes() for name in sorted(arrays))):08x}"
 
 
 def label_frequencies(labels: np.ndarray, num_classes: int) -> tuple[float, ...]:
-    """The share of each class among labels int [N]."""
+    """The fraction of labels int [N] in each class."""
     return tuple((np.bincount(labels, minlength=num_classes) / len(labels)).tolist())
 
 
-def assign_labels(shares: Sequence[float], count: int) -> tuple[int, ...]:
-    """`count` labels in these shares, up to rounding, in a fixed random order."""
-    edges = np.round(np.cumsum(np.asarray(shares) / np.sum(shares)) * count).astype(int)
-    labels = np.repeat(np.arange(len(shares)), np.diff(edges, prepend=0))
+def assign_labels(frequencies: Sequence[float], count: int) -> tuple[int, ...]:
+    """`count` labels with these frequencies, up to rounding, in a fixed random order."""
+    edges = np.round(np.cumsum(np.asarray(frequencies) / np.sum(frequencies)) * count).astype(int)
+    labels = np.repeat(np.arange(len(frequencies)), np.diff(edges, prepend=0))
     return tuple(np.random.RandomState(_SPLIT_SEED).permutation(labels).tolist())

@@ -1,4 +1,4 @@
-"""Pictures of scenes: anti-aliased shapes on a dark, noisy ground."""
+"""Renders scenes as pictures: anti-aliased shapes on a dark, noisy background."""
 
 import numpy as np
 
@@ -12,14 +12,14 @@ _RGB = {
     "purple": (160, 60, 190),
     "white": (235, 235, 235),
 }
-_RADIUS = {"small": 0.105, "big": 0.15}  # of the width of the picture
-_COLOUR_JITTER, _NOISE = 18.0, 4.0  # grey levels
+_RADIUS = {"small": 0.105, "big": 0.15}  # as a fraction of the picture's width
+_COLOUR_JITTER, _NOISE = 18.0, 4.0  # gray levels
 
 
 def draw(scene: Scene, pixels: int, random: np.random.Generator) -> np.ndarray:
-    """uint8 [pixels, pixels, 3]; each group keeps to its half of the picture.
+    """Renders a scene as uint8 [pixels, pixels, 3], each group in its own half of the picture.
 
-    Along the scene's axis the groups' centres are further apart than across it, so one relation holds alone.
+    The groups' centers are farther apart along the scene's axis than across it, so only one relation holds.
     """
     image = np.full((pixels, pixels, 3), random.uniform(0, 60, 3), np.float32)
     for half, group in enumerate((scene.first, scene.second)):
@@ -35,7 +35,7 @@ def draw(scene: Scene, pixels: int, random: np.random.Generator) -> np.ndarray:
 
 
 def _places(half: int, group: Group, random: np.random.Generator) -> np.ndarray:
-    """Centres (along the axis, across it) float [count, 2], in widths of the picture."""
+    """Centers (along the axis, across it) float [count, 2], as fractions of the picture's width."""
     across = 0.5 + (np.arange(group.count) - (group.count - 1) / 2) / 3.2 + random.uniform(-0.04, 0.04)
     if group.count == 1:
         across += random.uniform(-0.1, 0.1)
@@ -44,7 +44,7 @@ def _places(half: int, group: Group, random: np.random.Generator) -> np.ndarray:
 
 
 def _cover(shape: str, place: tuple[float, float], radius: float, pixels: int) -> np.ndarray:
-    """The share of each pixel that a shape covers, float [pixels, pixels], from its distance to the edge."""
+    """The fraction of each pixel that a shape covers, float [pixels, pixels], from its distance to the edge."""
     centres = (np.arange(pixels) + 0.5) / pixels
     y, x = (centres - place[0])[:, None], (centres - place[1])[None, :]
     if shape == "circle":

@@ -1,6 +1,6 @@
-"""Drawn scenes of coloured shapes with captions: captioning that needs no download and can be checked exactly.
+"""Rendered scenes of colored shapes with captions: captioning that needs no download and can be checked exactly.
 
-Some kinds of groups (count, size, colour and shape together) never appear in training; every test picture shows one.
+Some kinds of groups (count, size, color and shape) never appear in training; every test picture shows one.
 """
 
 from typing import Any
@@ -15,14 +15,14 @@ from bitdiff.data.tokenizer import Tokenizer
 from bitdiff.runtime.errors import UsageError
 
 _TRAIN, _TEST = 30_000, 2_000
-_CAPTIONS = 6  # of a picture
-_HELD_OUT = 14  # of the 144 kinds of groups
+_CAPTIONS = 6  # per picture
+_HELD_OUT = 14  # kinds of groups, out of 144
 _SPLIT_SEED = 0
-_VOCABULARY = 64  # more than the grammar's words
+_VOCABULARY = 64  # more than the number of words in the grammar
 
 
 class Scenes:
-    """Pictures drawn when asked for: 'image' uint8 [size, size, 3], 'tokens' int32 [captions, length]."""
+    """Pictures rendered on access: 'image' uint8 [size, size, 3], 'tokens' int32 [captions, length]."""
 
     def __init__(self, split: str, size: int, length: int, count: int, pieces: Tokenizer):
         self._test, self._size, self._length, self._count = split == "test", size, length, count
@@ -42,7 +42,7 @@ class Scenes:
         return captions(self.scene(index))
 
     def scene(self, index: int) -> Scene:
-        """What a picture shows."""
+        """The scene that a picture shows."""
         return self._scene(index)[0]
 
     def _scene(self, index: int) -> tuple[Scene, np.random.Generator]:
@@ -59,33 +59,38 @@ class Scenes:
 
 
 def split_kinds() -> tuple[list, list]:
-    """The kinds of groups that training pictures show, and those that only test pictures do."""
+    """The kinds of groups that appear in training pictures, and those that appear only in test pictures."""
     every = kinds()
     order = np.random.RandomState(_SPLIT_SEED).permutation(len(every))
     return [every[i] for i in sorted(order[_HELD_OUT:])], [every[i] for i in sorted(order[:_HELD_OUT])]
 
 
 def load(options: Any) -> Dataset:
-    """30,000 training and 2,000 test pictures of options.image_size; a piece of the vocabulary is a word.
+    """30,000 training and 2,000 test pictures of options.image_size; each piece of the vocabulary is a word.
 
     Raises:
-      UsageError: pictures too small to draw in, a vocabulary file, or no captions asked for.
+      UsageError: image_size, captions or length is out of range, or flip, crop or tokenizer is set.
     """
     if not 16 <= options.image_size <= 256:
-        raise UsageError(f"config.data.image_size is {options.image_size}; shapes are drawn on 16 to 256 pixels")
+        raise UsageError(f"config.data.image_size is {options.image_size}; it must be from 16 to 256 for shapes")
     if options.flip or options.crop < 1:
-        raise UsageError("config.data.flip or .crop is set: a mirrored or cut picture of shapes belies its captions")
+        raise UsageError(
+            f"config.data.flip is {options.flip} and config.data.crop is {options.crop}; they must be False and 1, "
+            "because a flipped or cropped picture of shapes does not match its captions"
+        )
     if options.tokenizer:
-        raise UsageError("config.data.tokenizer: the shapes bring their own words; leave it empty")
+        raise UsageError(
+            f"config.data.tokenizer is {options.tokenizer!r}; it must be empty: shapes have their own vocabulary"
+        )
     if not 1 <= options.captions <= _CAPTIONS:
-        raise UsageError(f"config.data.captions is {options.captions}; a picture of shapes has 1 to {_CAPTIONS}")
+        raise UsageError(f"config.data.captions is {options.captions}; it must be from 1 to {_CAPTIONS} for shapes")
     every = kinds()
     sentences = [text for kind in every for axis in (0, 1) for text in captions(Scene(kind, kind, axis))]
     pieces = tokenizer.train(sentences, _VOCABULARY, "word")
     longest = max(len(text.split()) for text in sentences) + 1
     if options.length < longest:
         raise UsageError(
-            f"config.data.length is {options.length}; the longest caption has {longest} tokens, end included"
+            f"config.data.length is {options.length}; the longest caption has {longest} tokens, including EOS"
         )
     make = (options.image_size, options.length, options.captions, pieces)
     return Dataset(
@@ -96,7 +101,7 @@ def load(options: Any) -> Dataset:
         vocab_size=pieces.vocab_size,
         num_classes=0,
         class_names=(),
-        about=f"drawn shapes, {options.image_size} pixels; in each test picture a kind of group unseen in training",
+        about=f"drawn shapes, {options.image_size} pixels; each test picture shows a kind of group unseen in training",
         length=options.length,
         tokenizer=pieces,
     )

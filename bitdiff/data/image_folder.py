@@ -14,12 +14,12 @@ _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 _GREY_MODES = ("1", "L", "LA")
 _COLOUR_MODES = ("RGB", "RGBA", "P", "CMYK", "YCbCr")
 _MAX_PIXELS = 2**26  # a larger picture is a mistake or an attack
-_CHECKED_AHEAD = 20_000  # headers looked at before training starts; the rest as they are read
-_DECODED_AHEAD = 2_000  # a folder of no more images is decoded as a whole
+_CHECKED_AHEAD = 20_000  # headers checked before training starts; the rest are checked when read
+_DECODED_AHEAD = 2_000  # up to this many images, all are decoded before training as a check
 
 
 class ImageFolder:
-    """Images decoded when asked for: 'image' uint8 [size, size, channels], and 'label' where labelled."""
+    """Images decoded on access: 'image' uint8 [size, size, channels], and 'label' if labeled."""
 
     def __init__(self, files: list[Path], labels: np.ndarray | None, size: int, channels: int, resize: str):
         self.files, self._labels = files, labels
@@ -52,7 +52,9 @@ def load(options: Any) -> Dataset:
         size = options.image_size or first.width
         channels = options.channels or (1 if first.mode in _GREY_MODES else 3)
     if channels not in (1, 3):
-        raise UsageError(f"config.data.channels is {channels}; it must be 1 (grey), 3 (RGB) or 0 (as the first image)")
+        raise UsageError(
+            f"config.data.channels is {channels}; it must be 1 (gray), 3 (RGB) or 0 (as in the first image)"
+        )
     for i in np.linspace(0, len(files), min(len(files), _CHECKED_AHEAD), endpoint=False).astype(int):
         with open_image(files[i]) as image:
             check_size(str(files[i]), *image.size, size, options.resize)
@@ -75,13 +77,13 @@ def load(options: Any) -> Dataset:
 
 
 def open_pictures(root: Path, size: int, channels: int, resize: str) -> ImageFolder:
-    """The pictures of a folder, whatever their labels, brought to one size; their headers are read at once.
+    """The pictures of a folder, resized to one size and without labels; their headers are read immediately.
 
     Raises:
       UsageError: no such folder, no pictures in it, or one that cannot be read.
     """
     if not root.is_dir():
-        raise UsageError(f"there is no folder of images {root}")
+        raise UsageError(f"there is no image folder {root}")
     files, _, _ = find_images(root)
     for path in files:
         open_image(path).close()
@@ -92,21 +94,21 @@ def open_image(path: Path) -> Image.Image:
     """Opens an image and reads its header.
 
     Raises:
-      UsageError: not a readable 8-bit image, or one of more than 2^26 pixels.
+      UsageError: it is not a readable 8-bit image, or has more than 2^26 pixels.
     """
     try:
         image = Image.open(path)
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise UsageError(f"{path} is not an image that can be read: {error}") from error
+        raise UsageError(f"{path} is not a readable image: {error}") from error
     if image.width * image.height > _MAX_PIXELS:
-        raise UsageError(f"{path} has {image.width} x {image.height} pixels; at most 2^26 are accepted")
+        raise UsageError(f"{path} has {image.width} x {image.height} pixels; at most 2^26 are allowed")
     if image.mode not in _GREY_MODES + _COLOUR_MODES:
-        raise UsageError(f"{path} is of type {image.mode}; only images of 8 bits per channel are accepted")
+        raise UsageError(f"{path} has mode {image.mode}; only images with 8 bits per channel are accepted")
     return image
 
 
 def read_image(path: Path, size: int, channels: int, resize: str) -> np.ndarray:
-    """Decodes an image and brings it to size: uint8 [size, size, channels].
+    """Decodes and resizes an image: uint8 [size, size, channels].
 
     Raises:
       UsageError: it cannot be read, is damaged, or has another size and there is no resize method.
@@ -135,7 +137,7 @@ def find_images(root: Path) -> tuple[list[Path], np.ndarray | None, tuple[str, .
             "put all images into one folder, or each into the folder of its class"
         )
     if not loose and not classes:
-        raise UsageError(f"{root} holds no images, nor folders of images ({' '.join(_SUFFIXES)})")
+        raise UsageError(f"{root} holds no images or folders of images ({' '.join(_SUFFIXES)})")
     if loose:
         return loose, None, ()
     files = [file for members in classes.values() for file in members]

@@ -1,6 +1,6 @@
-"""Crops of the two photographs inside scikit-learn's wheel: real 8-bit colour images that need no download.
+"""Crops of the two photographs in scikit-learn's wheel: real 8-bit color images that need no download.
 
-A photograph's left three quarters give the training crops, the rest the test crops; no pixel is in both.
+Training crops come from the left three quarters of a photograph, test crops from the rest; no pixel is in both.
 """
 
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from bitdiff.data.dataset import Dataset
 from bitdiff.runtime.errors import UsageError
 
 _NAMES = ("china", "flower")
-_TRAIN_SHARE = 0.75
+_TRAIN_FRACTION = 0.75
 _TRAIN_STRIDE, _TEST_STRIDE = 2, 4
 
 
 @dataclass(frozen=True)
 class Crops:
-    """All crops of size x size pixels at a stride: 'image' uint8 [size, size, 3] and 'label', the photograph."""
+    """All crops of size x size pixels at a stride: 'image' uint8 [size, size, 3] and 'label', its photograph."""
 
     regions: tuple[np.ndarray, ...]
     size: int
@@ -45,18 +45,18 @@ class Crops:
 
 
 def load(options: Any) -> Dataset:
-    """Crops of options.image_size pixels (8 to 64), of two classes.
+    """Crops of options.image_size pixels (8 to 64), with one class per photograph.
 
     Raises:
       UsageError: image_size is out of range.
     """
     size = options.image_size
     if not 8 <= size <= 64:
-        raise UsageError(f"config.data.image_size is {size}; crops of photographs are 8 to 64 pixels wide")
+        raise UsageError(f"config.data.image_size is {size}; crops of photographs must be 8 to 64 pixels wide")
     from sklearn.datasets import load_sample_image
 
     photos = [np.asarray(load_sample_image(f"{name}.jpg"), np.uint8) for name in _NAMES]
-    edges = [int(photo.shape[1] * _TRAIN_SHARE) for photo in photos]
+    edges = [int(photo.shape[1] * _TRAIN_FRACTION) for photo in photos]
     train = Crops(tuple(p[:, :edge] for p, edge in zip(photos, edges, strict=True)), size, _TRAIN_STRIDE)
     test = Crops(tuple(p[:, edge:] for p, edge in zip(photos, edges, strict=True)), size, _TEST_STRIDE)
     return Dataset(

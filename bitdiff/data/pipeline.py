@@ -1,9 +1,8 @@
-"""The endless stream of training batches (Grain): shuffled anew every epoch, resumable at any batch.
+"""The endless stream of training batches (Grain): reshuffled every epoch, resumable at any batch.
 
-Example p of the stream depends on (seed, p) alone and batch k holds examples k B to (k + 1) B - 1, so
-the stream is the same however many processes read it, each its own rows of every batch, and its
-position is one number. Grain's elements are whole batches: its own work for each example would take ten
-times as long as copying a small image.
+Example p of the stream depends only on (seed, p), and batch k holds examples k B to (k + 1) B - 1. The stream is thus
+the same for any number of processes, each of which reads its own rows of every batch, and its position is one number.
+Grain's elements are whole batches, because its overhead per example is ten times the cost of copying a small image.
 """
 
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from PIL import Image
 
 from bitdiff.data.dataset import Source, join, rows
 
-_ORDER, _CROP, _CAPTIONS = range(3)  # what random numbers are for
+_ORDER, _CROP, _CAPTIONS = range(3)  # one random stream per purpose
 
 
 def batches(
@@ -36,14 +35,15 @@ def batches(
     Args:
       source: the training examples.
       batch_size: examples in a global batch, over all processes.
-      seed: of the order, the flips and the crops.
+      seed: seed of the order, the flips, the crops and the sampled captions.
       flip: whether 'image' is mirrored left to right with probability 0.5.
-      crop: the smallest side of a random square of 'image', in widths of it, that takes its place; 1 for none.
-      captions: how many of a picture's 'tokens' [captions, length] are drawn, without repetition as far as there are
-        enough of them, in random order; 0 for data without captions.
-      curriculum_steps: for half of so many batches it is the first alone, for the other half more and more of them.
-      prefetch_batches: batches read ahead, each by a thread of its own; 0 reads when asked.
-      process: (index, count): which of so many equal blocks of rows this process reads.
+      crop: smallest side of the random square crop that replaces 'image', as a fraction of its width; 1 for no crop.
+      captions: how many of a picture's 'tokens' [captions, length] are sampled, in random order, repeated only if
+        there are too few; 0 for data without captions.
+      curriculum_steps: number of batches of a curriculum: only the first caption is used in the first half of them, and
+        gradually more in the second half.
+      prefetch_batches: batches read ahead, each by its own thread; 0 reads on demand.
+      process: (index, count): this process reads block `index` of `count` equal blocks of rows.
     """
     index, count = process
     local = batch_size // count
@@ -82,7 +82,7 @@ def batches(
 
 
 class _Epoch(NamedTuple):
-    """int32 [examples], their order, and by place in it whether an image is mirrored: bool [examples]."""
+    """The order of the examples, int32 [examples], and whether the image at each place is mirrored, bool [examples]."""
 
     order: np.ndarray
     mirrored: np.ndarray

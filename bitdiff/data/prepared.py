@@ -1,7 +1,7 @@
 """Images at their final size in memory-mapped arrays, written once by bitdiff.prepare from any other data set.
 
-A folder with `train.npy` and `test.npy` (uint8 [N, H, W, C]), labels in `train.label.npy` and `test.label.npy`
-where there are any, and `about.json`: what the images are and where they come from.
+The folder holds `train.npy` and `test.npy` (uint8 [N, H, W, C]), labels in `train.label.npy` and `test.label.npy` if
+there are any, and `about.json`, which describes the images and where they come from.
 """
 
 import fcntl
@@ -19,20 +19,20 @@ from bitdiff.runtime.errors import UsageError
 from bitdiff.runtime.files import write_text
 
 _SPLITS = ("train", "test")
-_DAMAGE = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError)  # what damaged files raise
-_CHUNK = 512  # images after which progress is kept
-_THREADS = min(16, os.cpu_count() or 1)  # decoding releases the interpreter
+_DAMAGE = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError)  # exceptions raised by damaged files
+_CHUNK = 512  # images between saves of the progress
+_THREADS = min(16, os.cpu_count() or 1)  # decoding releases the GIL
 
 
 def load(options: Any) -> Dataset:
     """Opens the folder `options.path`.
 
     Raises:
-      UsageError: no such folder, an unfinished one, or arrays that do not fit its description.
+      UsageError: no such folder, an unfinished one, or arrays that do not match its description.
     """
     folder = Path(options.path).expanduser()
     if not options.path or not (folder / "about.json").is_file():
-        started = " (bitdiff.prepare has not finished it: run it again)" if (folder / "progress.json").exists() else ""
+        started = " (bitdiff.prepare has not finished: run it again)" if (folder / "progress.json").exists() else ""
         raise UsageError(f"config.data.path: there are no prepared images in {str(options.path)!r}{started}")
     try:
         facts = json.loads((folder / "about.json").read_text())
@@ -67,11 +67,11 @@ def _arrays(split: str, facts: dict[str, Any]) -> dict[str, tuple[str, Any, tupl
 def _open(folder: Path, split: str, facts: dict[str, Any], mode: Literal["r", "r+"] = "r") -> dict[str, np.ndarray]:
     opened = {}
     for name, (file, dtype, shape) in _arrays(split, facts).items():
-        if not shape[0]:  # a file of nothing cannot be mapped
+        if not shape[0]:  # an empty array cannot be memory-mapped
             opened[name] = np.zeros(shape, dtype)
             continue
         if mode != "r":
-            _check_size(folder / file)  # where it is short, NumPy would lengthen it with zeros
+            _check_size(folder / file)  # NumPy would extend a truncated file with zeros
         opened[name] = np.load(folder / file, mmap_mode=mode, allow_pickle=False)
         if (opened[name].dtype, opened[name].shape) != (dtype, shape):
             found = f"{opened[name].dtype} {list(opened[name].shape)}"
@@ -80,24 +80,24 @@ def _open(folder: Path, split: str, facts: dict[str, Any], mode: Literal["r", "r
 
 
 def _check_size(path: Path) -> None:
-    array = np.load(path, mmap_mode="r", allow_pickle=False)  # raises where the file is shorter than its header says
+    array = np.load(path, mmap_mode="r", allow_pickle=False)  # raises if the file is shorter than its header says
     del array
 
 
 def write(folder: Path, dataset: Dataset, advance: Callable[[int], object]) -> None:
-    """Writes a data set of images into a folder; started again after any kind of end, it goes on where it was.
+    """Writes a data set of images into a folder; after any kind of interruption, a new call resumes where it stopped.
 
     Args:
-      folder: made if need be.
-      dataset: images.
-      advance: called with the number of images that are done, those of an earlier start included.
+      folder: created if missing.
+      dataset: a data set of images.
+      advance: called with the number of images just finished, or found finished by an earlier run.
 
     Raises:
-      UsageError: the data are no images, an image cannot be read (all before it are kept), or the folder holds
+      UsageError: the data are not images, an image cannot be read (all before it are kept), or the folder holds
         other data.
     """
     if dataset.field != "image":
-        raise UsageError(f"only images are prepared; the data are {dataset.about}")
+        raise UsageError(f"only images can be prepared; the data are {dataset.about}")
     sources = {"train": dataset.train, "test": dataset.test}
     facts = {
         "about": dataset.about,
@@ -112,7 +112,7 @@ def write(folder: Path, dataset: Dataset, advance: Callable[[int], object]) -> N
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise UsageError(f"another preparation is writing to {folder}") from error
+            raise UsageError(f"another process is writing to {folder}") from error
         done = _begin(folder, facts)
         for split, source in sources.items():
             advance(done[split])
@@ -125,7 +125,7 @@ def write(folder: Path, dataset: Dataset, advance: Callable[[int], object]) -> N
 
 
 def _begin(folder: Path, facts: dict[str, Any]) -> dict[str, int]:
-    """How many images of each split are there already; where none, makes the files at their full size."""
+    """The number of images of each split already written; if there are none, creates the files at their full size."""
     done = dict.fromkeys(_SPLITS, 0)
     for name in ("about.json", "progress.json"):
         if not (folder / name).exists():
@@ -135,7 +135,7 @@ def _begin(folder: Path, facts: dict[str, Any]) -> dict[str, int]:
             before, done = (state, facts["counts"]) if name == "about.json" else (state["facts"], state["done"])
             if before == facts:
                 if not all(0 <= done[split] <= facts["counts"][split] for split in _SPLITS):
-                    raise ValueError(f"{done} images are done, of {facts['counts']}")
+                    raise ValueError(f"it records {done} finished images of {facts['counts']}")
                 if any(done.values()):
                     for split in _SPLITS:
                         _open(folder, split, facts, mode="r+")
@@ -143,18 +143,20 @@ def _begin(folder: Path, facts: dict[str, Any]) -> dict[str, int]:
                 break
             differing = ", ".join(field for field in facts if before.get(field) != facts[field])
         except _DAMAGE as error:
-            raise UsageError(f"the preparation in {folder} is damaged ({error}); delete it to begin anew") from error
-        raise UsageError(f"{folder} holds other data (it differs in: {differing}); give another folder")
+            raise UsageError(
+                f"the prepared images in {folder} are damaged ({error}); delete the folder to start from scratch"
+            ) from error
+        raise UsageError(f"{folder} holds other data (different: {differing}); choose another folder")
     else:
         if any(path.name != ".lock" for path in folder.iterdir()):
-            raise UsageError(f"{folder} is not empty and holds no prepared images; give another folder")
-    # The progress file comes first: whatever happens from here on, the folder is known for what it is.
+            raise UsageError(f"{folder} is not empty and holds no prepared images; choose another folder")
+    # The progress file is written first, so that the folder is recognized after an interruption at any later point.
     _save(folder / "progress.json", {"facts": facts, "done": done})
     for split in _SPLITS:
         for file, dtype, shape in _arrays(split, facts).values():
             if shape[0]:
                 np.lib.format.open_memmap(folder / file, "w+", dtype, shape).flush()
-                with (folder / file).open("r+b") as opened:  # a full disk is met now, not while writing to the map
+                with (folder / file).open("r+b") as opened:  # fails now if the disk is full, not during writes
                     os.posix_fallocate(opened.fileno(), 0, os.fstat(opened.fileno()).st_size)
     return done
 

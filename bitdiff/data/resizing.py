@@ -1,4 +1,4 @@
-"""Bringing pictures to one square size; the method is named in the config and kept with every result."""
+"""Resizing of pictures to one square size; the config names the method, and every result records it."""
 
 import numpy as np
 from PIL import Image
@@ -6,7 +6,7 @@ from PIL import Image
 from bitdiff.runtime.errors import UsageError, choose
 
 _FILTERS = {
-    "box": Image.Resampling.BOX,  # the mean over an area; exact where the sizes divide
+    "box": Image.Resampling.BOX,  # the mean over an area; exact if the sizes divide evenly
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
@@ -19,18 +19,18 @@ def check_method(resize: str) -> None:
 
 
 def check_size(what: str, width: int, height: int, size: int, resize: str) -> None:
-    """Raises UsageError if a picture has another size than size x size and there is no resize method."""
+    """Raises UsageError if a picture is not size x size and there is no resize method."""
     if resize == "none" and (width, height) != (size, size):
         raise UsageError(
             f"{what} is {width} x {height} pixels, not {size} x {size}; "
-            "set config.data.resize (and config.data.image_size) to bring all images to one size"
+            "set config.data.resize (and config.data.image_size) to resize all images to one size"
         )
 
 
 def to_pixels(image: Image.Image, size: int, channels: int, resize: str) -> np.ndarray:
-    """Converts to grey (1 channel) or RGB (3), crops the centre square, resizes: uint8 [size, size, channels].
+    """Converts to gray (1 channel) or RGB (3), crops the center square, and resizes: uint8 [size, size, channels].
 
-    The filters are Pillow's, which widen when they shrink a picture (they antialias).
+    The filters are Pillow's, which antialias: they widen when shrinking a picture.
     """
     image = image.convert("L" if channels == 1 else "RGB")
     if resize != "none":

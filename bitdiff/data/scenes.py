@@ -1,7 +1,7 @@
-"""Scenes of two groups of coloured shapes: their captions, a parser of captions, and what makes one true.
+"""Scenes of two groups of colored shapes: their captions, a caption parser, and a check of whether a caption is true.
 
-A group is one to three equal shapes; two groups lie above one another or side by side. A caption says
-what the groups are and how they lie, in one of several forms; from whichever end it tells it:
+A group is one to three identical shapes; one group is above the other, or they are side by side. A caption says what
+the groups are and how they are arranged, in one of several forms, starting from either group:
 
     two big red squares above a small blue circle
     there is a small blue circle below two big red squares
@@ -14,13 +14,13 @@ COUNTS = ("a", "two", "three")
 SIZES = ("small", "big")
 COLOURS = ("red", "green", "blue", "yellow", "purple", "white")
 SHAPES = ("circle", "square", "triangle", "cross")
-RELATIONS = (("above", "below"), ("left of", "right of"))  # by axis: of the first group to the second, and back
+RELATIONS = (("above", "below"), ("left of", "right of"))  # by axis: first group to second, and second to first
 
 _PLURALS = {"circle": "circles", "square": "squares", "triangle": "triangles", "cross": "crosses"}
 
 
 class Group(NamedTuple):
-    """Equal shapes: a count of 1 to 3, a size, a colour, a shape. None where a caption leaves it open."""
+    """Identical shapes: a count of 1 to 3, a size, a color and a shape; None if a caption does not say."""
 
     count: int
     size: str | None
@@ -29,7 +29,7 @@ class Group(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """Two groups: the first lies above the second (axis 0) or left of it (axis 1)."""
+    """Two groups: the first is above the second (axis 0) or left of it (axis 1)."""
 
     first: Group
     second: Group
@@ -37,7 +37,7 @@ class Scene(NamedTuple):
 
 
 class Statement(NamedTuple):
-    """What a caption says: as a scene; with neither second group nor axis if it names one group alone."""
+    """What a caption says, as a scene; without second group and axis if it names only one group."""
 
     first: Group
     second: Group | None
@@ -45,7 +45,7 @@ class Statement(NamedTuple):
 
 
 def kinds() -> list[Group]:
-    """All groups there are, in a fixed order."""
+    """All possible groups, in a fixed order."""
     return [
         Group(count, size, colour, shape)
         for count in range(1, len(COUNTS) + 1)
@@ -56,7 +56,7 @@ def kinds() -> list[Group]:
 
 
 def captions(scene: Scene) -> list[str]:
-    """All captions that say everything of a scene: three forms, told from either end."""
+    """All captions that fully describe a scene: three forms, starting from either group."""
     there, back = RELATIONS[scene.axis]
     texts = []
     for group, relation, other in ((scene.first, there, scene.second), (scene.second, back, scene.first)):
@@ -68,7 +68,7 @@ def captions(scene: Scene) -> list[str]:
 def parse(caption: str) -> Statement | None:
     """What a caption says, or None if it is not in the grammar.
 
-    Sizes and colours may be left out, and so may the second group; number and verb must agree.
+    Sizes, colors and the second group may be omitted; number and verb must agree.
     """
     match = _SENTENCE.fullmatch(caption)
     if match is None:
@@ -88,7 +88,7 @@ def parse(caption: str) -> Statement | None:
 
 
 def is_true(statement: Statement, scene: Scene) -> bool:
-    """Whether what a caption says holds in the scene."""
+    """Whether what a caption says is true of the scene."""
     if statement.second is None:
         return _fits(statement.first, scene.first) or _fits(statement.first, scene.second)
     return (
@@ -97,7 +97,7 @@ def is_true(statement: Statement, scene: Scene) -> bool:
 
 
 def is_complete(statement: Statement) -> bool:
-    """Whether a caption leaves nothing open."""
+    """Whether a caption describes a scene fully."""
     return statement.second is not None and None not in (*statement.first, *statement.second)
 
 

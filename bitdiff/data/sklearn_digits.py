@@ -1,4 +1,4 @@
-"""scikit-learn's digits: 1,797 real 8 x 8 images of 17 grey levels that ship inside its wheel."""
+"""scikit-learn's digits: 1,797 real 8 x 8 images with 17 gray levels, shipped in its wheel."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ _TEST_FRACTION = 0.2
 
 
 def load(options: Any) -> Dataset:
-    """The digits, 1,438 for training and 359 for testing; no option changes them."""
+    """The digits, 1,438 for training and 359 for testing; it has no options."""
     del options
     from sklearn.datasets import load_digits
 
@@ -26,6 +26,6 @@ def load(options: Any) -> Dataset:
         vocab_size=17,
         num_classes=10,
         class_names=tuple(str(name) for name in digits.target_names),
-        about="scikit-learn digits, 8 x 8, 17 grey levels, 1,438 train / 359 test",
+        about="scikit-learn digits, 8 x 8, 17 gray levels, 1,438 train / 359 test",
         label_frequencies=label_frequencies(labels[train.indices], 10),
     )

@@ -9,11 +9,11 @@ from bitdiff.data import tokenizer
 from bitdiff.data.dataset import Arrays, Dataset, split
 from bitdiff.runtime.errors import UsageError
 
-_TRAINED_ON = 200_000  # lines that a tokenizer of the file's own is trained on
+_TRAINED_ON = 200_000  # at most this many lines train the file's own tokenizer
 
 
 def read_lines(path: Path) -> dict[int, str]:
-    """The lines of a text file that are not empty, by their numbers from 1.
+    """The non-empty lines of a text file, by line number from 1.
 
     Raises:
       UsageError: no such file, not UTF-8, or nothing in it.
@@ -23,7 +23,7 @@ def read_lines(path: Path) -> dict[int, str]:
     try:
         numbered = enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1)
     except ValueError as error:
-        raise UsageError(f"{path} is not text in UTF-8: {error}") from error
+        raise UsageError(f"{path} is not UTF-8 text: {error}") from error
     lines = {number: line.strip() for number, line in numbered if line.strip()}
     if not lines:
         raise UsageError(f"{path} holds no text")
@@ -31,13 +31,13 @@ def read_lines(path: Path) -> dict[int, str]:
 
 
 def load(options: Any) -> Dataset:
-    """The lines of options.path as tokens of options.tokenizer, or of one trained on them.
+    """The lines of options.path as tokens of options.tokenizer, or of a tokenizer trained on them.
 
     Raises:
       UsageError: no text, no usable tokenizer, or a line too long.
     """
     if options.length < 2:
-        raise UsageError(f"config.data.length is {options.length}; set the tokens of a line, 2 or more")
+        raise UsageError(f"config.data.length is {options.length}; it must be at least 2 (tokens per line)")
     path = Path(options.path).expanduser()
     numbered = read_lines(path)
     lines = list(numbered.values())
@@ -46,7 +46,10 @@ def load(options: Any) -> Dataset:
     elif options.vocab_size:
         pieces = tokenizer.train(lines[:: -(-len(lines) // _TRAINED_ON)], options.vocab_size, options.tokenizer_kind)
     else:
-        raise UsageError("set config.data.tokenizer, or config.data.vocab_size to have one trained on the text")
+        raise UsageError(
+            "config.data.tokenizer is empty and config.data.vocab_size is 0; set config.data.tokenizer, or "
+            "config.data.vocab_size to train a tokenizer on the text"
+        )
     tokens = np.zeros((len(lines), options.length), np.int32)
     for i, (number, line) in enumerate(numbered.items()):
         try:

@@ -1,4 +1,4 @@
-"""Data sets of TensorFlow Datasets, read as random access files (ArrayRecord) without TensorFlow."""
+"""TensorFlow Datasets (TFDS), read from random-access files (ArrayRecord) without TensorFlow."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from bitdiff.runtime.errors import UsageError
 
 
 class TfdsImages:
-    """A split as 'image' uint8 [size, size, channels] and, where labelled, 'label'."""
+    """A split as 'image' uint8 [size, size, channels] and, if labeled, 'label'."""
 
     def __init__(self, source: Any, *, size: int, channels: int, resize: str, labelled: bool):
         self._source, self._labelled = source, labelled
@@ -27,7 +27,7 @@ class TfdsImages:
         return self.prepare(index, self._source[index])
 
     def prepare(self, index: int, example: dict[str, Any]) -> dict[str, Any]:
-        """What TFDS gives, brought to size."""
+        """Resizes an example of TFDS."""
         image = np.asarray(example["image"])
         check_size(f"example {index}", image.shape[1], image.shape[0], self._size, self._resize)
         picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
@@ -36,23 +36,23 @@ class TfdsImages:
 
 
 class TfdsCaptions(TfdsImages):
-    """A split of `coco_captions`: 'image' and 'tokens' int32 [captions, length]; tokenized when asked for."""
+    """A split of `coco_captions`: 'image' and 'tokens' int32 [captions, length], tokenized on access."""
 
     def __init__(self, source: Any, pieces: Tokenizer, options: Any, **form: Any):
         super().__init__(source, labelled=False, **form)
         self._pieces, self._options = pieces, options
 
     def prepare(self, index: int, example: dict[str, Any]) -> dict[str, Any]:
-        """What TFDS gives, brought to size and tokenized."""
+        """Resizes and tokenizes an example of TFDS."""
         tokens = tokenize([_texts(example)], [f"example {index}"], self._pieces, self._options)
         return super().prepare(index, example) | {"tokens": tokens[0]}
 
     def captions(self, index: int) -> list[str]:
-        """The captions of a picture, as they were written."""
+        """The captions of a picture, as written."""
         return _texts(self._source[index])
 
     def id(self, index: int) -> int:
-        """The picture's number in COCO."""
+        """The picture's COCO id."""
         return int(self._source[index]["image/id"])
 
 
@@ -62,24 +62,24 @@ def _texts(example: dict[str, Any]) -> list[str]:
 
 
 def make_builder(options: Any) -> Any:
-    """The TFDS builder of a config's `data` section; `data.path` is TFDS' data_dir, its default where empty.
+    """The TFDS builder of a config's `data` section; `data.path` is TFDS's data_dir; empty for the default.
 
     Raises:
-      UsageError: TFDS is not installed, or knows no such data set.
+      UsageError: TFDS is not installed, or has no such data set.
     """
     try:
         import tensorflow_datasets as tfds
     except ImportError as error:
-        raise UsageError("data sets of TFDS need its package: pip install 'bitdiff[tfds]'") from error
+        raise UsageError("TFDS data sets require tensorflow-datasets: pip install 'bitdiff[tfds]'") from error
     try:
         return tfds.builder(options.builder, data_dir=options.path or None)
-    except ImportError:  # some builders ask for TensorFlow even when all is prepared; their files do not
+    except ImportError:  # some builders import TensorFlow although reading prepared files does not need it
         root = Path(options.path or tfds.core.constants.DATA_DIR).expanduser()
         found = sorted(path.parent for path in (root / options.builder).glob("**/dataset_info.json"))
         if not found:
             raise UsageError(
-                f"{options.builder} is not prepared in {root}, and preparing it needs TensorFlow: pip install "
-                "tensorflow-cpu, run python -m bitdiff.prepare with the same --config, and uninstall it if you like"
+                f"{options.builder} is not prepared in {root}, and preparing it requires TensorFlow: pip install "
+                "tensorflow-cpu and run python -m bitdiff.prepare with the same --config; then it can be removed"
             ) from None
         return tfds.builder_from_directory(str(found[-1]))
     except (tfds.core.DatasetNotFoundError, ValueError) as error:
@@ -91,29 +91,31 @@ def load(options: Any) -> Dataset:
     """Opens the splits options.train_split and options.test_split of options.builder.
 
     Raises:
-      UsageError: an unknown builder or split, or a data set that was not prepared yet.
+      UsageError: the builder or split is unknown, or the data set has not been prepared.
     """
     check_method(options.resize)
     builder = make_builder(options)
     if not builder.is_prepared():
         raise UsageError(
             f"{builder.info.full_name} is not prepared in {builder.data_dir}; "
-            "do so with: python -m bitdiff.prepare, and the same --config"
+            "run python -m bitdiff.prepare with the same --config"
         )
     features = builder.info.features
     shape = features["image"].shape
     size = options.image_size or shape[0]
     channels = options.channels or shape[2]
     if not size:
-        raise UsageError(f"{builder.info.full_name} holds images of many sizes: set config.data.image_size and .resize")
+        raise UsageError(
+            f"{builder.info.full_name} holds images of many sizes: set config.data.image_size and config.data.resize"
+        )
     labelled = "label" in features
     pieces = open_tokenizer(options) if "captions" in features else None
 
     def open_split(split):
         try:
             source = builder.as_data_source(split=split)
-        except (ValueError, KeyError, NotImplementedError) as error:  # the last: its files give no random access
-            raise UsageError(f"{builder.info.full_name} cannot be read as {split!r}: {error}") from error
+        except (ValueError, KeyError, NotImplementedError) as error:  # NotImplementedError: no random access
+            raise UsageError(f"split {split!r} of {builder.info.full_name} cannot be read: {error}") from error
         if pieces:
             return TfdsCaptions(source, pieces, options, size=size, channels=channels, resize=options.resize)
         return TfdsImages(source, size=size, channels=channels, resize=options.resize, labelled=labelled)

@@ -1,7 +1,7 @@
 """A known distribution over 256 states: two tokens of 16 values, from a mixture of four bumps.
 
-Small enough that the Bayes-optimal denoiser is in closed form and that a total variation distance means
-something; correlated and uneven, so that it cannot be drawn token by token.
+It is small enough for a closed-form Bayes-optimal denoiser and a meaningful total variation distance, and correlated
+and uneven, so that the tokens cannot be sampled independently.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 from bitdiff.data.dataset import Arrays, Dataset
 
 _LEVELS = 16
-_BUMPS = ((3, 3, 1.2, 0.4), (12, 4, 1.8, 0.3), (5, 12, 1.0, 0.2), (12, 12, 0.7, 0.1))  # centre, width, weight
+_BUMPS = ((3, 3, 1.2, 0.4), (12, 4, 1.8, 0.3), (5, 12, 1.0, 0.2), (12, 12, 0.7, 0.1))  # center, width, weight
 _EXAMPLES = 20_000
 
 
@@ -26,13 +26,13 @@ def probabilities() -> np.ndarray:
 
 
 def draw(count: int, seed: int) -> np.ndarray:
-    """int32 [count, 2], independent draws."""
+    """Draws independent samples: int32 [count, 2]."""
     states = np.random.RandomState(seed).choice(_LEVELS**2, size=count, p=probabilities().ravel())
     return np.stack(np.divmod(states, _LEVELS), axis=-1).astype(np.int32)
 
 
 def load(options: Any) -> Dataset:
-    """20,000 draws for training and as many for testing; no option changes them."""
+    """20,000 samples for training and as many for testing; it has no options."""
     del options
     return Dataset(
         field="tokens",
@@ -42,5 +42,5 @@ def load(options: Any) -> Dataset:
         vocab_size=_LEVELS,
         num_classes=0,
         class_names=(),
-        about="20,000 + 20,000 draws of a known distribution over 16 x 16 states",
+        about="20,000 + 20,000 samples from a known distribution over 16 x 16 states",
     )

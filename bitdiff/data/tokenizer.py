@@ -1,7 +1,7 @@
-"""Text <-> tokens by SentencePiece: every sequence ends in EOS and is filled up with PAD.
+"""Text <-> tokens by SentencePiece: every sequence ends in EOS and is padded with PAD.
 
-Of a model trained here the pieces 0, 1, 2 and 3 are PAD, BOS, EOS and UNK. An existing `.model` may give them other
-numbers and needs no BOS: it stands in no sequence, and what an autoregressive model reads first is none of the pieces.
+In a model trained here, pieces 0, 1, 2 and 3 are PAD, BOS, EOS and UNK. An existing `.model` may number them
+differently and needs no BOS: no sequence contains it, and the first input of an autoregressive model is not a piece.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ import sentencepiece as spm
 from bitdiff.runtime.errors import UsageError, choose
 
 KINDS = ("unigram", "bpe", "word", "char")
-_LONG = 4192  # bytes of a text that SentencePiece takes by default; where it suffices, models stay as they were
+_LONG = 4192  # SentencePiece's default limit on a text in bytes; raised only if needed, as models may depend on it
 _log = logging.getLogger(__name__)
 
 
@@ -28,7 +28,7 @@ class Tokenizer:
         """Loads a model from the bytes of its file; `origin` names it in messages.
 
         Raises:
-          UsageError: not a SentencePiece model, or one without PAD and EOS.
+          UsageError: not a SentencePiece model, or one without separate PAD and EOS pieces.
         """
         self._model = model
         try:
@@ -41,24 +41,26 @@ class Tokenizer:
         lacking = [name for name in ("pad", "eos") if not 0 <= getattr(self, name) < max(self.vocab_size, 1)]
         if lacking:
             raise UsageError(
-                f"the SentencePiece model {origin} has no {' and no '.join(lacking)} piece; it needs them: "
-                "make one with python -m bitdiff.train_tokenizer, or with spm_train and --pad_id=0 --bos_id=1 "
+                f"the SentencePiece model {origin} has no {' and no '.join(lacking)} piece; both are required: "
+                "train one with python -m bitdiff.train_tokenizer, or with spm_train and --pad_id=0 --bos_id=1 "
                 "--eos_id=2 --unk_id=3"
             )
         if self.pad == self.eos:
-            raise UsageError(f"the SentencePiece model {origin} has one piece for pad and eos; it needs two")
+            raise UsageError(
+                f"the SentencePiece model {origin} uses piece {self.pad} for both pad and eos; it needs two pieces"
+            )
 
     def split(self, text: str) -> list[int]:
         """The pieces of a text."""
         return self._pieces.encode(text)
 
     def encode(self, text: str, length: int, *, cut: bool = False) -> np.ndarray:
-        """int32 [length]: the pieces of a text, EOS, PAD.
+        """Encodes a text as int32 [length]: its pieces, EOS, and PAD.
 
         Args:
-          text: not empty.
-          length: of the sequence.
-          cut: whether a text that is too long loses its end; otherwise it is refused.
+          text: a non-empty text.
+          length: length of the sequence, including EOS.
+          cut: whether to truncate a text that is too long; otherwise it is an error.
 
         Raises:
           UsageError: the text is empty or too long.
@@ -68,8 +70,8 @@ class Tokenizer:
             raise UsageError("the text is empty")
         if len(pieces) >= length and not cut:
             raise UsageError(
-                f"the text makes {len(pieces)} tokens and an end, config.data.length is {length}: {text[:80]!r}; "
-                "raise it, or set config.data.cut"
+                f"the text has {len(pieces)} tokens plus EOS, but config.data.length is {length}: {text[:80]!r}; "
+                "increase it, or set config.data.cut"
             )
         tokens = np.full(length, self.pad, np.int32)
         pieces = [*pieces[: length - 1], self.eos]
@@ -77,17 +79,17 @@ class Tokenizer:
         return tokens
 
     def decode(self, tokens: Iterable[int]) -> str:
-        """The text up to EOS; PAD and BOS before it are left out.
+        """Decodes tokens up to EOS, skipping PAD and BOS.
 
         Raises:
-          UsageError: a number that names no piece.
+          UsageError: a token is outside the vocabulary.
         """
         kept = []
         for token in map(int, tokens):
             if token == self.eos:
                 break
             if not 0 <= token < self.vocab_size:
-                raise UsageError(f"token {token} is outside the vocabulary of {self.vocab_size} pieces")
+                raise UsageError(f"token {token} is outside the vocabulary, 0 to {self.vocab_size - 1}")
             if token not in (self.pad, self.bos):
                 kept.append(token)
         return self._pieces.decode(kept)
@@ -97,11 +99,11 @@ class Tokenizer:
         return [self.decode(row) for row in rows]
 
     def fingerprint(self) -> str:
-        """Tells one model from another."""
+        """A hash that identifies the model."""
         return hashlib.sha256(self._model).hexdigest()[:16]
 
     def to_bytes(self) -> bytes:
-        """What a `.model` file holds."""
+        """The contents of a `.model` file."""
         return self._model
 
 
@@ -109,7 +111,7 @@ def load(path: str | Path) -> Tokenizer:
     """Loads a `.model` file.
 
     Raises:
-      UsageError: no such file, or no usable SentencePiece model.
+      UsageError: no such file, or not a usable SentencePiece model.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -118,10 +120,10 @@ def load(path: str | Path) -> Tokenizer:
 
 
 def warn_of_unknown(tokens: np.ndarray, pieces: Tokenizer, about: str) -> None:
-    """Logs a warning if texts held what is in no piece; `about` names them."""
+    """Logs a warning if texts contain characters outside the vocabulary; `about` names the texts."""
     count, words = int((tokens == pieces.unk).sum()), int((tokens != pieces.pad).sum())
     if count:
-        _log.warning("%s: %d of %d tokens stand for characters that the tokenizer does not know", about, count, words)
+        _log.warning("%s: %d of %d tokens are UNK: the tokenizer does not know their characters", about, count, words)
 
 
 def train(texts: Sequence[str], vocab_size: int, kind: str = "unigram") -> Tokenizer:
@@ -129,8 +131,8 @@ def train(texts: Sequence[str], vocab_size: int, kind: str = "unigram") -> Token
 
     Args:
       texts: sentences or captions.
-      vocab_size: pieces, the four special ones included; fewer where the texts do not fill them, with a
-        warning unless pieces are words or characters.
+      vocab_size: number of pieces, including the four special ones; the model has fewer if the texts do not yield
+        that many, with a warning unless pieces are words or characters.
       kind: one of KINDS.
 
     Raises:
@@ -140,7 +142,7 @@ def train(texts: Sequence[str], vocab_size: int, kind: str = "unigram") -> Token
     if not any(text.strip() for text in texts):
         raise UsageError("there is no text to train a tokenizer on")
     longest = max(len(text.encode()) for text in texts)
-    room: Any = {"max_sentence_length": longest + 1} if longest >= _LONG else {}  # longer ones it leaves out
+    room: Any = {"max_sentence_length": longest + 1} if longest >= _LONG else {}  # SentencePiece skips longer texts
     model = io.BytesIO()
     try:
         spm.SentencePieceTrainer.train(
@@ -161,8 +163,8 @@ def train(texts: Sequence[str], vocab_size: int, kind: str = "unigram") -> Token
         )
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise UsageError(f"no {kind} model of {vocab_size} pieces can be made of these texts: {reason}") from error
+        raise UsageError(f"cannot train a {kind} model of {vocab_size} pieces on these texts: {reason}") from error
     pieces = Tokenizer(model.getvalue(), "the new model")
     if pieces.vocab_size < vocab_size and kind in ("unigram", "bpe"):
-        _log.warning("the texts fill %d pieces of a vocabulary, not %d", pieces.vocab_size, vocab_size)
+        _log.warning("the texts yield a vocabulary of only %d pieces, not %d", pieces.vocab_size, vocab_size)
     return pieces

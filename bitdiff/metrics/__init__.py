@@ -1,1 +1,1 @@
-"""Measures of generated data against real data."""
+"""Metrics that compare generated data with real data."""

@@ -1,4 +1,4 @@
-"""How sharply two-valued generated analog bits are (Analog Bits, figure 7)."""
+"""Histograms of generated analog bits, and how sharply two-valued they are (Analog Bits, figure 7)."""
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ def histogram(analog: jax.Array, scale: float) -> jax.Array:
 
 
 def sharpness(counts: np.ndarray) -> float:
-    """The share of analog bits within 10 % of either end, from counts [..., BINS]: 1 is two sharp peaks."""
+    """The fraction of analog bits within 0.1 scale of either end, from counts [..., BINS]; 1 is two sharp peaks."""
     counts = np.asarray(counts, np.float64).reshape(-1, BINS).sum(0)
     edge = BINS // 20
     return float((counts[:edge].sum() + counts[-edge:].sum()) / counts.sum())

@@ -1,6 +1,6 @@
 """Caption metrics as the COCO server computes them: BLEU-1 to BLEU-4, ROUGE-L and CIDEr-D.
 
-All of them compare words; which words depends on the tokenizer, which therefore stands beside every score.
+All of them compare words, which depend on the tokenizer; it is therefore reported with every score.
 """
 
 import json
@@ -15,7 +15,7 @@ from bitdiff.runtime.errors import UsageError, choose
 
 Words = list[str]
 
-# What COCO's tokenizer drops after splitting.
+# Tokens that COCO's tokenizer drops after splitting.
 _PUNCTUATION = frozenset(("''", "'", "``", "`", "-LRB-", "-RRB-", "-LCB-", "-RCB-", ".", "?", "!", ",", ":", "-", "--"))
 _PUNCTUATION |= {"...", ";"}
 _ORDERS = 4
@@ -24,12 +24,12 @@ _CIDER_SIGMA = 6.0
 
 
 def words_at_spaces(text: str) -> Words:
-    """The words between spaces, as they are."""
+    """Splits a text at whitespace."""
     return text.split()
 
 
 def treebank(text: str) -> Words:
-    """Penn Treebank words in lower case without punctuation: COCO's tokenizer, but for rare cases (opening ', gonna).
+    """Lowercase Penn Treebank words without punctuation: COCO's tokenizer, except in rare cases (opening ', gonna).
 
     Raises:
       UsageError: nltk is not installed.
@@ -37,8 +37,8 @@ def treebank(text: str) -> Words:
     try:
         from nltk.tokenize import TreebankWordTokenizer
     except ImportError as error:
-        raise UsageError("the tokenizer 'treebank' needs nltk: pip install 'bitdiff[captions]'") from error
-    text = re.sub(r"(?<=\w\w)\.(?=\s)", " .", text.replace("\n", " ").lower())  # it splits the last full stop alone
+        raise UsageError("the tokenizer 'treebank' requires nltk: pip install 'bitdiff[captions]'") from error
+    text = re.sub(r"(?<=\w\w)\.(?=\s)", " .", text.replace("\n", " ").lower())  # nltk splits off only the last period
     words = TreebankWordTokenizer().tokenize(text, convert_parentheses=True)
     return [word for word in words if word.upper() not in _PUNCTUATION]
 
@@ -55,28 +55,28 @@ def check_tokenizer(tokenizer: str) -> None:
 def score(
     hypotheses: Mapping[str, str], references: Mapping[str, Sequence[str]], tokenizer: str = "none"
 ) -> dict[str, float]:
-    """Scores of captions by image: {'BLEU-1': .., 'BLEU-4': .., 'ROUGE-L': .., 'CIDEr': ..}.
+    """Scores captions by image: {'BLEU-1': .., 'BLEU-4': .., 'ROUGE-L': .., 'CIDEr': ..}.
 
     Args:
       hypotheses: one caption per image.
-      references: the true captions of the same images, any number above 0 of each.
+      references: the reference captions of the same images, at least one per image.
       tokenizer: one of TOKENIZERS.
 
     Returns:
-      BLEU and ROUGE-L in [0, 1]; CIDEr is CIDEr-D times 10, whose document frequencies are those of these
-      references: of a single image it is 0.
+      BLEU and ROUGE-L in [0, 1]; CIDEr is CIDEr-D times 10, with the document frequencies of these references,
+      and 0 for a single image.
 
     Raises:
-      UsageError: an unknown tokenizer, no captions, or other images in one than in the other.
+      UsageError: an unknown tokenizer, no captions, or captions and references for different images.
     """
     choose("tokenizer", tokenizer, TOKENIZERS)
     if hypotheses.keys() != references.keys():
         differing = sorted(map(str, hypotheses.keys() ^ references.keys()))
-        raise UsageError(f"captions and references are of different images; in one of them only: {differing[:5]}")
+        raise UsageError(f"captions and references are for different images; only in one of them: {differing[:5]}")
     lacking = [image for image, captions in references.items() if isinstance(captions, str) or not captions]
     if not hypotheses or lacking:
         raise UsageError(
-            f"every image needs a list of references; lacking: {lacking[:5] or 'all, there are no images'}"
+            f"every image needs a list of references; without one: {lacking[:5] or 'all, there are no images'}"
         )
     split = TOKENIZERS[tokenizer]
     pairs = [(split(hypotheses[image]), [split(text) for text in references[image]]) for image in hypotheses]
@@ -85,7 +85,7 @@ def score(
 
 
 def results(ids: Sequence[int | str], texts: Sequence[str]) -> str:
-    """Captions as COCO's evaluation server takes them: JSON, a list of {"image_id": .., "caption": ..}."""
+    """Captions in the format of COCO's evaluation server: a JSON list of {"image_id": .., "caption": ..}."""
     rows = [{"image_id": number, "caption": text} for number, text in zip(ids, texts, strict=True)]
     return json.dumps(rows, indent=1) + "\n"
 
@@ -99,7 +99,7 @@ def _ngrams(words: Words) -> Counter:
 
 
 def _bleu(pairs: Pairs) -> list[float]:
-    """Papineni et al. (2002) over the corpus, with the closest reference's length (the shorter of two)."""
+    """Corpus BLEU (Papineni et al. 2002), with the length of the closest reference (the shorter one in a tie)."""
     matched, guessed = np.zeros(_ORDERS), np.zeros(_ORDERS)
     length = reference_length = 0
     for hypothesis, references in pairs:
@@ -111,7 +111,7 @@ def _bleu(pairs: Pairs) -> list[float]:
         for ngram, count in _ngrams(hypothesis).items():
             matched[len(ngram) - 1] += min(count, largest[ngram])
             guessed[len(ngram) - 1] += count
-    # COCO's tiny numbers, so that a zero does not end it.
+    # COCO's small constants, so that a zero count does not make the score zero.
     precisions = (matched + 1e-15) / (guessed + 1e-9)
     ratio = (length + 1e-15) / (reference_length + 1e-9)
     penalty = math.exp(1.0 - 1.0 / ratio) if ratio < 1.0 else 1.0
@@ -119,7 +119,7 @@ def _bleu(pairs: Pairs) -> list[float]:
 
 
 def _rouge(hypothesis: Words, references: list[Words]) -> float:
-    """Lin (2004): F of the longest common subsequence, with the best precision and the best recall."""
+    """ROUGE-L (Lin 2004): F-score of the longest common subsequence, with the best precision and the best recall."""
     common = [_longest_common(hypothesis, reference) for reference in references]
     precision = max(common) / max(len(hypothesis), 1)
     recall = max(n / max(len(reference), 1) for n, reference in zip(common, references, strict=True))
@@ -138,7 +138,7 @@ def _longest_common(a: Words, b: Words) -> int:
 
 
 def _cider(pairs: Pairs) -> float:
-    """Vedantam et al. (2015), CIDEr-D: clipped tf-idf cosine of n-grams with a Gaussian penalty on lengths."""
+    """CIDEr-D (Vedantam et al. 2015): clipped tf-idf cosine of n-grams with a Gaussian penalty on lengths."""
     frequency: Counter = Counter()
     for _, references in pairs:
         frequency.update({ngram for reference in references for ngram in _ngrams(reference)})

@@ -1,4 +1,4 @@
-"""Does an image look like its label? A classifier of real images is asked."""
+"""A classifier of real images, which tests whether generated images match their labels."""
 
 from collections.abc import Callable
 

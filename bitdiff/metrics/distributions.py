@@ -1,39 +1,39 @@
-"""Distances between discrete distributions, and what they are for perfect samples."""
+"""Distances between discrete distributions, and their expected values for perfect samples."""
 
 import numpy as np
 from scipy.special import gammaln, xlog1py, xlogy
 
 
-def tv(samples: np.ndarray, states: np.ndarray, shares: np.ndarray) -> float:
+def tv(samples: np.ndarray, states: np.ndarray, probabilities: np.ndarray) -> float:
     """Total variation between the empirical distribution of samples and a reference.
 
     Args:
       samples: int [N, L].
       states: int [K, L], distinct sequences.
-      shares: float [K], their probabilities.
+      probabilities: float [K], the probability of each state.
 
     Returns:
-      Half the summed absolute difference, 0 to 1; samples that are no state count in full.
+      Half the summed absolute difference, 0 to 1; samples that are not among the states count in full.
     """
     known = {tuple(state): i for i, state in enumerate(np.asarray(states).tolist())}
     counts = np.zeros(len(states) + 1)
     sequences, numbers = np.unique(samples, axis=0, return_counts=True)
     for sequence, number in zip(sequences.tolist(), numbers, strict=True):
         counts[known.get(tuple(sequence), len(states))] += number
-    return float(0.5 * np.abs(counts / len(samples) - np.append(shares, 0.0)).sum())
+    return float(0.5 * np.abs(counts / len(samples) - np.append(probabilities, 0.0)).sum())
 
 
-def tv_floor(shares: np.ndarray, count: int) -> float:
+def tv_floor(probabilities: np.ndarray, count: int) -> float:
     """The expected total variation of `count` perfect samples, half the sum over states of E|p_hat - p|.
 
     By de Moivre's formula E|X - n p| = 2 m (1 - p) P(X = m), m = floor(n p) + 1, for X binomial.
     """
-    shares = np.asarray(shares, np.float64)
-    shares = shares[shares < 1.0]  # what is certain is met exactly
-    m = np.floor(count * shares) + 1
-    ways = gammaln(count + 1) - gammaln(m + 1) - gammaln(count - m + 1)
-    probability = np.exp(ways + xlogy(m, shares) + xlog1py(count - m, -shares))  # scipy.stats takes a second to import
-    return float(np.sum(m * (1.0 - shares) * probability) / count)
+    p = np.asarray(probabilities, np.float64)
+    p = p[p < 1.0]  # a certain state has no error
+    m = np.floor(count * p) + 1
+    log_binomial = gammaln(count + 1) - gammaln(m + 1) - gammaln(count - m + 1)
+    pmf = np.exp(log_binomial + xlogy(m, p) + xlog1py(count - m, -p))  # scipy.stats takes a second to import
+    return float(np.sum(m * (1.0 - p) * pmf) / count)
 
 
 def marginal_tv(samples: np.ndarray, reference: np.ndarray, vocab_size: int) -> float:

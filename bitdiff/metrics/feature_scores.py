@@ -1,4 +1,4 @@
-"""Inception Score, KID, precision and recall, from features, in float64 on the host."""
+"""Inception Score, KID, precision and recall from features, computed in float64 on the host."""
 
 from typing import NamedTuple
 
@@ -7,12 +7,12 @@ from scipy.special import log_softmax
 
 from bitdiff.runtime.errors import UsageError
 
-_SEED = 2020  # of the order of images and of the subsets: torch-fidelity's, so that numbers can be compared
+_SEED = 2020  # torch-fidelity's seed for image order and subsets, so that scores are comparable
 _ROWS = 1_000
 
 
 class Estimate(NamedTuple):
-    """A score as the mean over parts of the data, and its standard deviation over them."""
+    """The mean and standard deviation of a score over parts of the data."""
 
     mean: float
     std: float
@@ -21,7 +21,7 @@ class Estimate(NamedTuple):
 def inception_score(logits: np.ndarray, splits: int = 10) -> Estimate:
     """exp E KL(p(y|x) || p(y)) of logits [N, classes], over shuffled splits (Salimans et al. 2016)."""
     if len(logits) < splits:
-        raise UsageError(f"{len(logits)} images are too few for {splits} splits of the Inception Score")
+        raise UsageError(f"{len(logits)} images are too few for {splits} Inception Score splits; use at least {splits}")
     order = np.random.RandomState(_SEED).permutation(len(logits))
     log_p = log_softmax(np.asarray(logits, np.float64)[order], axis=1)
     scores = []
@@ -38,7 +38,7 @@ def kid(a: np.ndarray, b: np.ndarray, subsets: int = 100, subset_size: int = 100
     The kernel is (x . y / d + 1)^3; the mean is over random subsets of both.
 
     Raises:
-      UsageError: fewer features than a subset holds.
+      UsageError: there are fewer features than a subset holds.
     """
     if min(len(a), len(b)) < subset_size:
         raise UsageError(f"{len(a)} and {len(b)} images are too few for KID's subsets of {subset_size}")
@@ -60,13 +60,16 @@ def kid(a: np.ndarray, b: np.ndarray, subsets: int = 100, subset_size: int = 100
 
 
 def precision_recall(generated: np.ndarray, real: np.ndarray, neighbours: int = 3) -> tuple[float, float]:
-    """The shares of generated images within the real ones' manifold, and the reverse (Kynkaanniemi et al. 2019).
+    """The fraction of generated images within the real images' manifold, and the reverse (Kynkaanniemi et al. 2019).
 
-    A set's manifold is the union of balls around its features [N, d], each as wide as the distance to the
-    k-th nearest of the others.
+    A set's manifold is the union of balls around its features [N, d], each with a radius equal to the distance to its
+    k-th nearest neighbor.
     """
     if min(len(generated), len(real)) <= neighbours:
-        raise UsageError(f"precision and recall need more than {neighbours} images of each kind")
+        raise UsageError(
+            f"{len(generated)} generated and {len(real)} real images are too few for precision and recall, which need "
+            f"more than {neighbours} of each"
+        )
     generated, real = (np.asarray(features, np.float64) for features in (generated, real))
     return _covered(generated, real, neighbours), _covered(real, generated, neighbours)
 
@@ -79,7 +82,7 @@ def _covered(points: np.ndarray, centres: np.ndarray, neighbours: int) -> float:
 
 
 def _distances(a: np.ndarray, b: np.ndarray):
-    """Squared distances [rows, len(b)], some rows of `a` at a time; never below 0."""
+    """Yields squared distances [rows, len(b)], a block of rows of `a` at a time, clipped at 0."""
     squares = np.sum(b**2, axis=1)
     for start in range(0, len(a), _ROWS):
         rows = a[start : start + _ROWS]

@@ -1,4 +1,4 @@
-"""FID and its kin: Inception features of many images, and the reference they are measured against."""
+"""FID and related scores: Inception features of many images, and the reference they are compared with."""
 
 import json
 import logging
@@ -21,11 +21,11 @@ RESIZE = "299 x 299, bilinear as TensorFlow 1 (no half-pixel centres, no antiali
 
 
 class Summary(NamedTuple):
-    """What is kept of many images.
+    """Statistics of many images.
 
-    moments: of all pool features.
+    moments: moments of all pool features.
     pool: float32 [n, 2048], the features of the first n images, for KID, precision and recall.
-    logits: float32 [N, 1008] of all images for the Inception Score, or None where it was not kept.
+    logits: float32 [N, 1008] of all images for the Inception Score, or None if not kept.
     """
 
     moments: frechet.Moments
@@ -34,20 +34,20 @@ class Summary(NamedTuple):
 
 
 class Reference(NamedTuple):
-    """A data set's summary and where it comes from: data, split, count, resize, hash of the weights."""
+    """A data set's summary and its provenance: data, split, count, resize, hash of the weights."""
 
     summary: Summary
     provenance: dict[str, Any]
 
 
 class Extractor(NamedTuple):
-    """Features of up to batch_size images on this process's devices: uint8 [N, H, W, C], C 1 or 3, as NumPy arrays."""
+    """Computes features of up to batch_size images uint8 [N, H, W, C], C 1 or 3, on this process's devices."""
 
     batch_size: int
     apply: Callable[[np.ndarray], Features]
 
     def __call__(self, images: np.ndarray) -> Features:
-        """The features of some images."""
+        """The features of some images, as NumPy arrays."""
         count = len(images)
         if images.shape[-1] == 1:
             images = np.repeat(images, 3, axis=-1)
@@ -59,7 +59,7 @@ def make_extractor(weights: Weights, batch_size: int) -> Extractor:
     """An extractor for batches of batch_size over the devices of all processes.
 
     Raises:
-      UsageError: the batch cannot be divided over the devices.
+      UsageError: the batch cannot be divided evenly among the devices.
     """
     devices.per_device(batch_size, "the batch size of the Inception network (--inception_batch_size)")
     variables = devices.replicate(jax.tree.map(jnp.asarray, weights.variables))
@@ -70,7 +70,7 @@ def make_extractor(weights: Weights, batch_size: int) -> Extractor:
 
 
 class Partial(NamedTuple):
-    """A summary under way: running sums, and the features and logits kept so far, batch by batch."""
+    """A partial summary: running sums, and the features and logits kept so far, by batch."""
 
     sums: frechet.Sums | None = None
     pools: tuple[np.ndarray, ...] = ()
@@ -78,12 +78,12 @@ class Partial(NamedTuple):
 
 
 def add(partial: Partial, features: Features, *, keep: int, keep_logits: bool) -> Partial:
-    """Adds a batch's features; sums in float64, whatever the number of images.
+    """Adds a batch's features to float64 sums, whose size does not depend on the number of images.
 
     Args:
-      partial: of the batches before.
+      partial: summary of the previous batches.
       features: pool [N, 2048], logits [N, 1008].
-      keep: how many images' features are kept.
+      keep: number of images whose features are kept.
       keep_logits: whether the logits of all images are kept.
     """
     before = partial.sums.count if partial.sums else 0
@@ -98,20 +98,20 @@ def add(partial: Partial, features: Features, *, keep: int, keep_logits: bool) -
 def finish(partial: Partial) -> Summary:
     """The summary of everything added."""
     if partial.sums is None:
-        raise UsageError("there are no images to take features of")
+        raise UsageError("there are no images to compute features of")
     pool = np.concatenate(partial.pools) if partial.pools else np.zeros((0, partial.sums.total.size), np.float32)
     return Summary(frechet.finish(partial.sums), pool, np.concatenate(partial.logits) if partial.logits else None)
 
 
 def kept_here(keep: int) -> int:
-    """How many of `keep` features a process keeps; together at least so many."""
+    """The number of features that each process keeps, so that all processes together keep at least `keep`."""
     return -(-keep // processes.processes()[1])
 
 
 def join(partial: Partial) -> Partial:
-    """The processes' partial summaries as one, the same everywhere; each must have seen an image."""
+    """Joins the processes' partial summaries into one, the same on every process; each must have seen an image."""
     if partial.sums is None:
-        raise UsageError("there are no images to take features of, or fewer than there are processes")
+        raise UsageError("there are no images to compute features of, or fewer than processes")
     sums = processes.gather(jax.tree.map(lambda a: np.asarray(a)[None], partial.sums))
     parts = [[np.concatenate(part)] if part else [] for part in (partial.pools, partial.logits)]
     pools, logits = processes.gather(parts)
@@ -132,7 +132,7 @@ def in_batches(images: Iterable[np.ndarray], batch_size: int) -> Iterator[np.nda
 
 
 def scores(generated: Summary, reference: Reference) -> dict[str, float]:
-    """FID, and KID, precision, recall and the Inception Score where there are enough images for them."""
+    """FID, and KID, precision, recall and the Inception Score if there are enough images for them."""
     result = {"fid": frechet.distance(generated.moments, reference.summary.moments)}
     if generated.logits is not None and len(generated.logits) >= 10:
         score = feature_scores.inception_score(generated.logits)
@@ -159,7 +159,7 @@ def save_reference(path: Path, reference: Reference) -> None:
 
 
 def save_partial(path: Path, partial: Partial, provenance: dict[str, Any]) -> None:
-    """Writes a summary under way (without logits) as plain arrays, to be gone on with."""
+    """Writes a partial summary (without logits) as plain arrays, to be resumed later."""
     if partial.sums is None:
         return
     arrays: dict[str, Any] = partial.sums._asdict() | {

@@ -34,7 +34,7 @@ class Sums(NamedTuple):
 
 
 def add(sums: Sums | None, features: np.ndarray) -> Sums:
-    """Adds features [N, d] to the sums; None starts them."""
+    """Adds features [N, d] to running sums; None starts new sums."""
     features = np.asarray(features, np.float64)
     new = Sums(len(features), features.sum(0), features.T @ features)
     if sums is None:
@@ -45,7 +45,7 @@ def add(sums: Sums | None, features: np.ndarray) -> Sums:
 def finish(sums: Sums) -> Moments:
     """The moments of everything added, at least two vectors."""
     if sums.count < 2:
-        raise UsageError("a covariance needs at least two images")
+        raise UsageError(f"the number of images is {sums.count}; a covariance needs at least two")
     mean = sums.total / sums.count
     covariance = (sums.outer - sums.count * np.outer(mean, mean)) / (sums.count - 1)
     return Moments(mean, covariance, sums.count)

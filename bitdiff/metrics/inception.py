@@ -1,7 +1,7 @@
-"""Inception-v3 as FID uses it: the TensorFlow graph of 2015-12-05, with its own pooling and 1008 logits.
+"""Inception-v3 as used by FID: the TensorFlow graph of 2015-12-05, with its own pooling and 1008 logits.
 
-It differs from the network of that name in other libraries: average pools leave the padding out of the
-mean, the last block pools by maximum, BatchNorm's epsilon is 1e-3, and there are 1008 logits.
+It differs from Inception-v3 in other libraries: average pooling excludes the padding from the mean, the last block uses
+max pooling, BatchNorm's epsilon is 1e-3, and there are 1008 logits.
 """
 
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 
 _SIZE = 299
-_PRECISION = jax.lax.Precision.HIGHEST  # bfloat16 or TF32 products would move features by about 1 %
+_PRECISION = jax.lax.Precision.HIGHEST  # bfloat16 or TF32 products would change features by about 1%
 
 
 class Features(NamedTuple):
-    """pool: float32 [B, 2048], the features of FID, KID and precision; logits: float32 [B, 1008], without bias."""
+    """pool: float32 [B, 2048], the features for FID, KID and precision; logits: float32 [B, 1008], without bias."""
 
     pool: jax.Array
     logits: jax.Array
@@ -48,9 +48,9 @@ class Branches(nn.Module):
     """Parallel branches, concatenated.
 
     Attributes:
-      branches: per branch its layers (name, features, kernel); a branch may end in a list of parallel layers.
+      branches: the layers (name, features, kernel) of each branch; a branch may end in a list of parallel layers.
       stride: 1, or 2 for a block that halves the resolution: its last layers and its pool have that stride.
-      pool: 'mean' or 'max' before the layer `branch_pool` of pool_features, or 'max' alone with pool_features 0.
+      pool: 'mean' or 'max' before the layer `branch_pool` with pool_features, or only 'max' if pool_features is 0.
     """
 
     branches: Sequence[Sequence]
@@ -190,8 +190,8 @@ class Inception(nn.Module):
 def preprocess(images: jax.Array) -> jax.Array:
     """Resizes to 299 x 299 as TensorFlow 1 did and scales as its graph does: uint8 [B, H, W, 3] -> (x - 128) / 128.
 
-    The resize is bilinear without antialiasing and without half-pixel centres: the source position of
-    pixel i is i H / 299. (pytorch-fid uses half-pixel centres instead: another number.)
+    The resize is bilinear without antialiasing and without half-pixel centers: the source position of
+    pixel i is i H / 299. (pytorch-fid uses half-pixel centers, which gives a different FID.)
     """
     x = images.astype(jnp.float32)
     for axis in (1, 2):
@@ -200,7 +200,7 @@ def preprocess(images: jax.Array) -> jax.Array:
         low = jnp.floor(position).astype(jnp.int32)
         shape = [1] * x.ndim
         shape[axis] = _SIZE
-        share = (position - low).reshape(shape)
+        fraction = (position - low).reshape(shape)
         below, above = (jnp.take(x, jnp.minimum(i, size - 1), axis=axis) for i in (low, low + 1))
-        x = below + (above - below) * share
+        x = below + (above - below) * fraction
     return (x - 128.0) / 128.0

@@ -12,7 +12,7 @@ from bitdiff.runtime.errors import UsageError
 from bitdiff.runtime.files import read_arrays
 
 _STANDARD = "pt_inception-2015-12-05-6726825d.pth"
-_STANDARD_HASH = "6726825d"  # its SHA-256 begins so, as its name says
+_STANDARD_HASH = "6726825d"  # the start of its SHA-256, as in its name
 
 
 class Weights(NamedTuple):
@@ -36,7 +36,7 @@ def from_torch(state: Mapping[str, np.ndarray]) -> Any:
         *layers, module, kind = name.split(".")
         value = np.asarray(value, np.float32)
         if module == "fc":
-            if kind == "weight":  # the scores take logits without their bias
+            if kind == "weight":  # the scores use logits without bias
                 flat["params", "fc", "kernel"] = value.T
         elif f"{module}.{kind}" in places:
             collection, *rest = places[f"{module}.{kind}"]
@@ -45,26 +45,26 @@ def from_torch(state: Mapping[str, np.ndarray]) -> Any:
 
 
 def convert(source: Path, target: Path) -> str:
-    """Writes the standard weight file as an `.npz` of plain arrays; needs torch, this once.
+    """Writes the standard weight file as an `.npz` of plain arrays; only this step needs torch.
 
     Returns:
       The SHA-256 of the source, also kept in the target.
 
     Raises:
-      UsageError: no such file, another file than the standard one, or torch is not installed.
+      UsageError: no such file, not the standard file, or torch is not installed.
     """
     if not source.is_file():
         raise UsageError(f"there is no file {source}; the weights are published as {_STANDARD}")
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
     if not digest.startswith(_STANDARD_HASH):
         raise UsageError(
-            f"{source} is not the file {_STANDARD}: its SHA-256 begins {digest[:8]}, not {_STANDARD_HASH}; "
+            f"{source} is not the file {_STANDARD}: its SHA-256 begins with {digest[:8]}, not {_STANDARD_HASH}; "
             "with other weights a distance would not be FID"
         )
     try:
         import torch  # pyrefly: ignore[missing-import]
     except ImportError as error:
-        raise UsageError("converting the weights needs torch, once: pip install torch, here or elsewhere") from error
+        raise UsageError("converting the weights requires torch, once: pip install torch, here or elsewhere") from error
     state = torch.load(source, map_location="cpu", weights_only=True)
     arrays = {name: value.numpy() for name, value in state.items() if value.is_floating_point()}
     np.savez(target, sha256=np.array(digest), **arrays)
@@ -75,7 +75,7 @@ def load(path: Path) -> Weights:
     """Reads what `convert` wrote.
 
     Raises:
-      UsageError: no such file, or not such a file.
+      UsageError: no such file, or one that `convert` did not write.
     """
     try:
         arrays = read_arrays(path)

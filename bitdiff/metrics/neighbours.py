@@ -1,4 +1,4 @@
-"""Distances to the nearest real example: are samples copies?"""
+"""Distances to the nearest real example, which show whether samples are copies."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Pixels as a feature space: it needs no weights, and is not FID's."""
+"""Pixels as a feature space, which needs no weights but is not the one of FID."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -16,9 +16,9 @@ class FeatureSpace(NamedTuple):
 
 
 def feature_space(shape: tuple[int, ...], vocab_size: int) -> FeatureSpace:
-    """Pixel values in [0, 1], averaged over blocks where an image has more than 1,024 values.
+    """Pixel values in [0, 1], averaged over blocks if an image has more than 1,024 values.
 
-    Where the size is no multiple of the block, the last rows and columns are left out.
+    If the size is not a multiple of the block, the last rows and columns are dropped.
     """
     height, width, channels = shape
     block = 1

@@ -1,17 +1,17 @@
-"""Sliced Wasserstein distance of image patches, scale by scale: a comparison that needs no weights, and no FID.
+"""Sliced Wasserstein distance of image patches at each scale: a comparison that needs no weights, but is not FID.
 
 Karras et al. (2018), section 5: 7 x 7 patches of a Laplacian pyramid, whose coarse levels show composition and
-colour and whose fine levels show texture and noise, which a distance over whole pixels hardly sees.
+color and whose fine levels show texture and noise, which a distance between whole images hardly detects.
 """
 
 import numpy as np
 from scipy import ndimage
 
 _PATCH = 7
-_SMALLEST = 8  # pixels of the coarsest level
-_PATCHES = 16  # of an image at every level
+_SMALLEST = 8  # minimum width of the coarsest level, in pixels
+_PATCHES = 16  # per image and level
 _PROJECTIONS = 128
-_MAX_IMAGES = 4_096  # of each set
+_MAX_IMAGES = 4_096  # per set
 _KERNEL = np.array([1.0, 4.0, 6.0, 4.0, 1.0]) / 16.0
 MIN_SIZE = 2 * _SMALLEST
 
@@ -20,11 +20,11 @@ def distances(samples: np.ndarray, real: np.ndarray, seed: int = 0) -> dict[int,
     """The mean 1-Wasserstein distance of random projections of patches, by level: {pixels: distance}.
 
     Args:
-      samples: images [N, H, W, C], at least 16 pixels wide; equally many of each set are compared, at most 4,096.
-      real: images [M, H, W, C]. Their patches' mean and deviation per channel set the unit: 0.1 is a tenth of a
-        standard deviation, or of a grey level where that is more. (Karras et al. scale each set by its own, and
-        so do not see a shift of colour.)
-      seed: of the patches' places and the projections.
+      samples: images [N, H, W, C], at least 16 pixels wide; the same number of each set is compared, at most 4,096.
+      real: images [M, H, W, C]. The mean and standard deviation of their patches per channel set the unit: 0.1 is a
+        tenth of a standard deviation, or of a gray level if that is more. (Karras et al. scale each set by its own
+        statistics, which hides a color shift.)
+      seed: seed for the positions of the patches and the projections.
     """
     count = min(len(samples), len(real), _MAX_IMAGES)
     rng = np.random.default_rng(seed)
@@ -46,12 +46,12 @@ def distances(samples: np.ndarray, real: np.ndarray, seed: int = 0) -> dict[int,
 
 
 def _spread(images: np.ndarray, count: int) -> np.ndarray:
-    """`count` of the images, evenly spread over them."""
+    """`count` evenly spaced images."""
     return np.asarray(images[np.arange(count) * len(images) // count], np.float32)
 
 
 def _pyramid(images: np.ndarray) -> list[np.ndarray]:
-    """Laplacian pyramid of [N, H, W, C]: differences of neighbouring scales, and the coarsest scale itself."""
+    """Laplacian pyramid of [N, H, W, C]: differences of adjacent scales, and the coarsest scale itself."""
     levels = []
     while min(images.shape[1:3]) // 2 >= _SMALLEST:
         coarse = _blur(images)[:, ::2, ::2]
@@ -69,7 +69,7 @@ def _blur(images: np.ndarray) -> np.ndarray:
 
 
 def _patches(images: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """[N * patches, 49, C] at the given upper left corners."""
+    """Patches [N * patches, 49, C] at the given upper left corners."""
     windows = np.lib.stride_tricks.sliding_window_view(images, (_PATCH, _PATCH), axis=(1, 2))
     chosen = windows[np.arange(len(images))[:, None], rows, columns]  # [N, patches, C, 7, 7]
     return np.moveaxis(chosen, 2, -1).reshape(-1, _PATCH * _PATCH, images.shape[-1])

@@ -94,28 +94,28 @@ def no_pictures(root):
 @pytest.mark.parametrize(
     ("spoil", "fields", "message"),
     [
-        (break_json, {}, "captions_val2017.json is not in the layout of COCO's captions"),
+        (break_json, {}, "captions_val2017.json does not have the layout of COCO's captions"),
         (remove_image, {}, r"1 are not in .*val2017: \['000000000091.jpg'\]"),
         (replaced("The cat sits.", " "), {}, "a caption of 000000000010.jpg in train2017: the text is empty"),
         (
             replaced('"The cat sits."', "null"),
             {},
-            "a caption of the picture 10 in .*captions_train2017.json is None; it must be text",
+            "a caption of picture 10 in .*captions_train2017.json is None; it must be a string",
         ),
         (
             replaced('"image_id": 12', '"image_id": 999'),
             {},
-            "a caption of the picture 999, which is not among its pictures",
+            "a caption for picture 999, which is not among its pictures",
         ),
-        (replaced('{"id": 12, "file_name"', '{"id": 11, "file_name"'), {}, r"several pictures by the same id: \[11\]"),
-        (no_pictures, {}, "captions_val2017.json names no pictures"),
+        (replaced('{"id": 12, "file_name"', '{"id": 11, "file_name"'), {}, r"repeats picture ids: \[11\]"),
+        (no_pictures, {}, "captions_val2017.json lists no pictures"),
         (replaced("000000000010.jpg", "../val2017/000000000090.jpg"), {}, "1 are not in .*train2017"),
         (None, {"length": 5, "cut": False}, "a caption of 000000000010.jpg in train2017: .* config.data.length is 5"),
         (None, {"train_split": "train2014"}, "there is no annotations file .*captions_train2014.json"),
-        (None, {"path": "nowhere"}, "there is no folder 'nowhere'; COCO's"),
+        (None, {"path": "nowhere"}, "there is no folder 'nowhere'; it must contain annotations/"),
         (None, {"tokenizer": ""}, "config.data.tokenizer is empty; make a model with"),
         (None, {"resize": "none"}, "set config.data.image_size and config.data.resize"),
-        (None, {"captions": 0}, "the captions of a picture"),
+        (None, {"captions": 0}, "config.data.captions is 0; they must be at least"),
     ],
 )
 def test_bad_data_are_reported(tmp_path, pieces, spoil, fields, message):
@@ -188,7 +188,7 @@ def test_prepared_files_need_no_tensorflow(tmp_path, monkeypatch):
 
     section = coco.get_config("bits_karpathy").data
     section.path = str(tmp_path)
-    with pytest.raises(UsageError, match=r"coco_captions is not prepared in .*, and preparing it needs TensorFlow"):
+    with pytest.raises(UsageError, match=r"coco_captions is not prepared in .*, and preparing it requires TensorFlow"):
         data.tfds.make_builder(section)
     with monkeypatch.context() as patch:
         patch.setattr(theirs, "tf", types.SimpleNamespace(int64=np.int64))
@@ -210,7 +210,7 @@ def test_files_without_random_access_are_reported(tmp_path, mocked_coco, pieces,
     monkeypatch.setattr(tfds.core.DatasetBuilder, "as_data_source", refuse)
     section = coco.get_config("bits_karpathy").data
     section.tokenizer = str(pieces)
-    with pytest.raises(UsageError, match=r"cannot be read as 'train\+restval': tfrecord has no random access"):
+    with pytest.raises(UsageError, match=r"split 'train\+restval' of .* cannot be read: tfrecord has no random access"):
         data.load(section)
 
 
@@ -223,7 +223,7 @@ def test_a_text_file_is_read_line_by_line(tmp_path):
     assert (len(dataset.train), len(dataset.test)) == (27, 3)
     assert dataset.tokenizer.decode(dataset.train[0]["tokens"]) in CAPTIONS
     for fields, message in (
-        ({"length": 4}, "line 2 of .*lines.txt: the text makes 5 tokens"),
+        ({"length": 4}, "line 2 of .*lines.txt: the text has 5 tokens plus EOS"),
         ({"vocab_size": 0}, "set config.data.tokenizer, or config.data.vocab_size"),
         ({"path": str(tmp_path / "none.txt")}, "there is no text file"),
         ({"length": 0}, "config.data.length is 0"),
@@ -236,7 +236,7 @@ def test_a_text_file_is_read_line_by_line(tmp_path):
         data.load(section)
     (tmp_path / "bad.txt").write_bytes(b"\xff\xfe\x00a")
     section.path = str(tmp_path / "bad.txt")
-    with pytest.raises(UsageError, match="is not text in UTF-8"):
+    with pytest.raises(UsageError, match="is not UTF-8 text"):
         data.load(section)
 
 

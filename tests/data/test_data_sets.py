@@ -59,7 +59,7 @@ def test_splits_are_disjoint_complete_and_fixed():
     assert not values[0] & values[1]
     assert len(test) == 10
     assert [e["tokens"] for e in split(source, 0.2)[1]] == [e["tokens"] for e in test]
-    with pytest.raises(UsageError, match="leave none for training"):
+    with pytest.raises(UsageError, match="leaves none of 1 examples for training"):
         split(Arrays({"tokens": np.zeros((1, 1))}), 0.9)
     with pytest.raises(UsageError, match=r"test_fraction is 1.0"):
         split(source, 1.0)
@@ -125,7 +125,7 @@ def test_bad_folders_are_reported(tmp_path):
         load(tmp_path / "mixed", channels=2)
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "x.png").write_bytes(b"no picture")
-    with pytest.raises(UsageError, match=r"x.png is not an image that can be read"):
+    with pytest.raises(UsageError, match=r"x.png is not a readable image"):
         load(tmp_path / "broken")
     save_images(tmp_path / "beside", 1)
     save_images(tmp_path / "beside" / "class", 1)
@@ -133,7 +133,7 @@ def test_bad_folders_are_reported(tmp_path):
         load(tmp_path / "beside")
     (tmp_path / "deep").mkdir()
     Image.fromarray(np.zeros((6, 6), np.uint16)).save(tmp_path / "deep" / "deep.png")
-    with pytest.raises(UsageError, match="only images of 8 bits per channel"):
+    with pytest.raises(UsageError, match="only images with 8 bits per channel"):
         load(tmp_path / "deep")
 
 
@@ -361,11 +361,11 @@ def test_prepared_images_equal_those_of_the_folder(tmp_path, capsys):
             np.testing.assert_array_equal(stack(a)[name], values)
     assert isinstance(made.train[0]["image"], np.memmap)
     prepare.write_out(options, tmp_path / "out")  # already done
-    with pytest.raises(UsageError, match=r"holds other data \(it differs in: shape, fingerprint\)"):
+    with pytest.raises(UsageError, match=r"holds other data \(different: shape, fingerprint\)"):
         prepare.write_out(section(**{**options, "image_size": 3}), tmp_path / "out")
     with pytest.raises(UsageError, match="is not empty and holds no prepared images"):
         prepare.write_out(options, tmp_path / "trees")
-    with pytest.raises(UsageError, match="only images are prepared"):
+    with pytest.raises(UsageError, match="only images can be prepared"):
         prepare.write_out(section(name="mixture", length=2, vocab_size=4), tmp_path / "mixture")
     content = (tmp_path / "out" / "train.npy").read_bytes()
     for damage, message in (
@@ -376,7 +376,7 @@ def test_prepared_images_equal_those_of_the_folder(tmp_path, capsys):
         (tmp_path / "out" / "train.npy").write_bytes(damage)
         with pytest.raises(UsageError, match=message):
             data.load(section(name="prepared", path=str(tmp_path / "out")))
-        with pytest.raises(UsageError, match=r"the preparation in .* is damaged .*delete it to begin anew"):
+        with pytest.raises(UsageError, match=r"the prepared images in .* are damaged .*start from scratch"):
             prepare.write_out(options, tmp_path / "out")
 
 
@@ -399,19 +399,19 @@ def test_a_stopped_preparation_resumes(tmp_path, monkeypatch):
     until(1100)
     with pytest.raises(KeyboardInterrupt):
         data.prepared.write(tmp_path / "out", few, lambda count: None)
-    with pytest.raises(UsageError, match="has not finished it: run it again"):
+    with pytest.raises(UsageError, match="has not finished: run it again"):
         data.load(section(name="prepared", path=str(tmp_path / "out")))
     read.clear()
     until(10_000)
     with (tmp_path / "out" / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(UsageError, match="another preparation is writing"):
+        with pytest.raises(UsageError, match="another process is writing"):
             data.prepared.write(tmp_path / "out", few, lambda count: None)
     progress = tmp_path / "out" / "progress.json"
     before = progress.read_text()
     for damage in ("{", "[]", before.replace("1024", "99999"), before.replace("1024", '"x"')):
         progress.write_text(damage)
-        with pytest.raises(UsageError, match="is damaged"):
+        with pytest.raises(UsageError, match="are damaged"):
             data.prepared.write(tmp_path / "out", few, lambda count: None)
     progress.write_text(before)
     read.clear()

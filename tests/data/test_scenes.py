@@ -126,10 +126,10 @@ def test_an_example_is_deterministic_and_has_the_captions_of_its_scene():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"image_size": 8}, "shapes are drawn on 16 to 256 pixels"),
+        ({"image_size": 8}, "it must be from 16 to 256 for shapes"),
         ({"length": 12}, "the longest caption has 13 tokens"),
-        ({"captions": 7}, "a picture of shapes has 1 to 6"),
-        ({"tokenizer": "x.model"}, "bring their own words"),
+        ({"captions": 7}, "it must be from 1 to 6 for shapes"),
+        ({"tokenizer": "x.model"}, "have their own vocabulary"),
     ],
 )
 def test_bad_options_are_reported(fields, message):

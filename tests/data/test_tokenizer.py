@@ -39,7 +39,7 @@ def test_decoding_skips_special_pieces_and_everything_after_the_end():
 def test_texts_that_are_too_long_are_cut_or_refused():
     pieces = tokenizer.train(TEXTS, 50, "word")
     assert pieces.encode(TEXTS[0], 7)[-1] == pieces.eos
-    with pytest.raises(UsageError, match=r"makes 6 tokens and an end, config.data.length is 6: 'a cat sat on a mat'"):
+    with pytest.raises(UsageError, match=r"has 6 tokens plus EOS, but config.data.length is 6: 'a cat sat on a mat'"):
         pieces.encode(TEXTS[0], 6)
     cut = pieces.encode(TEXTS[0], 6, cut=True)
     assert pieces.decode(cut) == "a cat sat on a"
@@ -54,7 +54,7 @@ def test_texts_that_are_too_long_are_cut_or_refused():
 def test_few_texts_give_a_smaller_vocabulary(kind, caplog):
     pieces = tokenizer.train(TEXTS, 32_000, kind)
     assert 10 < pieces.vocab_size < 100
-    assert f"fill {pieces.vocab_size} pieces of a vocabulary, not 32000" in caplog.text
+    assert f"yield a vocabulary of only {pieces.vocab_size} pieces, not 32000" in caplog.text
     assert pieces.decode(pieces.encode(TEXTS[0], 40)) == TEXTS[0]
 
 
@@ -63,7 +63,7 @@ def test_long_lines_are_used_and_unknown_characters_are_reported(caplog):
     tokens = pieces.encode("a cat \N{CAT}", 40)
     assert (tokens == pieces.unk).sum() == 1
     tokenizer.warn_of_unknown(tokens, pieces, "some text")
-    assert f"some text: 1 of {(tokens != pieces.pad).sum()} tokens stand for characters" in caplog.text
+    assert f"some text: 1 of {(tokens != pieces.pad).sum()} tokens are UNK" in caplog.text
 
 
 def test_bad_models_are_reported(tmp_path):
@@ -75,7 +75,7 @@ def test_bad_models_are_reported(tmp_path):
     (tmp_path / "empty.model").write_bytes(b"")
     with pytest.raises(UsageError, match=r"empty.model"):
         tokenizer.load(tmp_path / "empty.model")
-    with pytest.raises(UsageError, match="no unigram model of 6 pieces"):
+    with pytest.raises(UsageError, match="cannot train a unigram model of 6 pieces"):
         tokenizer.train(TEXTS, 6)
     with pytest.raises(UsageError, match="there is no text"):
         tokenizer.train([" "], 10)

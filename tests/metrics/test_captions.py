@@ -81,7 +81,7 @@ def test_an_empty_caption_scores_near_zero():
     ("hypotheses", "references", "tokenizer", "message"),
     [
         ({"a": "x"}, {"b": ["x"]}, "none", r"different images.*\['a', 'b'\]"),
-        ({"a": "x"}, {"a": []}, "none", r"needs a list of references; lacking: \['a'\]"),
+        ({"a": "x"}, {"a": []}, "none", r"needs a list of references; without one: \['a'\]"),
         ({"a": "x"}, {"a": "x"}, "none", r"needs a list of references"),
         ({}, {}, "none", "there are no images"),
         ({"a": "x"}, {"a": ["x"]}, "ptb", "unknown tokenizer 'ptb'; valid names are: none, treebank"),

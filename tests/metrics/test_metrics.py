@@ -113,7 +113,7 @@ def test_feature_scores_equal_torch_fidelitys():
 
 def test_feature_scores_need_enough_images():
     few = np.zeros((3, 4))
-    with pytest.raises(UsageError, match="too few for 10 splits"):
+    with pytest.raises(UsageError, match="too few for 10 Inception Score splits"):
         feature_scores.inception_score(few)
     with pytest.raises(UsageError, match="too few for KID"):
         feature_scores.kid(few, few)
