@@ -15,21 +15,9 @@ from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import SampleOptions
 from bitdiff.training import workdir
 
-# Fields that do not affect what is compared, and are never part of a row's name.
-_IGNORED = (
-    "seed",
-    "first_run",
-    "prior.sample.",
-    "sample.",
-    "evaluate.",
-    "checkpoint.",
-    "train.sample_every_steps",
-    "train.log_every_steps",
-)
-
 
 class Swept(NamedTuple):
-    """A run's folder, its flat config, what its sweep was measured on, and the scores by the cell's options."""
+    """A run's folder, its trained fields, what its sweep was measured on, and the scores by the cell's options."""
 
     folder: str
     config: dict[str, Any]
@@ -43,7 +31,7 @@ def read(folder: Path) -> Swept:
     Raises:
       UsageError: it holds no run or no sweep.
     """
-    config = workdir.flatten(workdir.plain(workdir.load_config(folder)))
+    config = workdir.trained_fields(workdir.load_config(folder))
     report = read_sweep(folder / "sweep.json")
     cells = {options_of(name): scores for name, scores in report["cells"].items()}
     measured_on = comparable(report["provenance"])
@@ -71,8 +59,7 @@ def group(runs: Iterable[Swept]) -> dict[str, list[Swept]]:
                 f"{first.measured_on[name]!r} and {run.measured_on.get(name)!r}"
             )
         config, base = (
-            {name: value for name, value in config.items() if not name.removeprefix("first.").startswith(_IGNORED)}
-            for config in (run.config, first.config)
+            {k: v for k, v in c.items() if k.removeprefix("first.") != "seed"} for c in (run.config, first.config)
         )
         if run.config.get("task") != first.config.get("task"):
             # One of them has no first stage, and its own fields describe the difference.

@@ -112,16 +112,21 @@ def check_unchanged(workdir: Path, config: ml_collections.ConfigDict) -> None:
     Raises:
       UsageError: fields that affect what is trained differ; the message names each with both values.
     """
-    before, now = flatten(plain(load_config(workdir))), flatten(plain(config))
+    before, now = trained_fields(load_config(workdir)), trained_fields(config)
     changes = [
         f"  config.{name}: {before.get(name, 'absent')!r} in the workdir, {now.get(name, 'absent')!r} now"
         for name in sorted(before.keys() | now.keys())
-        if before.get(name) != now.get(name) and not _may_change(name)
+        if before.get(name) != now.get(name)
     ]
     if changes:
         raise UsageError(
             f"{workdir} holds a run with another config; pass that config, or another --workdir:\n" + "\n".join(changes)
         )
+
+
+def trained_fields(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """The fields of a config that affect what is trained, by dotted name; the others may change between starts."""
+    return {name: value for name, value in flatten(plain(config)).items() if not _may_change(name)}
 
 
 def _may_change(name: str) -> bool:

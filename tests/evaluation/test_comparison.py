@@ -13,7 +13,7 @@ CELLS = [sample_options(base_config().sample, steps=steps) for steps in (5, 10)]
 
 
 def run(seed, encoding, values, **measured_on):
-    config = {"seed": seed, "bits.encoding": encoding, "sample.steps": seed}
+    config = {"seed": seed, "bits.encoding": encoding}
     cells = {cell: {"swd": value} for cell, value in zip(CELLS, values, strict=False)}
     return comparison.Swept(f"{encoding}_{seed}", config, {"num_samples": 500} | measured_on, cells)
 
