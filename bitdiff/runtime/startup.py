@@ -40,7 +40,7 @@ def use_cores(divisor: int) -> None:
       divisor: a number of examples that the number of devices must divide; 0 if any number of devices will do.
     """
     forced = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
-    if forced or jax.config.read("jax_num_cpu_devices") >= 0:
+    if forced or jax.config.jax_num_cpu_devices >= 0:  # pyrefly: ignore[missing-attribute]
         return
     cores, devices = _cores(), _MAX_CPU_DEVICES
     while devices > cores or divisor % devices:

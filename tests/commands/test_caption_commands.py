@@ -107,7 +107,7 @@ def test_an_unreadable_image_is_reported(command, run, images, tmp_path):
     (folder / "000003.png").write_bytes(b"not an image")
     code, output = command("sample", "--workdir", run, "--images", folder, "--out", tmp_path / "x.json")
     assert code == 2
-    assert "000003.png is not an image" in output
+    assert "000003.png is not a readable image" in output
 
 
 def test_two_devices_train_like_one(command, run, tmp_path):

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bitdiff import data, prepare
+from bitdiff import data
 from bitdiff.configuration import base_config
-from bitdiff.data import token_pairs
+from bitdiff.data import photo_crops, preparing, token_pairs
 from bitdiff.data.dataset import Arrays, Subset, assign_labels, label_frequencies, split, stack
 from bitdiff.runtime.errors import UsageError
 
@@ -179,8 +179,8 @@ def test_npz_files_are_read(tmp_path):
         ({"tokens": np.zeros((0, 3), int)}, {}, "holds no examples"),
         ({"other": np.zeros(3)}, {}, "must hold either `image` or `tokens`"),
         ({"tokens": np.zeros((2, 3), int), "label": np.zeros(3, int)}, {}, "`label` is int64"),
-        ({"tokens": np.zeros((2, 3), int), "label": np.array([0, -1])}, {}, "it must count from 0"),
-        ({"tokens": np.array([[{}]], dtype=object)}, {}, "cannot be read as a file of plain arrays"),
+        ({"tokens": np.zeros((2, 3), int), "label": np.array([0, -1])}, {}, "labels must be from 0"),
+        ({"tokens": np.array([[{}]], dtype=object)}, {}, "cannot be read as an .npz file of plain arrays"),
     ],
 )
 def test_bad_npz_files_are_reported(tmp_path, arrays, options, message):
@@ -196,7 +196,7 @@ def test_a_missing_or_damaged_npz_file_is_reported(tmp_path):
     path = tmp_path / "data.npz"
     np.savez(path, tokens=np.zeros((20, 3), int))
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(UsageError, match="cannot be read as a file of plain arrays"):
+    with pytest.raises(UsageError, match=r"cannot be read as an .npz file of plain arrays"):
         data.load(section(name="npz", path=str(path)))
     np.save(tmp_path / "plain.npy", np.zeros(3))
     (tmp_path / "plain.npy").rename(tmp_path / "plain.data")
@@ -247,7 +247,7 @@ def test_the_config_is_filled_in_from_the_data(make_config):
     for field, value, message in [
         ("image_size", 16, "image_size is 16, but the data have 8"),
         ("vocab_size", 8, "vocab_size is 8, but the data have 17"),
-        ("num_classes", 3, "num_classes is 3; the data have 10"),
+        ("num_classes", 3, "num_classes is 3; it must be 10, as in the data"),
     ]:
         with pytest.raises(UsageError, match=message):
             data.resolve(make_config(**{f"data.{field}": value}), dataset)
@@ -340,11 +340,11 @@ def test_a_failed_download_reports_what_to_do(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fail)
     options = section(name="tfds", builder="cifar10", path=str(tmp_path))
     with pytest.raises(UsageError, match=r"(?s)could not be prepared in .*no route to host.*--config.data.name=folder"):
-        prepare.download(options)
-    with pytest.raises(UsageError, match="only data sets of 'tfds' are downloaded"):
-        prepare.download(section(name="digits"))
+        preparing.download(options)
+    with pytest.raises(UsageError, match="only 'tfds' data sets can be downloaded"):
+        preparing.download(section(name="digits"))
     monkeypatch.setattr(tfds.core.DatasetBuilder, "is_prepared", lambda self: True)
-    prepare.download(options)
+    preparing.download(options)
     assert "cifar10/3.0.2 is prepared" in capsys.readouterr().out
 
 
@@ -352,7 +352,7 @@ def test_prepared_images_equal_those_of_the_folder(tmp_path, capsys):
     for i, name in enumerate(("ash", "oak")):
         save_images(tmp_path / "trees" / name, 600 * (i + 1), (9, 7), start=0)
     options = section(name="folder", path=str(tmp_path / "trees"), image_size=4, resize="box", test_fraction=0.01)
-    prepare.write_out(options, tmp_path / "out")
+    preparing.write_images(data.load(options), tmp_path / "out")
     assert "--config.data.name=prepared" in capsys.readouterr().out
     made, direct = data.load(section(name="prepared", path=str(tmp_path / "out"))), data.load(options)
     assert made._replace(train=None, test=None) == direct._replace(train=None, test=None)
@@ -360,13 +360,13 @@ def test_prepared_images_equal_those_of_the_folder(tmp_path, capsys):
         for name, values in stack(b).items():
             np.testing.assert_array_equal(stack(a)[name], values)
     assert isinstance(made.train[0]["image"], np.memmap)
-    prepare.write_out(options, tmp_path / "out")  # already done
+    preparing.write_images(data.load(options), tmp_path / "out")  # already done
     with pytest.raises(UsageError, match=r"holds other data \(different: shape, fingerprint\)"):
-        prepare.write_out(section(**{**options, "image_size": 3}), tmp_path / "out")
+        preparing.write_images(data.load(section(**{**options, "image_size": 3})), tmp_path / "out")
     with pytest.raises(UsageError, match="is not empty and holds no prepared images"):
-        prepare.write_out(options, tmp_path / "trees")
+        preparing.write_images(data.load(options), tmp_path / "trees")
     with pytest.raises(UsageError, match="only images can be prepared"):
-        prepare.write_out(section(name="mixture", length=2, vocab_size=4), tmp_path / "mixture")
+        preparing.write_images(data.load(section(name="mixture", length=2, vocab_size=4)), tmp_path / "mixture")
     content = (tmp_path / "out" / "train.npy").read_bytes()
     for damage, message in (
         (b"", "are damaged"),
@@ -377,13 +377,13 @@ def test_prepared_images_equal_those_of_the_folder(tmp_path, capsys):
         with pytest.raises(UsageError, match=message):
             data.load(section(name="prepared", path=str(tmp_path / "out")))
         with pytest.raises(UsageError, match=r"the prepared images in .* are damaged .*start from scratch"):
-            prepare.write_out(options, tmp_path / "out")
+            preparing.write_images(data.load(options), tmp_path / "out")
 
 
 def test_a_stopped_preparation_resumes(tmp_path, monkeypatch):
     options = section(name="photos", image_size=60)
     read = []
-    getitem = data.photos.Crops.__getitem__
+    getitem = photo_crops.Crops.__getitem__
 
     def until(limit):
         def get(self, index):
@@ -392,7 +392,7 @@ def test_a_stopped_preparation_resumes(tmp_path, monkeypatch):
                 raise KeyboardInterrupt
             return getitem(self, index)
 
-        monkeypatch.setattr(data.photos.Crops, "__getitem__", get)
+        monkeypatch.setattr(photo_crops.Crops, "__getitem__", get)
 
     dataset = data.load(options)
     few = dataset._replace(train=Subset(dataset.train, range(1500)), test=Subset(dataset.test, range(0)))
@@ -434,7 +434,7 @@ def test_absurd_sizes_are_refused(tmp_path, monkeypatch):
     np.savez_compressed(path, image=np.zeros((4096, 64, 64, 3), np.uint8))
     assert path.stat().st_size < 2**18
     monkeypatch.setattr("os.sysconf", lambda name: 2**12)  # a machine with 16 MiB of memory
-    with pytest.raises(UsageError, match=r"unpacks to 0.0 GiB, and this machine has 0.0 GiB.*plain .npy file"):
+    with pytest.raises(UsageError, match=r"unpacks to 0.0 GiB, but this machine has 0.0 GiB.*plain .npy file"):
         data.load(section(name="npz", path=str(path)))
 
 
@@ -449,6 +449,6 @@ def test_reading_a_file_cannot_run_code(tmp_path):
             np.savez(path, image=np.array([Evil()], dtype=object))
         else:
             np.save(path, np.array([Evil()], dtype=object), allow_pickle=True)
-        with pytest.raises(UsageError, match="cannot be read as a file of plain arrays"):
+        with pytest.raises(UsageError, match=r"cannot be read as an .np[yz] file of"):
             data.load(section(name="npz", path=str(path)))
         assert not (tmp_path / "ran").exists()

@@ -152,9 +152,9 @@ def test_summaries_are_streamed_and_references_keep_their_provenance(tmp_path, m
     result = fid.scores(whole, loaded)
     assert result["fid"] == pytest.approx(0, abs=1e-6)
     assert set(result) == {"fid", "inception_score", "inception_score_std", "precision", "recall"}
-    with pytest.raises(UsageError, match="was made with inception_sha256 'abc', not 'other'"):
+    with pytest.raises(UsageError, match="was computed with inception_sha256 'abc', not 'other'"):
         fid.load_reference(tmp_path / "r.npz", inception_weights.Weights({}, "other"), (16, 16, 3))
-    with pytest.raises(UsageError, match=r"was made with shape \[16, 16, 3\], not \[32, 32, 3\]"):
+    with pytest.raises(UsageError, match=r"was computed with shape \[16, 16, 3\], not \[32, 32, 3\]"):
         fid.load_reference(tmp_path / "r.npz", w, (32, 32, 3))
     for damage in (b"", (tmp_path / "r.npz").read_bytes()[:1000]):
         (tmp_path / "damaged.npz").write_bytes(damage)

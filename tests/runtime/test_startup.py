@@ -26,7 +26,7 @@ def test_an_unavailable_platform_is_an_error(command):
     assert "error: --platform is gpu, but jax finds only: 1 x cpu" in output
     code, output = command("sample", "--platform", "tpu", "--workdir", "w")
     assert code == 2
-    assert "error: jax cannot use the devices asked for" in output
+    assert "error: jax cannot use the requested devices" in output
     assert "Traceback" not in output
 
 
@@ -84,7 +84,7 @@ def test_a_cluster_must_match_the_processes_that_joined(monkeypatch):
     calls = {}
     monkeypatch.setattr(jax.distributed, "initialize", lambda **options: calls.update(options))
     cluster = launchers.Cluster("h:1", 2, 1, 0, 1, "Slurm")
-    with pytest.raises(UsageError, match="2 processes were asked for, 1 were joined"):
+    with pytest.raises(UsageError, match="2 processes were requested, but 1 were joined"):
         startup.connect(cluster, "cpu")
     assert calls["cluster_detection_method"] == "deactivate"
     assert (calls["coordinator_address"], calls["num_processes"], calls["process_id"]) == ("h:1", 2, 1)
