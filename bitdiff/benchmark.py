@@ -22,9 +22,8 @@ from bitdiff.runtime.devices import describe_devices
 from bitdiff.runtime.errors import UsageError, choose
 from bitdiff.runtime.version import __version__
 from bitdiff.tasks import make_task
-from bitdiff.train import divisor
 from bitdiff.training import workdir
-from bitdiff.training.checks import check_training
+from bitdiff.training.checks import check_training, device_divisor
 from bitdiff.training.setup import training_batches
 
 
@@ -104,4 +103,4 @@ def measure(request: Request) -> None:
 
 if __name__ == "__main__":
     define_flags()
-    command.run(main, divisor=lambda: divisor() if flags.FLAGS.config is not None else 0)
+    command.run(main, divisor=lambda: device_divisor(flags.FLAGS.config or {}))

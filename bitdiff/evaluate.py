@@ -9,7 +9,7 @@ from bitdiff.evaluation.scores import measure, write_report
 from bitdiff.inference.trained import check_options
 from bitdiff.runtime import processes
 from bitdiff.runtime.console import table
-from bitdiff.tasks import SampleOptions, network_evaluations
+from bitdiff.tasks import GUIDANCE, SampleOptions, network_evaluations
 
 
 class Request(NamedTuple):
@@ -54,7 +54,7 @@ def describe(options: SampleOptions) -> str:
         return f"{options.sampler}, {options.beams} beams"
     text = f"{options.sampler}, {options.steps} steps ({network_evaluations(options)} network evaluations)"
     text += f", td {options.td:g}"
-    for name in ("guidance", "image_guidance", "latent_guidance", "lag"):
+    for name in (*GUIDANCE, "lag"):
         text += f", {name.replace('_', ' ')} {getattr(options, name):g}" if getattr(options, name) else ""
     return text
 

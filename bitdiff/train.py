@@ -1,11 +1,11 @@
 """Trains a model, or resumes training: python -m bitdiff.train --config digits --workdir runs/digits."""
 
-import math
 from pathlib import Path
 
 from absl import flags
 
 from bitdiff.cli import command
+from bitdiff.training.checks import device_divisor
 from bitdiff.training.trainer import train
 
 
@@ -13,13 +13,6 @@ def define_flags() -> None:
     """Defines the command's flags."""
     command.define_config("Configuration")
     flags.DEFINE_string("workdir", None, "Folder of the run; training resumes if it holds one.", required=True)
-
-
-def divisor() -> int:
-    """The number of examples that the devices must divide evenly: those of a step, self-conditioned or not."""
-    config = flags.FLAGS.config
-    batch_size = config.train.batch_size // max(config.train.accumulate, 1)
-    return math.gcd(batch_size, round(batch_size * config.diffusion.self_cond_rate))
 
 
 def main() -> int:
@@ -30,4 +23,4 @@ def main() -> int:
 
 if __name__ == "__main__":
     define_flags()
-    command.run(main, divisor=divisor)
+    command.run(main, divisor=lambda: device_divisor(flags.FLAGS.config))

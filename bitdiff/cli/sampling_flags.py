@@ -9,10 +9,9 @@ from bitdiff.cli.command import given
 from bitdiff.inference.draws import Draw
 from bitdiff.inference.trained import Trained, load
 from bitdiff.runtime.errors import UsageError
-from bitdiff.tasks import SampleOptions, sample_options
+from bitdiff.tasks import GUIDANCE, SampleOptions, sample_options
 
-_OPTION_FLAGS = ("sampler", "steps", "td", "lag", "guidance", "image_guidance", "latent_guidance")
-_OPTION_FLAGS += ("momentum", "self_guidance", "beams")
+_OPTION_FLAGS = ("sampler", "steps", "td", "lag", *GUIDANCE, "momentum", "self_guidance", "beams")
 
 
 class RunRequest(NamedTuple):
@@ -80,9 +79,8 @@ def define_draw_flags() -> None:
     flags.DEFINE_integer("steps", None, "Sampling steps, with one network evaluation each (two with heun).")
     flags.DEFINE_float("td", None, "Asymmetric time intervals, in steps.")
     flags.DEFINE_float("lag", None, "Lag of a sequence's positions.")
-    flags.DEFINE_float("guidance", None, "Weight of classifier-free guidance by class labels, 0 for none.")
-    flags.DEFINE_float("image_guidance", None, "Weight of guidance by the pictures to describe, 0 for none.")
-    flags.DEFINE_float("latent_guidance", None, "Weight of guidance by latents, 0 for none.")
+    for weight, condition in GUIDANCE.items():
+        flags.DEFINE_float(weight, None, f"Weight of classifier-free guidance by {condition}, 0 for none.")
     flags.DEFINE_list("churn", None, "EDM's S_churn,S_min,S_max, as in 40,0.05,50.")
     flags.DEFINE_list("restarts", None, "Restarts as steps:times:low:high in sigma, as in 4:2:0.1:1.")
     flags.DEFINE_float("momentum", None, "Momentum of the self-conditioning estimate.")

@@ -1,10 +1,13 @@
 """The interface between a model and what it is conditioned on.
 
-To add a condition, write a function that returns a `Condition`, and add it to `tasks/denoiser.py`: training, sampling
-and guidance use it through this interface alone.
+To add a condition, write a function that returns a `Condition`, and add it to `tasks/denoiser.py: _make_conditions`:
+training, sampling and guidance use it through this interface alone. A condition with guidance also needs its weight
+in `tasks/options.py` and its default in `configuration/base.py`.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -40,7 +43,8 @@ class Keys(NamedTuple):
     pictures: jax.Array
 
 
-class Request(NamedTuple):
+@dataclass(frozen=True)
+class Request:
     """What samples are to be conditioned on, on the host.
 
     indices: int [B], the samples' numbers.
@@ -50,18 +54,27 @@ class Request(NamedTuple):
     """
 
     indices: np.ndarray
-    labels: Sequence[int] | None
-    examples: Source | None
+    labels: Sequence[int] | None = None
+    examples: Source | None = None
 
-    @property
+    @cached_property
     def source(self) -> np.ndarray:
-        """int32 [B], the number of each sample's example."""
-        assert self.examples is not None
-        return (self.indices % len(self.examples)).astype(np.int32)
+        """int32 [B], the number of each sample's example; empty without examples."""
+        count = 0 if self.examples is None else len(self.examples)
+        return (self.indices % count).astype(np.int32) if count else np.zeros(0, np.int32)
+
+    @cached_property
+    def rows(self) -> list[dict[str, Any]]:
+        """Each sample's example, read once."""
+        examples = self.examples
+        if examples is None:
+            return []
+        read = {i: examples[i] for i in sorted(set(self.source.tolist()))}
+        return [read[i] for i in self.source.tolist()]
 
     def offers(self, name: str) -> bool:
         """Whether the examples hold values of that name."""
-        return self.examples is not None and name in self.examples[0]
+        return bool(self.rows) and name in self.rows[0]
 
 
 class Condition(NamedTuple):
@@ -78,6 +91,9 @@ class Condition(NamedTuple):
     embed: (params, value, null) -> the value's signal, or the null signal.
     constrain: (denoise, arrays, keys) -> a denoiser that respects the condition by itself.
     outputs: value -> arrays [B, ...] by name that belong to the samples.
+    expand: (batch, keys) -> the same with one row for each of several values of an example, such as captions.
+    infer: (params, values [B, ...], keys [B]) -> int32 [B, latents] inferred from examples; None otherwise.
+    uses_examples: whether samples are conditioned on examples.
     """
 
     name: str
@@ -91,6 +107,12 @@ class Condition(NamedTuple):
     embed: Callable[[Any, Any, bool], Signal] = lambda params, value, null: Signal()
     constrain: Callable[[Denoise, dict[str, jax.Array], Keys], Denoise] = lambda denoise, arrays, keys: denoise
     outputs: Callable[[Any], dict[str, jax.Array]] = lambda value: {}
+    expand: Callable[[dict[str, jax.Array], jax.Array], tuple[dict[str, jax.Array], jax.Array]] = lambda batch, keys: (
+        batch,
+        keys,
+    )
+    infer: Callable[[Any, jax.Array, jax.Array], jax.Array] | None = None
+    uses_examples: bool = False
 
 
 class Inputs(NamedTuple):

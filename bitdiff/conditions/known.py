@@ -44,8 +44,7 @@ def _select(request: Request, shape: tuple[int, ...], vocab_size: int) -> dict[s
     """'known' int32 [B, ...], -1 where a value is open; {} if the examples hold no known values."""
     if not request.offers("known"):
         return {}
-    assert request.examples is not None
-    known = np.stack([request.examples[int(i)]["known"] for i in request.source])
+    known = np.stack([row["known"] for row in request.rows])
     if known.shape[1:] != shape or known.min() < -1 or known.max() >= vocab_size:
         raise UsageError(
             f"known values have shape {list(known.shape[1:])} and range from {known.min()} to {known.max()}; they must "

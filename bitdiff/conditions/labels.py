@@ -42,24 +42,17 @@ def make_labels(num_classes: int, dropout: float) -> Condition:
 def _select(request: Request, num_classes: int, dropout: float) -> np.ndarray:
     """int32 [B]: the requested labels in turn; otherwise the examples' own; otherwise all classes in turn."""
     labels = request.labels
-    if labels is None and request.examples is not None and not request.offers("known"):
-        return _own_labels(request, dropout)
-    if labels is None and request.offers("label"):
-        return _own_labels(request, dropout)
+    own = labels is None and request.rows and (request.offers("label") or not request.offers("known"))
+    if own:
+        labels = [row.get("label", -1) for row in request.rows]
+        if -1 in labels and dropout == 0:
+            raise UsageError("the examples have no labels, which this class-conditional model requires")
     labels = tuple(range(num_classes)) if labels is None else labels
-    bad = [label for label in labels if not -1 <= label < num_classes]
-    if bad or not labels:
+    bad = sorted({label for label in labels if not -1 <= label < num_classes})
+    if bad or not len(labels):
         raise UsageError(
             f"labels {bad} are not among the {num_classes} classes, 0 to {num_classes - 1} (-1: the null label)"
         )
     if -1 in labels and dropout == 0:
         raise UsageError(f"label -1 (the null label) requires a model trained with {_DROPOUT_FIELD} above 0")
-    return np.asarray(labels, np.int32)[request.indices % len(labels)]
-
-
-def _own_labels(request: Request, dropout: float) -> np.ndarray:
-    assert request.examples is not None
-    own = [request.examples[int(i)].get("label", -1) for i in request.source]
-    if -1 in own and dropout == 0:
-        raise UsageError("the examples have no labels, which this class-conditional model requires")
-    return np.asarray(own, np.int32)
+    return np.asarray(labels, np.int32)[np.arange(len(labels)) if own else request.indices % len(labels)]

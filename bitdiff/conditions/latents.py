@@ -94,6 +94,8 @@ def make_latents(options: Any, field: str, inference: Inference) -> Condition:
         receive=receive,
         embed=embed,
         outputs=lambda value: {"latents": value},
+        infer=lambda params, values, keys: infer(encoder, params, inference.prepare(values), keys),
+        uses_examples=True,
     )
 
 
@@ -131,7 +133,6 @@ def _select(request: Request, field: str, ndim: int) -> dict[str, np.ndarray]:
     """'example', the values the latents are inferred from, and 'source', their numbers; {} without such examples."""
     if not request.offers(field):
         return {}
-    assert request.examples is not None
-    values = [request.examples[int(i)][field] for i in request.source]
+    values = [row[field] for row in request.rows]
     values = [value if np.ndim(value) == ndim else value[0] for value in values]  # the first caption of a picture
     return {"example": np.stack(values), "source": request.source}

@@ -54,18 +54,22 @@ def make_pictures(config: Any) -> Condition:
         observe=observe,
         receive=lambda params, arrays, keys: encode(params, arrays["image"]),
         embed=embed,
+        expand=flatten_captions,
+        uses_examples=True,
     )
 
 
 def flatten_captions(batch: dict[str, jax.Array], keys: jax.Array) -> tuple[dict[str, jax.Array], jax.Array]:
     """One row for each caption: tokens [B, captions, L] -> [B * captions, L], with a key for each row.
 
-    The pictures stay [B, ...]: each is encoded once for all its captions.
+    The pictures stay [B, ...]: each is encoded once for all its captions. All other arrays are repeated.
     """
     tokens = batch["tokens"]
     captions = tokens.shape[1]
     keys = jax.vmap(lambda key: jax.vmap(jax.random.fold_in, (None, 0))(key, np.arange(captions)))(keys)
-    return batch | {"tokens": tokens.reshape(-1, tokens.shape[-1])}, keys.reshape(-1)
+    repeated = {name: a.repeat(captions, axis=0) for name, a in batch.items() if name not in ("image", "tokens")}
+    repeated |= {"image": batch["image"], "tokens": tokens.reshape(-1, tokens.shape[-1])}
+    return repeated, keys.reshape(-1)
 
 
 def _select(request: Request, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
@@ -73,6 +77,4 @@ def _select(request: Request, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
     if not request.offers("image"):
         count = len(request.indices)
         return {"image": np.zeros((count, *shape), np.uint8), "source": np.zeros(count, np.int32)}
-    assert request.examples is not None
-    source = request.source
-    return {"image": np.stack([request.examples[int(i)]["image"] for i in source]), "source": source}
+    return {"image": np.stack([row["image"] for row in request.rows]), "source": request.source}

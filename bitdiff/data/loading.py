@@ -57,13 +57,19 @@ def load(options: Any) -> Dataset:
     return LOADERS[options.name](options)
 
 
-def resolve(config: Any, dataset: Dataset) -> Any:
+def resolve(config: Any, dataset: Dataset, *, any_task: bool = False) -> Any:
     """A copy of the config whose data section states the sizes of the data set.
+
+    Args:
+      config: the configuration.
+      dataset: the data set.
+      any_task: whether config.task may be one that the data do not support, since the task is the caller's own.
 
     Raises:
       UsageError: the config states a size that the data do not have, or a task or option that they do not support.
     """
-    _check_task(config, dataset)
+    if not any_task:
+        _check_task(config, dataset)
     _check_augmentation(config.data, dataset)
     config = config.copy_and_resolve_references()
     for field in ("path", "tokenizer"):

@@ -31,7 +31,10 @@ def read(folder: Path) -> Swept:
     Raises:
       UsageError: it holds no run or no sweep.
     """
-    config = workdir.trained_fields(workdir.load_config(folder))
+    trained = workdir.load_config(folder)
+    config = workdir.trained_fields(trained)
+    if trained.get("encoder"):
+        config["encoder.weights"] = trained.encoder.weights  # may move while a run is resumed, but matters here
     report = read_sweep(folder / "sweep.json")
     cells = {options_of(name): scores for name, scores in report["cells"].items()}
     measured_on = comparable(report["provenance"])

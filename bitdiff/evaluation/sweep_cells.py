@@ -17,10 +17,10 @@ from bitdiff.inference.draws import Draw
 from bitdiff.inference.trained import Trained
 from bitdiff.runtime import files, processes
 from bitdiff.runtime.errors import UsageError
-from bitdiff.tasks import SampleOptions, examples_for, hashable, network_evaluations
+from bitdiff.tasks import GUIDANCE, SampleOptions, examples_for, hashable, network_evaluations
 from bitdiff.tasks.sample_batches import compile_sampler, local_size, sampler_inputs
 
-AXES = ("sampler", "steps", "td", "lag", "guidance", "image_guidance", "latent_guidance", "beams")
+AXES = ("sampler", "steps", "td", "lag", *GUIDANCE, "beams")
 _RATE_SECONDS = 1.0  # the time over which a sampler's speed is measured, or one batch if that takes longer
 
 Scores = dict[str, float]

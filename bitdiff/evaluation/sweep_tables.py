@@ -1,7 +1,7 @@
 """The tables and curves of a sweep."""
 
 from bitdiff.evaluation.sweep_cells import AXES, Scores
-from bitdiff.tasks import SampleOptions
+from bitdiff.tasks import GUIDANCE, SampleOptions
 
 Rows = list[tuple[SampleOptions, Scores]]
 # The score of the plot if none is named: the first of these that was measured.
@@ -43,7 +43,7 @@ def curves(rows: Rows, score: str) -> dict[str, dict[float, float]]:
     lines: dict[str, dict[float, float]] = {}
     for options, scores in rows:
         name = f"{options.sampler}, {options.steps} steps"
-        for axis in ("lag", "guidance", "image_guidance", "latent_guidance"):
+        for axis in ("lag", *GUIDANCE):
             if getattr(options, axis):
                 name += f", {axis.replace('_', ' ')} {getattr(options, axis):g}"
         lines.setdefault(name, {})[options.td] = scores[score]

@@ -45,9 +45,10 @@ def read_known(path: Path, field: str, positions: Sequence[int] | None) -> Array
         known = np.where(np.isin(np.arange(width), positions), known, -1)
     examples = {"known": known}
     if "label" in arrays:
-        if arrays["label"].shape != (len(known),):
+        if arrays["label"].shape != (len(known),) or not np.issubdtype(arrays["label"].dtype, np.integer):
             raise UsageError(
-                f"--known: {path} holds {len(known)} examples, but labels of shape {list(arrays['label'].shape)}"
+                f"--known: {path} holds {len(known)} examples, but `label` is {arrays['label'].dtype} "
+                f"{list(arrays['label'].shape)}; it must be integers [{len(known)}]"
             )
         examples["label"] = arrays["label"]
     return Arrays(examples)

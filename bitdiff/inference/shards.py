@@ -82,8 +82,7 @@ def _is_done(folder: Path, layout: Layout, start: int, end: int) -> bool:
 
 def _description(run: Trained, request: Draw, labels: tuple[int, ...] | None, layout: Layout) -> dict[str, Any]:
     description = {
-        "run": workdir.trained_fields(run.config),
-        "prior": workdir.plain(run.config.prior),
+        "run": workdir.plain(run.config) | {"sample": None, "evaluate": None},
         "step": run.step,
         "sampling": request.options._asdict(),
         "seed": request.seed,

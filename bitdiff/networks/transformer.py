@@ -163,6 +163,8 @@ class Transformer(nn.Module):
         if x.shape[1] != self.length:
             raise UsageError(f"sequences have {x.shape[1]} positions; this network was built for {self.length}")
         own_time = jnp.zeros((), self.dtype)
+        if not self.vocab_size and time is None:
+            raise UsageError("this network denoises real values: it requires a time per example")
         if self.lagged and time is not None:
             time = jnp.broadcast_to(time.reshape(len(x), -1), x.shape[:2])
             own_time = self.own_time[1](nn.silu(self.own_time[0](sinusoid(time, self.dim).astype(self.dtype))))

@@ -22,6 +22,8 @@ class StopSignals:
         self._deadline: threading.Timer | None = None
 
     def __enter__(self) -> "StopSignals":
+        if threading.current_thread() is not threading.main_thread():
+            return self  # only the main thread can handle signals
         for number in (signal.SIGINT, signal.SIGTERM):
             self._previous[number] = signal.signal(number, self._record)
         return self

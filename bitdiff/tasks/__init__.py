@@ -7,7 +7,7 @@ import flax.linen as nn
 from bitdiff.runtime.errors import choose
 from bitdiff.tasks.autoregressive import make_autoregressive_task
 from bitdiff.tasks.images import make_image_task
-from bitdiff.tasks.options import SampleOptions, hashable, network_evaluations, plan_of, sample_options
+from bitdiff.tasks.options import GUIDANCE, SampleOptions, hashable, network_evaluations, plan_of, sample_options
 from bitdiff.tasks.points import make_point_task
 from bitdiff.tasks.prior import make_first_stage, make_prior_task
 from bitdiff.tasks.task import Score, Task, examples_for
@@ -22,6 +22,7 @@ TASKS = {
 }
 
 __all__ = [
+    "GUIDANCE",
     "TASKS",
     "SampleOptions",
     "Score",
@@ -43,7 +44,9 @@ def make_task(config: Any, network: nn.Module | None = None) -> Task:
       config: a config whose sizes are set, by hand or by `bitdiff.data.resolve`.
       network: a linen module in place of the one that config.network describes. A denoiser is called with
         (x [B, *grid, C], time [B], label int [B] or None, dropout_keys [B] or None) and returns [B, *grid, output
-        channels]; C holds x_t and, with self-conditioning, x0_prev.
+        channels]; C holds x_t and, with self-conditioning, x0_prev. With pictures or latents, it also gets
+        context=[B, M, D], or memory=remember(context) if it has a method `remember`. A causal network has the methods
+        of `networks.Transformer`.
 
     Raises:
       UsageError: an unknown name, a size that is missing, or sections that do not fit.

@@ -14,19 +14,18 @@ import numpy as np
 
 from bitdiff.conditions import Condition, Request, combine, derive_keys
 from bitdiff.conditions.labels import make_labels
-from bitdiff.conditions.pictures import flatten_captions, make_pictures
+from bitdiff.conditions.pictures import make_pictures
 from bitdiff.data import Source
 from bitdiff.networks import make_network
 from bitdiff.runtime.errors import UsageError, choose
 from bitdiff.tasks import tokens
 from bitdiff.tasks.combinations import check_autoregressive
 from bitdiff.tasks.denoiser import network_params
-from bitdiff.tasks.options import SampleOptions
+from bitdiff.tasks.options import GUIDANCE, SampleOptions
 from bitdiff.tasks.task import Task
 
 SAMPLERS = ("beam", "random")
-_DIFFUSION_OPTIONS = ("steps", "td", "guidance", "image_guidance", "latent_guidance", "momentum", "self_guidance")
-_DIFFUSION_OPTIONS += ("frames", "lag", "endpoint", "restarts")
+_DIFFUSION_OPTIONS = ("steps", "td", *GUIDANCE, "momentum", "self_guidance", "frames", "lag", "endpoint", "restarts")
 
 
 class CausalModel(NamedTuple):
@@ -114,7 +113,7 @@ def loss(
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The mean over sequences of the mean cross-entropy of their tokens, in nats."""
     if model.pictures:
-        batch, keys = flatten_captions(batch, keys)
+        batch, keys = model.pictures.expand(batch, keys)
     derived = derive_keys(keys)._replace(labels=jax.vmap(jax.random.fold_in, (0, None))(keys, 0))
     signals = [c.observe(params, batch, derived) for c in (model.labels, model.pictures) if c]
     values = batch["tokens"]
@@ -139,6 +138,8 @@ def condition_on(
         raise UsageError("an autoregressive model cannot complete known values; use a model of bits")
     if labels is not None and model.labels is None:
         raise UsageError("labels were given, but the model is not class-conditional")
+    if examples is not None and model.pictures is None:
+        raise UsageError("examples were given, but the model does not describe pictures")
     arrays: dict[str, np.ndarray] = {}
     for condition in (model.labels, model.pictures):
         arrays |= condition.select(request) if condition else {}

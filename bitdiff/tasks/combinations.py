@@ -1,4 +1,7 @@
-"""What a config of a denoising task may not combine, checked in one place before anything is built."""
+"""What the sections of a config may not combine, checked before anything is built.
+
+The codec and the objective check their own fields, see `parts.py`.
+"""
 
 from typing import Any
 
@@ -7,7 +10,9 @@ from bitdiff.runtime.errors import UsageError, choose
 _EDM = {"prediction": "x0", "loss": "l2", "head": "linear", "lag": 0, "time_input": "gamma"}
 
 
-def check_denoising(config: Any, field: str, grid: tuple[int, ...], channels: int) -> None:
+def check_denoising(
+    config: Any, field: str, grid: tuple[int, ...], channels: int, *, custom_network: bool = False
+) -> None:
     """Checks the sections of a config against one another.
 
     Args:
@@ -15,6 +20,7 @@ def check_denoising(config: Any, field: str, grid: tuple[int, ...], channels: in
       field: 'image', 'tokens' or 'point'.
       grid: (H, W), (L,) or ().
       channels: values per grid position.
+      custom_network: whether the network is not the one that config.network describes.
 
     Raises:
       UsageError: an unknown name, a size that is missing, or sections that do not fit.
@@ -23,7 +29,8 @@ def check_denoising(config: Any, field: str, grid: tuple[int, ...], channels: in
     _check_sizes(config, field, grid, channels)
     _check_rates(config)
     _check_edm(config.diffusion)
-    _check_network(config, field)
+    if not custom_network:
+        _check_network(config, field)
     if config.latents.count:
         _check_latents(config, field)
 

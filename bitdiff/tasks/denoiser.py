@@ -74,11 +74,6 @@ class Denoiser(NamedTuple):
         """Analog bits per grid position."""
         return self.layout.channels * self.codec.num_bits
 
-    @property
-    def describes_pictures(self) -> bool:
-        """Whether the model is conditioned on pictures, each with several captions."""
-        return any(condition.name == "pictures" for condition in self.conditions)
-
 
 def make_denoiser(config: Any, layout: Layout, network: nn.Module | None = None) -> Denoiser:
     """The denoiser that a config describes.
@@ -86,12 +81,12 @@ def make_denoiser(config: Any, layout: Layout, network: nn.Module | None = None)
     Args:
       config: a resolved config.
       layout: the values it generates.
-      network: a linen module in place of the config's, called like the U-Net: (x, time, label, dropout_keys) -> output.
+      network: a linen module in place of the config's; see `make_task`.
 
     Raises:
       UsageError: an unknown name, a size that is missing, or sections that do not fit.
     """
-    check_denoising(config, *layout)
+    check_denoising(config, *layout, custom_network=network is not None)
     options = config.diffusion
     codec = make_codec(config)
     gamma = make_schedule(options.schedule, options.schedule_options)

@@ -9,8 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bitdiff.conditions import Condition, Request, combine, derive_keys
-from bitdiff.conditions.pictures import flatten_captions
+from bitdiff.conditions import Request, combine, derive_keys
 from bitdiff.data import Dataset, Source
 from bitdiff.diffusion import edm
 from bitdiff.diffusion.training_loss import denoising_loss
@@ -47,7 +46,8 @@ def make_denoising_task(config: Any, layout: Layout, evaluate: Evaluate, network
       UsageError: an unknown name, a size that is missing, or sections that do not fit.
     """
     model = make_denoiser(config, layout, network)
-    has_latents = config.latents.count > 0
+    infer = next((condition.infer for condition in model.conditions if condition.infer), None)
+    encodes_examples = any(condition.uses_examples and condition.infer is None for condition in model.conditions)
     return Task(
         field=layout.field,
         init=partial(init_params, model),
@@ -56,16 +56,16 @@ def make_denoising_task(config: Any, layout: Layout, evaluate: Evaluate, network
         sample=partial(sample, model),
         condition=partial(condition_on, model),
         evaluate=evaluate,
-        network=None if model.describes_pictures else partial(single_evaluation, model),
-        uses_examples=model.describes_pictures or has_latents,
-        infer=partial(infer_latents, model) if has_latents else None,
+        network=None if encodes_examples else partial(single_evaluation, model),
+        uses_examples=any(condition.uses_examples for condition in model.conditions),
+        infer=infer,
     )
 
 
 def losses(model: Denoiser, params: Any, batch: dict[str, jax.Array], keys: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The loss and the time of each example, or of each caption of a picture: float32 [N] each."""
-    if model.describes_pictures:
-        batch, keys = flatten_captions(batch, keys)
+    for condition in model.conditions:
+        batch, keys = condition.expand(batch, keys)
     x0 = encode_values(model, batch[model.layout.field])
     derived = derive_keys(keys)
     signals = [condition.observe(params, batch, derived) for condition in model.conditions]
@@ -104,14 +104,11 @@ def condition_on(
     for condition in model.conditions:
         arrays |= condition.select(request)
     if examples is not None and not arrays.keys() & {"image", "example", "known"}:
-        raise UsageError("examples were given, but the model neither describes pictures nor infers latents")
+        raise UsageError(
+            f"examples with {', '.join(sorted(examples[0]))} were given, but the model neither describes pictures nor "
+            "infers latents from them, nor completes known values"
+        )
     return arrays
-
-
-def infer_latents(model: Denoiser, params: Any, values: jax.Array, keys: jax.Array) -> jax.Array:
-    """Latents int32 [B, count] of examples, sampled by the encoder with the keys [B]."""
-    latents: Condition = next(c for c in model.conditions if c.guidance_option == "latent_guidance")
-    return latents.receive(params, {"example": values}, derive_keys(keys)._replace(latents=keys))
 
 
 def single_evaluation(model: Denoiser, params: Any, condition: dict[str, jax.Array], count: int) -> jax.Array:

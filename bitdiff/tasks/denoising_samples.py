@@ -12,9 +12,7 @@ from bitdiff.diffusion.sampling import Estimation, Trajectory, follow
 from bitdiff.metrics import bit_histograms
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks.denoiser import Denoiser, decode_values, evaluate_network, network_params
-from bitdiff.tasks.options import SampleOptions, plan_of
-
-_GUIDANCE = {"guidance": "class labels", "image_guidance": "pictures", "latent_guidance": "latents"}
+from bitdiff.tasks.options import GUIDANCE, SampleOptions, plan_of
 
 
 def sample(
@@ -91,7 +89,7 @@ def _check_options(model: Denoiser, options: SampleOptions) -> None:
     if options.self_guidance and not model.self_cond_rate:
         raise UsageError(f"self_guidance is {options.self_guidance}; it requires a model with self-conditioning")
     conditions = {condition.guidance_option: condition for condition in model.conditions}
-    for option, name in _GUIDANCE.items():
+    for option, name in GUIDANCE.items():
         weight = getattr(options, option)
         if weight and option not in conditions:
             raise UsageError(f"{option} is {weight}; it requires a model conditioned on {name}")

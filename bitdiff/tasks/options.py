@@ -8,6 +8,9 @@ from bitdiff.diffusion.schedules import make_schedule
 from bitdiff.diffusion.step_rules import RULES
 from bitdiff.runtime.errors import UsageError
 
+# The guidance weights, by the name of their condition.
+GUIDANCE = {"guidance": "class labels", "image_guidance": "pictures", "latent_guidance": "latents"}
+
 
 class SampleOptions(NamedTuple):
     """How to sample; hashable, so that compiled samplers can be cached by it. Defaults are in the base config.
@@ -92,8 +95,8 @@ def _check(options: SampleOptions) -> None:
             f"config.sample.churn is {options.churn} and config.sample.restarts is {options.restarts}; they must be "
             "(S_churn, S_min, S_max) and a tuple of (steps, times, low, high)"
         )
-    numbers = [options.guidance, options.image_guidance, options.latent_guidance, options.self_guidance]
-    numbers += [options.noise_scale, options.momentum, options.td, options.lag]
+    numbers = [getattr(options, weight) for weight in GUIDANCE]
+    numbers += [options.self_guidance, options.noise_scale, options.momentum, options.td, options.lag]
     numbers += [number for restart in options.restarts for number in restart]
     if not all(map(math.isfinite, numbers)):
         raise UsageError(f"config.sample must hold finite numbers; it is {options}")

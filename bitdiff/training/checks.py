@@ -1,5 +1,8 @@
 """Checks of a config before training compiles anything."""
 
+import math
+from typing import Any
+
 import jax
 import ml_collections
 import numpy as np
@@ -33,6 +36,17 @@ def check_training(config: ml_collections.ConfigDict, task: Task, dataset: Datas
     jax.eval_shape(
         lambda params, condition, keys: task.sample(params, condition, keys, options), params, condition, keys
     )
+
+
+def device_divisor(config: Any) -> int:
+    """The number of examples that devices must divide evenly, those of a step and the self-conditioned ones among them.
+
+    0, for any number of devices, if the config does not state them.
+    """
+    if "train" not in config or "diffusion" not in config:
+        return 0
+    batch_size = config.train.batch_size // max(config.train.accumulate, 1)
+    return math.gcd(batch_size, round(batch_size * config.diffusion.self_cond_rate))
 
 
 def _check_numbers(config: ml_collections.ConfigDict, dataset: Dataset) -> None:

@@ -52,6 +52,10 @@ def prepare(
     if task is None:
         config = with_first_stage(data.resolve(config, dataset), folder)
         task = make_task(config)
+    else:
+        config = data.resolve(config, dataset, any_task=True)
+        with config.unlocked():
+            config.network = ml_collections.ConfigDict({"name": workdir.CUSTOM})
     optimizer = make_optimizer(config.optimizer, config.train.steps, task.frozen)
     check_training(config, task, dataset)
     if workdir.has_checkpoints(folder):

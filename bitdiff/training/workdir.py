@@ -12,7 +12,9 @@ from bitdiff.runtime.errors import UsageError
 from bitdiff.runtime.files import write, write_text
 from bitdiff.training.checkpoints import Checkpoints
 
-# Fields that do not affect what is trained; they may change when a run is resumed.
+CUSTOM = "custom"  # the name of a network that no config describes
+
+# Fields that may change when a run is resumed: they do not affect what is trained from there on.
 _CHANGEABLE = (
     "train.steps",
     "train.accumulate",
