@@ -7,13 +7,10 @@ of `bitdiff.evaluate` and their provenance. `bitdiff.load` and all commands open
 from pathlib import Path
 
 from absl import flags
-from clu import parameter_overview
 
 from bitdiff.cli import command, sampling_flags
-from bitdiff.inference.exported import write_export
-from bitdiff.inference.model_card import model_card, read_evaluation
+from bitdiff.inference.exporting import export_model
 from bitdiff.runtime import processes
-from bitdiff.training import workdir
 
 
 def define_flags() -> None:
@@ -26,11 +23,8 @@ def main() -> None:
     """Runs the command."""
     run = sampling_flags.read_run().open()
     out = Path(flags.FLAGS.out)
-    parameters = parameter_overview.count_parameters(run.params)
-    card = model_card(out.name, run.config, run.step, parameters, read_evaluation(run.folder))
     if processes.is_main():
-        config = workdir.plain(run.config)
-        write_export(out, config, run.params, run.step, card, run.folder / "tokenizer.model")
+        parameters = export_model(run, out)
         print(f"exported step {run.step} with {parameters:,} parameters to {out}")
 
 

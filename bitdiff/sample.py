@@ -25,7 +25,7 @@ from bitdiff.inference.known_files import read_known
 from bitdiff.inference.picture_folders import as_examples, describe
 from bitdiff.inference.sample_files import write_npz, write_page
 from bitdiff.inference.shards import Layout, count_samples, write_shards
-from bitdiff.inference.trained import Trained, check_options, with_texts
+from bitdiff.inference.trained import Trained, check_examples, check_options, with_texts
 from bitdiff.runtime import files, processes
 from bitdiff.runtime.errors import UsageError
 
@@ -99,7 +99,7 @@ def sample(request: Request) -> None:
     run = request.run.open()
     samples = request.draw.resolve(run, run.config.sample)
     check_options(run, [samples.options, samples.options._replace(frames=request.frames)])
-    if run.config.encoder:
+    if run.config.get("encoder"):
         describe_pictures(request, run, samples)
     elif request.out is not None and request.out.suffix != ".npz":
         fill_folder(request, run, samples)
@@ -127,8 +127,11 @@ def describe_pictures(request: Request, run: Trained, samples: Draw) -> None:
 def fill_folder(request: Request, run: Trained, samples: Draw) -> None:
     """Writes samples to a folder in shards."""
     assert request.out is not None
-    if request.frames or request.images is not None or request.known is not None:
-        raise UsageError(f"--out is {request.out}; --frames, --images and --known require an .npz file")
+    if request.frames or request.images is not None or request.known is not None or request.out.suffix == ".json":
+        raise UsageError(
+            f"--out is {request.out}; --frames, --images and --known require an .npz file, and .json is for captions"
+        )
+    check_examples(run, samples.options, read_examples(request, run))
     drawn = write_shards(run, samples, request.labels, request.out, request.layout)
     by = " by the first process" if processes.processes()[1] > 1 else ""
     print(f"{request.out} holds {samples.num_samples} samples of step {run.step}, {drawn} of them drawn now{by}")
@@ -144,6 +147,9 @@ def write_file(request: Request, run: Trained, samples: Draw) -> None:
     if processes.is_main():
         files.check_writable(out)
     examples = read_examples(request, run)
+    check_examples(run, samples.options, examples)
+    if request.known is not None and examples is not None and request.draw.num_samples is None:
+        samples = samples._replace(num_samples=len(examples))
     outputs = draw(run.task, run.params, samples, labels=request.labels, examples=examples)
     strip = draw_strip(request, run, samples, examples) if request.frames else None
     if not processes.is_main():
@@ -161,7 +167,6 @@ def write_file(request: Request, run: Trained, samples: Draw) -> None:
 
 def read_examples(request: Request, run: Trained) -> Source | None:
     """What the samples are conditioned on besides labels: known values, or pictures to infer latents from."""
-    infers = run.task.infer is not None
     if request.images is not None and request.known is not None:
         raise UsageError("--images and --known cannot be combined: one infers latents, the other completes values")
     if request.known is not None:
@@ -169,20 +174,13 @@ def read_examples(request: Request, run: Trained) -> Source | None:
         return read_known(request.known, field, request.known_positions)
     if request.known_positions is not None:
         raise UsageError("--known_positions requires --known")
-    if request.images is not None:
-        if not infers or run.task.field != "image":
-            raise UsageError(
-                "--images is for models that describe pictures or infer latents from them; this model does neither"
-            )
-        return as_examples(run, request.images)
-    if infers and run.config.latents.dropout == 0:
+    if request.images is None:
+        return None
+    if run.task.infer is None or run.task.field != "image":
         raise UsageError(
-            "the model was trained with config.latents.dropout=0 and cannot sample without latents: pass --images, or "
-            "sample from a second stage"
+            "--images is for models that describe pictures or infer latents from them; this model does neither"
         )
-    if infers and request.draw.changes.get("latent_guidance"):
-        raise UsageError("--latent_guidance requires latents: pass --images, or sample from a second stage")
-    return None
+    return as_examples(run, request.images)
 
 
 def draw_strip(request: Request, run: Trained, samples: Draw, examples: Source | None) -> dict:

@@ -80,7 +80,7 @@ def _write(job: Sweep, score: str) -> None:
         (options_of(name), scores) for name, scores in read_sweep(job.path)["cells"].items()
     ]
     rows = sorted(found, key=lambda row: row[0])
-    folder = job.run.folder
+    folder = job.path.parent
     files.write_text(folder / "sweep.md", sweep_tables.markdown(rows) + sweep_tables.grids(rows, score))
     lines = sweep_tables.curves([row for row in rows if score in row[1]], score)
     plots.curves(folder / "sweep.png", lines, x_label="td, in steps", y_label=score)

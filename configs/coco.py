@@ -7,7 +7,7 @@ r"""COCO captions: bits against the autoregressive baseline, as in section 4.2 o
 COCO is the folder of the official 2017 release, with annotations/, train2017/ and val2017/. Variants: bits (the
 default; linear output with l2 loss, as in the paper), softmax (bits from a softmax over the vocabulary, trained by
 cross-entropy), autoregressive; and each with _karpathy appended, for the 2014 pictures in Karpathy's split from TFDS,
-after python -m bitdiff.prepare with the same config.
+after bitdiff.prepare with the same config.
 
 The encoder is a ViT-B/16 with random weights; `--config.encoder.weights=ViT-B_16.npz` starts from published ones. The
 paper's was pretrained for object detection, at a resolution and with an optimizer that it does not state: size,

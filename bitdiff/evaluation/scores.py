@@ -13,7 +13,7 @@ from bitdiff.data.dataset import assign_labels
 from bitdiff.evaluation.judge import Judge, inception_scores
 from bitdiff.figures import plots
 from bitdiff.inference.draws import Draw, draw
-from bitdiff.inference.trained import Trained
+from bitdiff.inference.trained import Trained, report_folder
 from bitdiff.metrics import captions
 from bitdiff.runtime import files
 from bitdiff.runtime.devices import describe_devices
@@ -102,7 +102,7 @@ def write_report(
     judge: Judge | None,
     results: tuple[dict[str, Score], dict[str, np.ndarray]],
 ) -> list[Path]:
-    """Writes evaluation.json to the run's folder, with a plot of the bits or the captions beside it.
+    """Writes evaluation.json to the folder of `report_folder`, with a plot of the bits or the captions beside it.
 
     Args:
       run: the model.
@@ -123,17 +123,18 @@ def write_report(
         | {"sampling": options._asdict() | {"schedule_options": dict(options.schedule_options)}}
         | {"evaluations": network_evaluations(options)},
     }
-    written = [run.folder / "evaluation.json"]
+    folder = report_folder(run)
+    written = [folder / "evaluation.json"]
     if "histogram" in outputs:
         scale, counts = run.config.bits.scale, outputs["histogram"].sum(0).tolist()
         report["analog_bits"] = {"from": -scale, "to": scale, "counts": counts}
-        written.append(run.folder / "analog_bits.png")
+        written.append(folder / "analog_bits.png")
         plots.histogram(written[-1], counts, scale)
     if dataset.field == "captions" and run.tokenizer:
         numbers = [int(i) for i in outputs["source"]]
         test: Any = dataset.test
         ids = [test.id(i) for i in numbers] if hasattr(test, "id") else numbers
-        written.append(run.folder / "captions.json")
+        written.append(folder / "captions.json")
         files.write_text(written[-1], captions.results(ids, run.tokenizer.texts(outputs["tokens"])))
     files.write_text(written[0], json.dumps(report, indent=2) + "\n")
     return written

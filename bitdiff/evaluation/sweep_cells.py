@@ -14,7 +14,7 @@ from bitdiff.data import Dataset
 from bitdiff.evaluation.judge import Judge
 from bitdiff.evaluation.scores import measure, provenance
 from bitdiff.inference.draws import Draw
-from bitdiff.inference.trained import Trained
+from bitdiff.inference.trained import Trained, report_folder
 from bitdiff.runtime import files, processes
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import GUIDANCE, SampleOptions, examples_for, hashable, network_evaluations
@@ -37,7 +37,7 @@ class Sweep(NamedTuple):
     @property
     def path(self) -> Path:
         """The file that holds all cells."""
-        return self.run.folder / "sweep.json"
+        return report_folder(self.run) / "sweep.json"
 
     def identity(self) -> dict[str, Any]:
         """The provenance of the cells, as plain JSON."""

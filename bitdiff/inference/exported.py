@@ -1,9 +1,8 @@
 """An exported model: one folder with config.json, weights.safetensors and a model card, to be shared."""
 
 import json
-import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -17,21 +16,36 @@ from bitdiff.runtime.files import write, write_text
 _WEIGHTS = "weights.safetensors"
 
 
+class Export(NamedTuple):
+    """The content of an exported model.
+
+    config: the resolved config, as plain JSON, without paths of this machine.
+    params: the moving average of the weights.
+    step: their training step.
+    card: the text of the model card, README.md.
+    evaluation: a report of `bitdiff.evaluate`, or None.
+    tokenizer: the content of tokenizer.model, or None.
+    """
+
+    config: dict[str, Any]
+    params: Any
+    step: int
+    card: str
+    evaluation: dict[str, Any] | None
+    tokenizer: bytes | None
+
+
 def is_export(folder: Path) -> bool:
     """Whether a folder holds an exported model."""
     return (folder / _WEIGHTS).is_file()
 
 
-def write_export(folder: Path, config: dict[str, Any], params: Any, step: int, card: str, tokenizer: Path) -> None:
+def write_export(folder: Path, content: Export) -> None:
     """Writes an exported model.
 
     Args:
       folder: the folder to create; it must be empty or hold an export.
-      config: the resolved config, as plain JSON.
-      params: the moving average of the weights.
-      step: their training step.
-      card: the text of the model card, README.md.
-      tokenizer: a tokenizer.model file to copy, if it exists.
+      content: what it holds.
 
     Raises:
       UsageError: the folder holds other files, or cannot be written to.
@@ -40,14 +54,16 @@ def write_export(folder: Path, config: dict[str, Any], params: Any, step: int, c
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()) and not is_export(folder):
             raise UsageError(f"--out: {folder} holds other files; it must be empty or a new folder")
-        flat = traverse_util.flatten_dict(jax.device_get(params), sep="/")
+        flat = traverse_util.flatten_dict(jax.device_get(content.params), sep="/")
         arrays = {name: np.ascontiguousarray(array) for name, array in flat.items()}
-        content = save(arrays, metadata={"step": str(step)})
-        write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
-        write_text(folder / "README.md", card)
-        if tokenizer.is_file():
-            shutil.copyfile(tokenizer, folder / tokenizer.name)
-        write(folder / _WEIGHTS, lambda file: file.write(content))
+        weights = save(arrays, metadata={"step": str(content.step)})
+        write_text(folder / "config.json", json.dumps(content.config, indent=2) + "\n")
+        write_text(folder / "README.md", content.card)
+        if content.evaluation is not None:
+            write_text(folder / "evaluation.json", json.dumps(content.evaluation, indent=2) + "\n")
+        if content.tokenizer is not None:
+            write(folder / "tokenizer.model", lambda file: file.write(content.tokenizer or b""))
+        write(folder / _WEIGHTS, lambda file: file.write(weights))
     except OSError as error:
         raise UsageError(f"--out: {folder} cannot be written to ({error.strerror})") from error
 

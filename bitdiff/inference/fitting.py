@@ -36,4 +36,8 @@ def fit(
         progress = train(config, folder, dataset=dataset, task=task)
         if progress.signal is not None:
             raise KeyboardInterrupt(f"training was stopped by {progress.signal.name} at step {progress.step}")
-        return load(folder, task=task)
+        model = load(folder, task=task)
+        if workdir is not None:
+            return model
+        model.config.data.tokenizer = config.data.tokenizer  # not the copy in the temporary folder
+        return model._replace(folder=None)

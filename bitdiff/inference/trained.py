@@ -27,7 +27,7 @@ _SHIPPED = Path(__file__).parents[1] / "models"
 class Trained(NamedTuple):
     """A trained model: the moving average of its weights, replicated over the local devices.
 
-    folder: where it was opened.
+    folder: where it was opened; None for a model that was trained in a temporary folder.
     config: its resolved config.
     task: the model.
     params: its parameters.
@@ -35,7 +35,7 @@ class Trained(NamedTuple):
     tokenizer: the tokenizer of its tokens, if they are text.
     """
 
-    folder: Path
+    folder: Path | None
     config: ml_collections.ConfigDict
     task: Task
     params: Any
@@ -44,7 +44,7 @@ class Trained(NamedTuple):
 
     def sample(
         self,
-        num_samples: int = 64,
+        num_samples: int | None = None,
         *,
         labels: Sequence[int] | None = None,
         images: np.ndarray | None = None,
@@ -56,9 +56,10 @@ class Trained(NamedTuple):
         """Draws samples; sample i depends on (seed, i) and what it is conditioned on alone.
 
         Args:
-          num_samples: number of samples.
+          num_samples: number of samples; by default one per image or known value, otherwise the config's.
           labels: classes assigned to the samples in turn; by default all classes.
-          images: uint8 [N, H, W, C], pictures to describe or to infer latents from, assigned in turn.
+          images: uint8 [N, H, W, C] as in the training data, pictures to describe or to infer latents from, assigned in
+            turn.
           known: int [N, ...], values to complete, with -1 where they are open, assigned in turn.
           seed: seed of the noise, 0 to 2^31 - 1.
           batch_size: samples at once over all devices; by default the config's.
@@ -70,19 +71,21 @@ class Trained(NamedTuple):
           and 'histogram' of the analog bits.
 
         Raises:
-          UsageError: an option that the model does not support, or out of range.
+          UsageError: an option that the model does not support, or out of range, or arrays that do not fit.
         """
-        examples: Source | None = None
         if images is not None and known is not None:
             raise UsageError("pass either images or known values, not both")
-        if images is not None:
-            examples = Arrays({"image": np.asarray(images)})
+        examples = None if images is None else _as_examples(self.config, images)
         if known is not None:
             examples = Arrays({"known": np.asarray(known)})
+        if examples is not None and not len(examples):
+            raise UsageError("images or known values are empty; pass one example or more")
+        if num_samples is None:
+            num_samples = self.config.sample.num_samples if examples is None else len(examples)
         size = self.config.sample.batch_size if batch_size is None else batch_size
         request = Draw(sample_options(self.config.sample, **options), num_samples, seed, size)
+        check_examples(self, request.options, examples)
         labels = None if labels is None else tuple(int(label) for label in labels)
-        check_options(self, [request.options])
         return with_texts(self, draw(self.task, self.params, request, labels=labels, examples=examples))
 
 
@@ -102,6 +105,8 @@ def load(
     """
     folder = resolve_folder(folder)
     config = workdir.load_config(folder)
+    if task is None and config.network.get("name") == workdir.CUSTOM:
+        raise UsageError(f"{folder} was trained with a network or task of its own: pass it to bitdiff.load as task=...")
     if prior_steps is not None:
         if config.task != "prior" or config.prior.model != "bits":
             raise UsageError(f"--prior_steps is for second stages with a prior of bits; {folder} holds none")
@@ -136,10 +141,55 @@ def load(
 
 
 def resolve_folder(folder: str | Path) -> Path:
-    """The folder of a model: the path itself, or the folder of a shipped model if there is no such path."""
+    """The folder of a model: an existing path, or otherwise the folder of the shipped model of that name.
+
+    Raises:
+      UsageError: there is neither.
+    """
     path = Path(folder)
-    shipped = _SHIPPED / path.name
-    return shipped if not path.exists() and len(path.parts) == 1 and shipped.is_dir() else path
+    if path.exists():
+        return path
+    names = sorted(entry.name for entry in _SHIPPED.iterdir()) if _SHIPPED.is_dir() else []
+    if str(folder) in names:
+        return _SHIPPED / path
+    raise UsageError(
+        f"there is no folder {folder}; it must be the workdir of a run, an exported model, or the name of a model that "
+        f"bitdiff ships: {', '.join(names)}"
+    )
+
+
+def report_folder(run: Trained) -> Path:
+    """Where reports about a model are written: the workdir of a run; the current folder for an exported model.
+
+    Raises:
+      UsageError: the model was trained in a temporary folder.
+    """
+    if run.folder is None:
+        raise UsageError("the model was trained without a workdir; pass workdir=... to bitdiff.fit to keep reports")
+    return Path() if exported.is_export(run.folder) else run.folder
+
+
+def check_examples(run: Trained, options: SampleOptions, examples: Source | None) -> None:
+    """Checks that a model gets the examples it requires.
+
+    Raises:
+      UsageError: a model that describes pictures gets none, or one that samples only with latents cannot infer them.
+    """
+    offered = set() if examples is None else set(examples[0])
+    if run.config.get("encoder") and "image" not in offered:
+        raise UsageError("this model describes pictures: pass a folder of them as --images (in Python, images=...)")
+    if run.task.infer is None or run.task.field in offered:
+        return
+    if run.config.latents.dropout == 0:
+        raise UsageError(
+            "the model was trained with config.latents.dropout=0 and cannot sample without latents: pass --images (in "
+            "Python, images=...), or sample from a second stage"
+        )
+    if options.latent_guidance:
+        raise UsageError(
+            f"latent_guidance is {options.latent_guidance}, but there are no latents: pass --images (in Python, "
+            "images=...), or sample from a second stage"
+        )
 
 
 def check_options(run: Trained, many: Iterable[SampleOptions]) -> None:
@@ -159,3 +209,14 @@ def with_texts(run: Trained, outputs: dict[str, np.ndarray]) -> dict[str, np.nda
     if run.tokenizer is None:
         return outputs
     return outputs | {"text": np.array(run.tokenizer.texts(outputs["tokens"]))}
+
+
+def _as_examples(config: Any, images: np.ndarray) -> Arrays:
+    images, data = np.asarray(images), config.data
+    shape = (data.image_size, data.image_size, data.channels)
+    if images.dtype != np.uint8 or images.shape[1:] != shape:
+        found = f"{images.dtype} {list(images.shape)}"
+        raise UsageError(f"images are {found}; they must be uint8 [N, {', '.join(map(str, shape))}]")
+    if not config.get("encoder") and images.size and images.max() >= data.vocab_size:
+        raise UsageError(f"images hold the value {images.max()}; all values must be below {data.vocab_size}")
+    return Arrays({"image": images})

@@ -151,7 +151,11 @@ def test_known_positions_of_binary_latents_are_kept(command, bits, tmp_path):
         ({"latents": np.zeros(5, int)}, (0,), r"must hold an integer array `latents` \[N, ...\]"),
         ({"latents": np.zeros((0, 6), int)}, (0,), r"must hold an integer array `latents` \[N, ...\]"),
         ({"latents": np.full((4, 6), 0.7)}, (0,), r"must hold an integer array `latents` \[N, ...\]"),
-        ({"latents": np.zeros((4, 6), int), "label": np.zeros(3, int)}, (0,), r"4 examples, but labels of shape \[3\]"),
+        (
+            {"latents": np.zeros((4, 6), int), "label": np.zeros(3, int)},
+            (0,),
+            r"`label` is int64 \[3\]",
+        ),
         ({"latents": np.zeros((4, 6), int), "mask": np.zeros((4, 5), bool)}, None, r"`mask` in .* is bool \[4, 5\]"),
         ({"latents": np.zeros((4, 6), int)}, (), r"it must name positions from 0 to 5"),
         ({"latents": np.zeros((4, 6), int)}, (6,), r"it must name positions from 0 to 5"),

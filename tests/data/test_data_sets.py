@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from bitdiff import data
-from bitdiff.configuration import base_config
+from bitdiff.configuration import base_config, load_config
 from bitdiff.data import photo_crops, preparing, token_pairs
 from bitdiff.data.dataset import Arrays, Subset, assign_labels, label_frequencies, split, stack
 from bitdiff.runtime.errors import UsageError
@@ -220,7 +220,7 @@ def test_npy_files_are_memory_mapped(tmp_path):
 
 def mixture_config(**fields):
 
-    config = token_pairs.get_config()
+    config = load_config("mixture")
     config.data.update(fields)
     return config
 
@@ -253,7 +253,7 @@ def test_the_config_is_filled_in_from_the_data(make_config):
             data.resolve(make_config(**{f"data.{field}": value}), dataset)
     with pytest.raises(UsageError, match=r"flip or .crop is set, but tokens cannot be mirrored"):
         data.resolve(mixture_config(flip=True), data.load(section(name="mixture")))
-    with pytest.raises(UsageError, match=r"need 'config.task=images'"):
+    with pytest.raises(UsageError, match=r"require 'config.task=images'"):
         data.resolve(make_config(task="tokens"), dataset)
     with pytest.raises(UsageError, match=r"unknown data set .* 'mnist'; valid names are: digits"):
         data.load(section(name="mnist"))

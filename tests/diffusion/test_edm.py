@@ -26,7 +26,7 @@ def bayes(y, sigma, xp=np):
 
 
 def denoise(x_t, x0_prev, gamma_t):
-    sigma = edm.sigma_of(gamma_t[0])
+    sigma = edm.noise_to_signal(gamma_t[0])
     return bayes(x_t / jnp.sqrt(gamma_t[0]), sigma, jnp)
 
 

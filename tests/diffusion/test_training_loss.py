@@ -97,7 +97,7 @@ def test_self_conditioned_rows_are_a_fixed_fraction_spread_evenly():
     assert training_loss.self_conditioned_rows(3, 0).tolist() == []
     assert training_loss.self_conditioned_rows(3, 1).tolist() == [0, 1, 2]
     assert len(training_loss.self_conditioned_rows(30, 0.9)) == 27
-    with pytest.raises(UsageError, match=r"5 \* 0.5 must be a whole number"):
+    with pytest.raises(UsageError, match=r"5 \* 0.5 must be an integer"):
         training_loss.self_conditioned_rows(5, 0.5)
     with pytest.raises(UsageError, match="from 0 to 1"):
         training_loss.self_conditioned_rows(4, 1.5)

@@ -21,7 +21,8 @@ def parse(name: str, arguments: list[str]) -> int:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     module.define_flags()
     command._define_flags()
-    rest = command._parse([name, *arguments])
+    sys.argv = [name, *arguments]  # where config_flags looks for overrides
+    rest = command._parse(sys.argv)
     if rest[1:]:
         print(f"unexpected arguments: {rest[1:]}", file=sys.stderr)
     if "config" in flags.FLAGS:

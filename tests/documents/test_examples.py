@@ -30,7 +30,7 @@ def commands():
         text = path.read_text().replace("\\\n", " ")
         for match in re.finditer(r"python -m bitdiff\.(\w+)([^\n`]*)", text):
             arguments = re.split(r"\s#|\s{3,}|; |\.$|\. |, |\)|, and |:$", match[2].replace("\\|", "|"))[0].strip()
-            if arguments and "..." not in arguments and "--help" not in arguments:
+            if arguments and "..." not in match[2] and "--help" not in arguments:
                 found.setdefault(re.sub(r"\s+", " ", f"{match[1]} {arguments}").rstrip('".:'), path)
     return found
 

@@ -7,18 +7,15 @@ import numpy as np
 import pytest
 
 import bitdiff
-from bitdiff.inference import exported
-from bitdiff.inference.model_card import model_card, read_evaluation
+from bitdiff.inference.exporting import export_model
+from bitdiff.inference.model_card import read_evaluation
 from bitdiff.runtime.errors import UsageError
-from bitdiff.training import workdir
 
 
 @pytest.fixture
 def export(finished_run, tmp_path):
-    run = bitdiff.load(finished_run)
     folder = tmp_path / "model"
-    card = model_card("model", run.config, run.step, 100, None)
-    exported.write_export(folder, workdir.plain(run.config), run.params, run.step, card, finished_run / "none")
+    export_model(bitdiff.load(finished_run), folder)
     return folder
 
 
@@ -46,6 +43,28 @@ def test_the_command_writes_the_scores_into_the_card(command, finished_run, tmp_
     code, output = command("export", "--workdir", tmp_path / "model", "--out", run)
     assert code == 2
     assert "holds other files" in output
+
+
+def test_an_export_holds_no_paths_and_keeps_its_scores(finished_run, tmp_path):
+    run = bitdiff.load(finished_run)
+    run.config.data.path = str(tmp_path / "data")
+    copy = tmp_path / "copy"
+    shutil.copytree(finished_run, copy)
+    report = {"scores": {"a": {"value": 1.0, "about": "b"}}, "provenance": {"step": 6, "workdir": str(copy)}}
+    (copy / "evaluation.json").write_text(json.dumps(report))
+    export_model(run._replace(folder=copy), tmp_path / "first")
+    export_model(bitdiff.load(tmp_path / "first"), tmp_path / "second")
+    for folder in (tmp_path / "first", tmp_path / "second"):
+        assert "| a | 1 | b |" in (folder / "README.md").read_text()
+        for name in ("config.json", "evaluation.json", "README.md"):
+            assert str(tmp_path) not in (folder / name).read_text()
+
+
+def test_reports_about_an_export_are_written_elsewhere(command, export, tmp_path):
+    code, output = command("evaluate", "--workdir", export, "--num_samples", 20, cwd=tmp_path)
+    assert code == 0, output
+    assert (tmp_path / "evaluation.json").exists()
+    assert not (export / "evaluation.json").exists()
 
 
 def test_damage_is_named(export, tmp_path):

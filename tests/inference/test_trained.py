@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 import bitdiff
+from bitdiff import data
 from bitdiff.data import from_arrays
+from bitdiff.networks import Transformer
 from bitdiff.runtime.errors import UsageError
 
 
@@ -31,6 +33,9 @@ def test_samples_are_arrays_by_name(model):
         ({"labels": [10]}, "are not among the 10 classes"),
         ({"image_guidance": 1.0}, "image_guidance is 1.0; it requires a model conditioned on pictures"),
         ({"images": np.zeros((1, 8, 8, 1), np.uint8)}, "neither describes pictures nor infers latents"),
+        ({"images": np.zeros((1, 8, 8), np.uint8)}, r"they must be uint8 \[N, 8, 8, 1\]"),
+        ({"images": np.full((1, 8, 8, 1), 17, np.uint8)}, "all values must be below 17"),
+        ({"known": np.zeros((0, 8, 8, 1), int)}, "images or known values are empty"),
         ({"images": np.zeros(1), "known": np.zeros(1)}, "either images or known values, not both"),
         ({"batch_size": 0}, "batch size is 0"),
     ],
@@ -54,3 +59,19 @@ def test_fit_keeps_a_run_in_its_workdir_and_resumes_it(tmp_path, make_config):
     np.testing.assert_array_equal(bitdiff.load(tmp_path).params["params"]["positions"].shape, (2, 8))
     with pytest.raises(UsageError, match=r"config.task is 'tokens', but the data .* require 'config.task=images'"):
         bitdiff.fit(config, from_arrays({"image": np.zeros((20, 8, 8), np.uint8)}))
+
+
+def test_a_custom_network_is_passed_when_its_run_is_loaded(tmp_path):
+    config = bitdiff.load_config("npz:tokens")
+    config.network.update(dim=8, layers=1, head_dim=8)
+    config.optimizer.warmup_steps = 1
+    config.train.update(steps=1, batch_size=4, sample_every_steps=0)
+    dataset = from_arrays({"tokens": np.arange(40).reshape(20, 2) % 5})
+    resolved = data.resolve(config, dataset)
+    task = bitdiff.make_task(resolved, network=Transformer(out_channels=3, length=2, dim=8, layers=1, head_dim=8))
+    bitdiff.fit(config, dataset, task=task, workdir=tmp_path)
+    with pytest.raises(UsageError, match=r"pass it to bitdiff.load as task="):
+        bitdiff.load(tmp_path)
+    model = bitdiff.load(tmp_path, task=task)
+    assert model.config.data.vocab_size == 5  # filled in from the data
+    assert model.sample(3, steps=2)["tokens"].shape == (3, 2)

@@ -165,7 +165,7 @@ def test_summaries_are_streamed_and_references_keep_their_provenance(tmp_path, m
     gray = summarize([pictures[..., :1]], fid.make_extractor(w, 30), keep=0, keep_logits=False)
     assert gray.pool.shape == (0, expected.shape[1])
     assert gray.logits is None
-    with pytest.raises(UsageError, match="FID is of 8-bit images"):
+    with pytest.raises(UsageError, match="FID is defined for 8-bit images"):
         reference.make_reference(
             dataset._replace(vocab_size=17), w, batch_size=8, keep=1, partial_path=partial, stop=StopSignals()
         )

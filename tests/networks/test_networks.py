@@ -190,7 +190,7 @@ def test_the_sinusoid_equals_the_official_networks():
     [
         (lambda: UNet(3, dim=8, multipliers=(1, 1, 1, 1, 1), blocks=1, attention_resolutions=()), "cannot be halved 4"),
         (lambda: UNet(3, dim=200, multipliers=(1,), blocks=1, attention_resolutions=()), "200 channels cannot be norm"),
-        (lambda: UNet(3, num_classes=2, **TINY), "needs a label"),
+        (lambda: UNet(3, num_classes=2, **TINY), "pass a label per example"),
     ],
 )
 def test_incompatible_inputs_are_reported(call, message):
@@ -205,5 +205,5 @@ def test_unknown_networks_and_fields_are_reported():
         make_network({"name": "unet", "dtype": "float16"}, out_channels=1, num_classes=0)
     with pytest.raises(UsageError, match=r"config.network: .*depth"):
         make_network({**sections.unet(), "depth": 3}, out_channels=1, num_classes=0)
-    with pytest.raises(UsageError, match="2 channels cannot be normalised"):
+    with pytest.raises(UsageError, match="2 channels cannot be normalized"):
         group_norm(2, dtype=jnp.float32, name="norm")

@@ -80,14 +80,18 @@ def test_arguments_take_precedence_over_the_environment():
 @pytest.mark.parametrize(
     ("env", "arguments", "message"),
     [
-        ({}, {"count": 2}, r"the arguments describe several processes incompletely.*--process_id are needed"),
-        ({}, {"count": 2, "index": 2, "coordinator": "h:1"}, "process 2 of 2 cannot be"),
+        ({}, {"count": 2}, r"the arguments: incomplete description of several processes.*--process_id are required"),
+        (
+            {},
+            {"count": 2, "index": 2, "coordinator": "h:1"},
+            "the process index is 2; .* it must be 0 to 1",
+        ),
         ({}, {"count": 2, "index": 1, "coordinator": "h"}, "must be HOST:PORT"),
-        ({"JAX_PROCESS_ID": "1"}, {}, "JAX_NUM_PROCESSES and JAX_PROCESS_ID are needed"),
-        (JOBSET | {"JAX_NUM_PROCESSES": "four"}, {}, "must be numbers"),
-        (SKYPILOT | {"SKYPILOT_NODE_IPS": ""}, {}, "SkyPilot describe several processes incompletely"),
+        ({"JAX_PROCESS_ID": "1"}, {}, "JAX_NUM_PROCESSES and JAX_PROCESS_ID are required"),
+        (JOBSET | {"JAX_NUM_PROCESSES": "four"}, {}, "must be integers"),
+        (SKYPILOT | {"SKYPILOT_NODE_IPS": ""}, {}, "SkyPilot: incomplete description of several processes"),
         (OPEN_MPI | {"OMPI_MCA_orte_hnp_uri": ""}, {}, "all of --coordinator HOST:PORT"),
-        ({"JAX_COORDINATOR_ADDRESS": "h:1"}, {}, "nothing says how many processes"),
+        ({"JAX_COORDINATOR_ADDRESS": "h:1"}, {}, "the number of processes is unknown"),
         ({"SLURM_JOB_NUM_NODES": "4"}, {}, "start it with srun"),
         (SLURM | {"SLURM_LOCALID": "x"}, {}, "SLURM_LOCALID is 'x'"),
     ],
@@ -103,5 +107,5 @@ def test_processes_share_a_machines_accelerators():
     assert launchers.local_devices(cluster, 4) == [1]
     assert launchers.local_devices(cluster, 1) is None  # each process was given its own
     assert launchers.local_devices(cluster._replace(local_count=1), 8) is None
-    with pytest.raises(UsageError, match="4 processes on a machine cannot share its 6 accelerators evenly"):
+    with pytest.raises(UsageError, match="4 processes on a machine cannot divide its 6 accelerators evenly"):
         launchers.local_devices(cluster, 6)

@@ -93,7 +93,7 @@ def test_a_cluster_must_match_the_processes_that_joined(monkeypatch):
         raise RuntimeError("DEADLINE_EXCEEDED: nobody there")
 
     monkeypatch.setattr(jax.distributed, "initialize", fail)
-    with pytest.raises(UsageError, match="the processes that Slurm describe could not be joined: DEADLINE_EXCEEDED"):
+    with pytest.raises(UsageError, match="the processes described by Slurm could not be joined: DEADLINE_EXCEEDED"):
         startup.connect(cluster, "cpu")
 
 

@@ -15,6 +15,7 @@ from bitdiff.networks.vit import ViT
 from bitdiff.networks.vit_weights import load_weights
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import make_task, sample_options
+from bitdiff.training.initial_params import initial_params
 
 
 def make_config(variant, **changes):
@@ -187,11 +188,11 @@ def test_tokens_after_the_end_do_not_affect_the_loss():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"steps": 10}, "steps 10: of diffusion"),
-        ({"td": 1.0, "lag": 2.0}, r"td 1.0, .*lag 2.0: of diffusion"),
+        ({"steps": 10}, "steps 10: options of diffusion"),
+        ({"td": 1.0, "lag": 2.0}, r"td 1.0, .*lag 2.0: options of diffusion"),
         ({"sampler": "ddim"}, "unknown sampler of an autoregressive model 'ddim'"),
         ({"beams": 0}, "beams is 0"),
-        ({"sampler": "random", "beams": 2}, "'random' takes 1"),
+        ({"sampler": "random", "beams": 2}, "'random' supports 1 to 1"),
     ],
 )
 def test_options_that_an_autoregressive_model_does_not_support_are_refused(changes, message):
@@ -218,7 +219,7 @@ def test_bit_diffusion_refuses_beams_and_captioning_refuses_labels(dataset):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"diffusion.loss": "cross_entropy"}, "cross_entropy loss goes with the head factorised_softmax, not with lin"),
+        ({"diffusion.loss": "cross_entropy"}, "head is 'linear'; the cross_entropy loss requires factorised_softmax"),
         ({"encoder.patch": 5}, "cannot be cut into patches of 5"),
         ({"encoder.name": "resnet"}, "unknown image encoder 'resnet'"),
         ({"network.head_dim": 3}, "cannot be split"),
@@ -233,7 +234,7 @@ def test_data_and_task_must_match():
     config = shapes.get_config()
     dataset = data.load(config.data)
     config.task = "images"
-    with pytest.raises(UsageError, match=r"need 'config.task=tokens' or 'config.task=autoregressive'"):
+    with pytest.raises(UsageError, match=r"require 'config.task=tokens' or 'config.task=autoregressive'"):
         data.resolve(config, dataset)
     config = shapes.get_config()
     config.encoder = {}
@@ -366,7 +367,7 @@ def test_mismatched_weights_are_reported(tmp_path):
         ("other", "do not fit config.encoder"),
         ("short", "do not fit config.encoder: 1 layers with heads of 4, not 2 with heads of 4"),
         ("heads", "do not fit config.encoder: 2 layers with heads of 6, not 2"),
-        ("bad", "is not an .npz file"),
+        ("bad", "cannot be read as an .npz file"),
     ):
         with pytest.raises(UsageError, match=message):
             load_weights(tmp_path / f"{name}.npz", abstract, 4)
@@ -375,9 +376,10 @@ def test_mismatched_weights_are_reported(tmp_path):
 def test_training_starts_from_published_weights(tmp_path):
     np.savez(tmp_path / "vit.npz", **published(dim=16, heads=2, layers=1, patch=8, positions=17))
     changes = {"encoder.weights": str(tmp_path / "vit.npz"), "encoder.stem": ()}
-    task = make_task(make_config("bits", **changes))
+    config = make_config("bits", **changes)
+    task = make_task(config)
     before = task.init(jax.random.key(0))
-    after = task.start(before)
+    after = initial_params(config, task, jax.random.key(0))
     assert jax.tree.map(jnp.shape, before) == jax.tree.map(jnp.shape, after)
     np.testing.assert_array_equal(before["params"]["positions"], after["params"]["positions"])
     assert (np.asarray(before["encoder"]["positions"]) != np.asarray(after["encoder"]["positions"])).all()

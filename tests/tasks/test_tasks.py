@@ -210,19 +210,22 @@ def test_parameter_shapes_are_known_without_weights():
         ({"task": "audio"}, "unknown task .* 'audio'; valid names are: images, tokens"),
         ({"bits.encoding": "grey"}, r"unknown encoding .*'grey'; valid names are: uint, gray"),
         ({"data.vocab_size": 1}, "vocab_size is 1"),
-        ({"data.image_size": 0}, "leaves sizes of image open"),
+        ({"data.image_size": 0}, "does not state the sizes of image"),
         ({"diffusion.prediction": "noise"}, "unknown prediction .* 'noise'"),
         ({"diffusion.schedule": "cosin"}, "unknown schedule 'cosin'"),
         ({"diffusion.label_dropout": 1.5}, "label_dropout is 1.5"),
         ({"diffusion.loss": "l1"}, "unknown loss .* 'l1'; valid names are: l2, logistic, softmax"),
-        ({"diffusion.loss": "softmax"}, "softmax loss does not go with the encoding 'uint'"),
-        ({"diffusion.loss": "logistic", "diffusion.prediction": "eps"}, "predicts x0, not eps"),
+        ({"diffusion.loss": "softmax"}, "loss is 'softmax', which the encoding 'uint' does not support"),
+        (
+            {"diffusion.loss": "logistic", "diffusion.prediction": "eps"},
+            "is 'eps'; the logistic .* 'x0'",
+        ),
         (
             {"diffusion.head": "factorised_softmax", "diffusion.loss": "logistic"},
-            "logistic loss goes with the head linear, not with factorised_softmax",
+            "head is 'factorised_softmax'; the logistic loss requires linear",
         ),
         ({"diffusion.time_input": "sigma"}, "unknown time input"),
-        ({"diffusion.lag": 2.0}, "lag is 2.0; it must be 0, or more than 0 with the 'transformer'"),
+        ({"diffusion.lag": 2.0}, "lag is 2.0; it must be 0, or above 0 with a 'transformer'"),
         ({"network.name": "resnet"}, "unknown network 'resnet'"),
     ],
 )
@@ -243,7 +246,7 @@ def test_bad_conditions_are_reported(small):
     with pytest.raises(UsageError, match="label -1"):
         without.condition(np.arange(3), (-1,))
     options = sample_options(config.sample, guidance=1.0)
-    with pytest.raises(UsageError, match=r"guidance 1.0 needs a class-conditional model"):
+    with pytest.raises(UsageError, match=r"guidance is 1.0; it requires a model trained with .*label_dropout"):
         without.sample(params, {"label": jnp.zeros(2, int)}, jax.random.split(KEY, 2), options)
     config.data.num_classes = 0
     with pytest.raises(UsageError, match="the model is unconditional"):

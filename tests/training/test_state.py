@@ -7,6 +7,7 @@ import pytest
 from bitdiff.configuration import base_config
 from bitdiff.runtime.errors import UsageError
 from bitdiff.training import state
+from bitdiff.training.optimizer import learning_rate, make_optimizer
 
 
 def options(**changes):
@@ -16,22 +17,22 @@ def options(**changes):
 
 
 def test_learning_rates_follow_their_schedules():
-    constant = state.learning_rate(options(), 100)
+    constant = learning_rate(options(), 100)
     np.testing.assert_allclose([constant(0), constant(5), constant(10), constant(99)], [0, 5e-3, 1e-2, 1e-2])
-    linear = state.learning_rate(options(schedule="linear"), 110)
+    linear = learning_rate(options(schedule="linear"), 110)
     np.testing.assert_allclose([linear(10), linear(60), linear(110)], [1e-2, 5e-3, 0])
-    cosine = state.learning_rate(options(schedule="cosine"), 110)
+    cosine = learning_rate(options(schedule="cosine"), 110)
     np.testing.assert_allclose([cosine(5), cosine(60), cosine(110)], [5e-3, 5e-3, 0], atol=1e-9)
     with pytest.raises(UsageError, match="needs more steps than that"):
-        state.learning_rate(options(schedule="linear"), 10)
+        learning_rate(options(schedule="linear"), 10)
     with pytest.raises(UsageError, match="unknown learning rate schedule 'exponential'"):
-        state.learning_rate(options(schedule="exponential"), 10)
+        learning_rate(options(schedule="exponential"), 10)
 
 
 def test_the_moving_average_starts_as_a_copy_and_follows_the_weights():
     section = options(clip_norm=0.0)
     section.warmup_steps = 0
-    optimizer = state.make_optimizer(section, 10)
+    optimizer = make_optimizer(section, 10)
     params = {"w": jnp.array([1.0, 2.0])}
     first = state.init_state(params, optimizer)
     np.testing.assert_array_equal(first.ema_params["w"], params["w"])
@@ -48,7 +49,7 @@ def test_gradients_are_clipped_by_their_global_norm():
     section = options(clip_norm=1.0)
     section.warmup_steps = 0
     grads = {"w": jnp.array([30.0, 40.0])}
-    optimizer = state.make_optimizer(section, 10)
+    optimizer = make_optimizer(section, 10)
     clipped, _ = optimizer.update(grads, optimizer.init(grads), grads)
     plain = optax.adam(1e-2)
     expected, _ = plain.update({"w": jnp.array([0.6, 0.8])}, plain.init(grads), grads)
@@ -66,7 +67,7 @@ def test_muon_orthogonalizes_updates_of_hidden_matrices_and_leaves_the_rest_to_a
         "out": {"kernel": jax.random.normal(key, (16, 4))},
     }
     grads = jax.tree.map(lambda a: 0.3 * a + 0.1, params)
-    optimizer = state.make_optimizer(section, 10)
+    optimizer = make_optimizer(section, 10)
     updates, _ = optimizer.update(grads, optimizer.init(params), params)
     adam = optax.nadam(1e-2)  # optax's Muon gives it Nesterov momentum too
     expected, _ = adam.update(grads, adam.init(params), params)
@@ -81,13 +82,13 @@ def test_muon_orthogonalizes_updates_of_hidden_matrices_and_leaves_the_rest_to_a
         assert 0.3 < values.min() < values.max() < 1.3
     section.name = "sgd"
     with pytest.raises(UsageError, match="unknown optimizer"):
-        state.make_optimizer(section, 10)
+        make_optimizer(section, 10)
 
 
 def test_frozen_weights_stay_unchanged_bit_for_bit():
     section = options(weight_decay=0.1)
     section.warmup_steps = 0
-    optimizer = state.make_optimizer(section, 10, frozen=("first",))
+    optimizer = make_optimizer(section, 10, frozen=("first",))
     params = {"first": {"w": jax.random.normal(jax.random.key(0), (50,))}, "prior": {"w": jnp.ones(3)}}
     now = state.init_state(params, optimizer)
     for _ in range(3):

@@ -1,0 +1,49 @@
+"""Exporting a trained model to a folder that can be shared."""
+
+from pathlib import Path
+from typing import Any
+
+from clu import parameter_overview
+
+from bitdiff.inference.exported import Export, write_export
+from bitdiff.inference.model_card import model_card, read_evaluation
+from bitdiff.inference.trained import Trained
+from bitdiff.training import workdir
+
+_PATHS = ("data.path", "data.tokenizer", "encoder.weights", "first_run")
+
+
+def export_model(run: Trained, folder: Path) -> int:
+    """Writes a model's config without paths, its weights, and a model card; returns the number of parameters.
+
+    Args:
+      run: the model.
+      folder: the folder to create.
+
+    Raises:
+      UsageError: the folder holds other files, or cannot be written to.
+    """
+    parameters = parameter_overview.count_parameters(run.params)
+    evaluation = None if run.folder is None else read_evaluation(run.folder)
+    if evaluation is not None:
+        evaluation["provenance"].pop("workdir", None)
+    content = Export(
+        config=_without_paths(workdir.plain(run.config)),
+        params=run.params,
+        step=run.step,
+        card=model_card(folder.name, run.config, run.step, parameters, evaluation),
+        evaluation=evaluation,
+        tokenizer=None if run.tokenizer is None else run.tokenizer.to_bytes(),
+    )
+    write_export(folder, content)
+    return parameters
+
+
+def _without_paths(config: dict[str, Any]) -> dict[str, Any]:
+    for part in (config, config.get("first") or {}):
+        for name in _PATHS:
+            *sections, field = name.split(".")
+            section = part.get(sections[0], {}) if sections else part
+            if section.get(field):
+                section[field] = ""
+    return config
