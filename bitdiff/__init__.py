@@ -1,7 +1,7 @@
 """bitdiff: Bit Diffusion and DisCo-Diff in JAX and Flax.
 
 Models: `load` opens a trained one, `fit` trains one, `make_task` builds one from a config. Configs: `load_config` by
-name, `base_config` with every field's default. Mathematics: `bits`, `schedules`, `sampling`.
+name, `base_config` with every field's default. Math: `bits`, `schedules`, `sampling`.
 """
 
 from bitdiff.configuration import base_config, load_config

@@ -1,6 +1,6 @@
 """Measures how fast a configuration runs here: python -m bitdiff.benchmark --config digits --out bench.json.
 
-Two such files are compared, as ratios, by --compare before.json,after.json.
+--compare before.json,after.json prints the ratios of two such files.
 """
 
 import json
@@ -47,7 +47,7 @@ def define_flags() -> None:
     flags.DEFINE_list("parts", parts, f"What to measure: {', '.join(PARTS)}.")
     flags.DEFINE_float("seconds", 10.0, "Approximate time of each measurement.", lower_bound=0.0)
     flags.DEFINE_string("out", None, "JSON file to write the numbers to; by default they are only printed.")
-    flags.DEFINE_list("compare", None, "Two such files to compare; nothing is measured.")
+    flags.DEFINE_list("compare", None, "Two files written by --out, to compare; nothing is measured.")
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Compares the sweeps of several runs: python -m bitdiff.compare --workdirs 'runs/photos/*' --score swd.
 
-Runs whose configs differ in the seed alone form one row: mean and standard deviation over them. A row is named
-by the fields in which its config differs from that of the first run; a column is a cell of the sweeps.
+Runs whose configs differ only in the seed form one row, with their mean and standard deviation. A row is named by the
+fields in which its config differs from that of the first run; a column is a cell of the sweeps.
 """
 
 from glob import glob
@@ -17,7 +17,7 @@ from bitdiff.runtime.errors import UsageError
 
 def define_flags() -> None:
     """Defines the command's flags."""
-    flags.DEFINE_list("workdirs", None, "Folders of runs that were swept, or patterns such as 'runs/*'.", required=True)
+    flags.DEFINE_list("workdirs", None, "Folders of swept runs, or patterns such as 'runs/*'.", required=True)
     flags.DEFINE_list("score", None, "Scores to compare, one table each.", required=True)
     flags.DEFINE_string("out", None, "Markdown file to write the tables to; by default they are only printed.")
 

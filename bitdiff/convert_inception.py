@@ -1,4 +1,4 @@
-"""Converts Inception's weights, once: python -m bitdiff.convert_inception --weights FILE.pth --out inception.npz."""
+"""Converts Inception's weights for FID: python -m bitdiff.convert_inception --weights FILE.pth --out inception.npz."""
 
 from pathlib import Path
 

@@ -1,7 +1,7 @@
 """Plots the loss of models against t: python -m bitdiff.losses --workdirs runs/a,runs/b --out losses.png.
 
-The losses are those of test examples with the moving average of the weights; t = 1 is noise. Conditions are dropped at
-the rates of training.
+The losses are measured on test examples with the moving average of the weights; t = 1 is noise. Conditions are dropped
+at their training rates.
 """
 
 import json
@@ -21,10 +21,10 @@ def define_flags() -> None:
     """Defines the command's flags."""
     flags.DEFINE_list("workdirs", None, "Folders of training runs, separated by commas.", required=True)
     flags.DEFINE_string("out", "losses.png", "Picture to write; the numbers are written beside it as .json.")
-    flags.DEFINE_integer("examples", 1_000, "Test examples, at most.", lower_bound=1)
+    flags.DEFINE_integer("examples", 1_000, "Maximum number of test examples.", lower_bound=1)
     flags.DEFINE_integer("rounds", 20, "Random times per example.", lower_bound=1)
-    flags.DEFINE_integer("bins", 10, "Intervals of t.", lower_bound=1)
-    flags.DEFINE_integer("seed", 0, "Seed of times and noise.", lower_bound=0)
+    flags.DEFINE_integer("bins", 10, "Number of intervals of t.", lower_bound=1)
+    flags.DEFINE_integer("seed", 0, "Seed of the times and the noise.", lower_bound=0)
 
 
 def main() -> None:

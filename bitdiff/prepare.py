@@ -6,7 +6,7 @@ r"""Prepares data for training: downloads TFDS data sets, or writes images at th
 
 Without --out, it downloads and prepares a TFDS data set. With --out, it writes the images of any data set, at
 their final size, into a folder of memory-mapped arrays; then train with
-`--config.data.name=prepared --config.data.path=prepared/pictures`. The same command resumes a stopped one.
+`--config.data.name=prepared --config.data.path=prepared/pictures`. After an interruption, the same command resumes.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ from bitdiff.data.preparing import download, write_images
 
 def define_flags() -> None:
     """Defines the command's flags."""
-    command.define_config("Configuration whose data are prepared")
+    command.define_config("Configuration whose data to prepare")
     flags.DEFINE_string("out", None, "Folder for images at their final size; by default a TFDS data set is downloaded.")
 
 

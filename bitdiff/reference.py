@@ -2,7 +2,7 @@
 
     python -m bitdiff.reference --config cifar10 --inception inception.npz --out cifar10.npz
 
-The same command resumes a stopped one.
+After an interruption, the same command resumes.
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ def define_flags() -> None:
     command.define_config("Configuration whose training images are used")
     flags.DEFINE_string("inception", None, "Weights written by bitdiff.convert_inception.", required=True)
     flags.DEFINE_string("out", None, "The .npz file to write.", required=True)
-    flags.DEFINE_integer("inception_batch_size", 64, "Images at once over all devices.")
+    flags.DEFINE_integer("inception_batch_size", 64, "Images per batch over all devices.")
     flags.DEFINE_integer("keep", 10_000, "Images whose features are kept for KID, precision and recall.")
 
 
@@ -45,13 +45,16 @@ def main() -> int:
         )
     if reference is None:
         assert stop.received is not None
-        print(f"stopped by {stop.received.name}; the same command with as many processes resumes from {partial_path}")
+        print(
+            f"stopped by {stop.received.name}; the same command with the same number of processes resumes from "
+            f"{partial_path}"
+        )
         return 128 + stop.received
     if processes.is_main():
         fid.save_reference(out, reference)
     processes.wait_for_all("the reference is written")
     partial_path.unlink(missing_ok=True)
-    print(f"wrote {out}: {reference.provenance['count']} images of {reference.provenance['data']}")
+    print(f"wrote {out}: {reference.provenance['count']} images from {reference.provenance['data']}")
     return 0
 
 

@@ -1,14 +1,14 @@
 """Draws samples from a trained model: python -m bitdiff.sample --workdir DIR --num_samples 64 --out samples.npz.
 
-With `--out FOLDER/`, the samples are written in shards as they are drawn, and the same command resumes a stopped one:
-for the 50,000 samples of an FID.
+With `--out FOLDER/`, the samples are written in shards as they are drawn, e.g. the 50,000 samples that FID requires;
+after an interruption, the same command resumes.
 
-`--images FOLDER` conditions on pictures: a model that describes pictures writes captions.json, in the layout of COCO's
-results, and a page of pictures with captions; a model with latents (DisCo-Diff's first stage) infers them from the
-pictures and writes variations of these.
+`--images FOLDER` conditions on pictures: a model that describes pictures writes captions.json, in COCO's results
+format, and a page of pictures with captions; a model with latents (DisCo-Diff's first stage) infers them from the
+pictures and writes variations of the pictures.
 
-`--known FILE.npz` completes images, token sequences, or the latents of a second stage with a prior of bits: values of
--1 in the file are open, and so are those where its array `mask` is True.
+`--known FILE.npz` completes images, token sequences, or the latents of a second stage with a Bit Diffusion prior:
+values of -1 in the file are open (to be sampled), and so are those where its array `mask` is True.
 """
 
 from pathlib import Path
@@ -29,19 +29,19 @@ from bitdiff.inference.trained import Trained, check_examples, check_options, wi
 from bitdiff.runtime import files, processes
 from bitdiff.runtime.errors import UsageError
 
-_NOT_FOLDERS = (".npy", ".png", ".jpg", ".txt", ".json", ".csv", ".zip")  # suffixes that are no folder's
+_NOT_FOLDERS = (".npy", ".png", ".jpg", ".txt", ".json", ".csv", ".zip")  # suffixes that do not name a folder
 _STRIP_ROWS = 16
 
 
 class Request(NamedTuple):
-    """Which samples to draw, what they are conditioned on, and where they go; None is the default.
+    """Which samples to draw, what they are conditioned on, and where they go; None means the default.
 
     labels: classes assigned to the samples in turn.
     images: a folder of pictures to describe or to infer latents from.
     known: a file of known values; known_positions: the positions that are known.
     out: an .npz file, a .json file for captions, or a folder for shards.
-    layout: how a folder holds samples; layout_given: the flags of it that were given.
-    frames: intermediate estimates in a strip beside the samples.
+    layout: how a folder holds samples; layout_given: those of its flags that were given.
+    frames: number of intermediate estimates per row of a strip beside the samples; 0 for no strip.
     """
 
     run: RunRequest
@@ -61,11 +61,11 @@ def define_flags() -> None:
     sampling_flags.define_run_flags()
     sampling_flags.define_draw_flags()
     flags.DEFINE_string("out", None, "The .npz file to write, or a folder for shards; by default samples.npz.")
-    flags.DEFINE_list("labels", None, "Classes by number, assigned to the samples in turn; by default all classes.")
+    flags.DEFINE_list("labels", None, "Class numbers, assigned to the samples in turn; by default all classes.")
     flags.DEFINE_string("images", None, "Folder of pictures to describe, or to infer latents from.")
     flags.DEFINE_string("known", None, "An .npz file of values to complete, with -1 where they are open.")
-    flags.DEFINE_list("known_positions", None, "Positions of --known that are known, from 0; by default all.")
-    flags.DEFINE_enum("format", "npz", ["npz", "png"], "In a folder, shards of arrays or one PNG file per image.")
+    flags.DEFINE_list("known_positions", None, "Positions, from 0, that --known holds fixed; by default all.")
+    flags.DEFINE_enum("format", "npz", ["npz", "png"], "Files in a folder: shards of arrays, or a PNG per image.")
     flags.DEFINE_integer("shard_size", 5000, "Samples per shard.")
     flags.DEFINE_integer("frames", 0, "Estimates per row in a strip of 16 trajectories; 0 for no strip.", lower_bound=0)
 
@@ -115,13 +115,13 @@ def describe_pictures(request: Request, run: Trained, samples: Draw) -> None:
     refused = request.labels is not None or request.known is not None or request.frames or request.layout_given
     if out.suffix not in (".json", ".npz") or refused:
         raise UsageError(
-            "captions are written to a .json or .npz file as --out, and do not support --labels, --known, --frames, "
-            "--format and --shard_size"
+            "captions are written to a .json or .npz file (--out), and do not support --labels, --known, --frames, "
+            "--format or --shard_size"
         )
     if processes.is_main():
         files.check_writable(out)
     count, page = describe(run, samples, request.images, request.draw.num_samples, out)
-    print(f"wrote {count} captions of step {run.step} to {out}, and a page to look at: {page}")
+    print(f"wrote {count} captions of step {run.step} to {out}, and a preview page to {page}")
 
 
 def fill_folder(request: Request, run: Trained, samples: Draw) -> None:
@@ -136,7 +136,7 @@ def fill_folder(request: Request, run: Trained, samples: Draw) -> None:
     by = " by the first process" if processes.processes()[1] > 1 else ""
     print(f"{request.out} holds {samples.num_samples} samples of step {run.step}, {drawn} of them drawn now{by}")
     if count_samples(request.out, request.layout.png) > samples.num_samples:
-        print(f"{request.out} also holds further samples, from an earlier call that requested more")
+        print(f"{request.out} also holds samples from an earlier call that requested more")
 
 
 def write_file(request: Request, run: Trained, samples: Draw) -> None:
@@ -157,7 +157,7 @@ def write_file(request: Request, run: Trained, samples: Draw) -> None:
     outputs = with_texts(run, outputs)
     write_npz(out, outputs)
     page = write_page(out, run, outputs, len(request.labels or ()) or run.config.data.num_classes)
-    print(f"wrote {samples.num_samples} samples of step {run.step} to {out}, and a page to look at: {page}")
+    print(f"wrote {samples.num_samples} samples of step {run.step} to {out}, and a preview page to {page}")
     if strip is not None:
         name = out.with_name(out.stem + "_strip")
         rows = len(next(iter(strip.values()))) // request.frames

@@ -1,8 +1,8 @@
 """Measures one checkpoint with many samplers: python -m bitdiff.sweep --workdir DIR --steps 10,20 --td 0,1.
 
-Every combination of the axes' values is a cell, kept in DIR/sweep.json as soon as it is measured, so a stopped sweep
-resumes, and a later one adds to it. DIR/sweep.md holds a table of all cells and of the chosen score by steps and td,
-DIR/sweep.png that score against td.
+Every combination of the axes' values is a cell, saved to DIR/sweep.json as soon as it is measured, so a stopped sweep
+resumes, and a later one adds to it. DIR/sweep.md holds a table of all cells and tables of the chosen score by steps and
+td; DIR/sweep.png plots that score against td.
 """
 
 from typing import Any, NamedTuple
@@ -37,9 +37,9 @@ def define_flags() -> None:
     for axis in AXES:
         flags.DEFINE_list(axis, None, f"Values of {axis}, separated by commas; by default the config's.")
     flags.DEFINE_integer("num_samples", None, "Samples per cell; by default the config's.", lower_bound=2)
-    flags.DEFINE_integer("batch_size", None, "Samples at once over all devices; by default the config's.")
+    flags.DEFINE_integer("batch_size", None, "Samples per batch over all devices; by default the config's.")
     flags.DEFINE_integer("seed", None, "Seed of the noise, the same in every cell; by default the config's.")
-    flags.DEFINE_string("score", None, "Score of the plot; by default FID, or the closest to it that was measured.")
+    flags.DEFINE_string("score", None, "Score to plot; by default FID, or the closest to it that was measured.")
     define_data_flags()
 
 

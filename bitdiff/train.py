@@ -12,7 +12,7 @@ from bitdiff.training.trainer import train
 def define_flags() -> None:
     """Defines the command's flags."""
     command.define_config("Configuration")
-    flags.DEFINE_string("workdir", None, "Folder of the run; training resumes if it holds one.", required=True)
+    flags.DEFINE_string("workdir", None, "Folder of the run; training resumes if it already holds one.", required=True)
 
 
 def main() -> int:

@@ -1,6 +1,6 @@
 """Trains a SentencePiece model: python -m bitdiff.train_tokenizer --input FILE --out coco.model.
 
-An input is a text file with one sentence per line, or a JSON file of captions in COCO's layout; several inputs are
+An input is a text file with one sentence per line, or a JSON file of captions in COCO's format; several inputs are
 separated by commas.
 """
 

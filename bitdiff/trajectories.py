@@ -1,4 +1,4 @@
-"""Draws the trajectories of points and their curvature.
+"""Plots the trajectories of points and their curvature.
 
     python -m bitdiff.trajectories --workdirs runs/toy_plain,runs/toy_disco --out trajectories.png
 

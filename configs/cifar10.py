@@ -1,10 +1,10 @@
-"""CIFAR-10: every published row of Analog Bits on it, as a variant.
+"""CIFAR-10: every published Analog Bits row, as a variant.
 
     python -m bitdiff.prepare --config configs/cifar10.py
     python -m bitdiff.train --config configs/cifar10.py:gray_cond --workdir runs/cifar10_gray_cond
 
 Variants: uint_uncond, uint_cond (the default), gray_uncond, gray_cond, uint_rand_uncond, uint_rand_cond,
-continuous_uncond, continuous_cond; and the ablation of losses, unconditional (the rows above have l2): one_hot_l2,
+continuous_uncond, continuous_cond; and the unconditional ablation of losses (the rows above use l2): one_hot_l2,
 one_hot_logistic, one_hot_softmax, uint_logistic, gray_logistic, uint_rand_logistic.
 
 Without TFDS, use `--config.data.name=folder` or `npz`, and `--config.data.path`. Hardware: the paper does not state it;

@@ -10,9 +10,10 @@ cross-entropy), autoregressive; and each with _karpathy appended, for the 2014 p
 after bitdiff.prepare with the same config.
 
 The encoder is a ViT-B/16 with random weights; `--config.encoder.weights=ViT-B_16.npz` starts from published ones. The
-paper's was pretrained for object detection, at a resolution and with an optimizer that it does not state: size,
-learning rate, weight decay, batch and epochs here are those of the official autoregressive task. Hardware: the paper
-does not state it. On GPUs or TPUs, add `--config.network.dtype=bfloat16 --config.encoder.dtype=bfloat16`.
+paper's was pretrained for object detection, at a resolution and with an optimizer that the paper does not state; the
+image size, learning rate, weight decay, batch size and epochs here are those of the official autoregressive task.
+Hardware: the paper does not state it. On GPUs or TPUs, add `--config.network.dtype=bfloat16
+--config.encoder.dtype=bfloat16`.
 
 The table of steps and td: python -m bitdiff.sweep --workdir runs/coco --steps 5,10,20,40 --td 0,1,2,3,4,5,6,7,8
 

@@ -2,8 +2,8 @@
 
     python -m bitdiff.train --config configs/digits.py --workdir runs/digits
 
-Variants: uint (the default), gray, uint_rand, one_hot. Hardware: two CPU cores, about three minutes. The paper has no
-such data. Results: configs/README.md.
+Variants: uint (the default), gray, uint_rand, one_hot. Hardware: two CPU cores, about three minutes. The paper does
+not use this data set. Results: configs/README.md.
 """
 
 import ml_collections

@@ -1,4 +1,4 @@
-r"""DisCo-Diff on scikit-learn's digits: EDM on pixels and Bit Diffusion, each without and with discrete latents.
+r"""DisCo-Diff on scikit-learn's digits: EDM on pixels and Bit Diffusion, each with and without discrete latents.
 
     python -m bitdiff.train --config configs/digits_disco.py:disco --workdir runs/digits_disco
     python -m bitdiff.train --config configs/digits_disco.py:prior --workdir runs/digits_prior \
@@ -9,15 +9,15 @@ First stages: plain (the default; EDM), disco (EDM with 4 latents of 8 values), 
 latents), binary (with 12 latents that are bits); bits and bits_disco (Bit Diffusion of digits.py, without and with 4
 latents of 8 values). Second stages: prior (autoregressive, for disco), prior_bits (Bit Diffusion, for binary),
 bits_prior (autoregressive, for bits_disco). `--config.first_run` may be another first stage of the same kind (EDM or
-Bit Diffusion). Evaluating a first stage infers its latents from test images, evaluating a second stage generates
+Bit Diffusion). Evaluating a first stage infers its latents from test images; evaluating a second stage generates
 them. N steps of Heun's method are 2 N - 1 network evaluations.
 
 Latents are relaxed in training, as in the paper: with one-hot values (`--config.latents.straight_through=True`),
-those of a run of 600 steps held 1.6 nats instead of 2.7. The encoder is an MLP: with a small ViT (patches of 2, 2
-layers) they held 0.9.
+those of a 600-step run carried 1.6 nats instead of 2.7. The encoder is an MLP: with a small ViT (patch size 2, 2
+layers), they carried 0.9.
 
-Hardware: two CPU cores; on one core, plain takes 7 minutes, disco and binary 10, a prior 2. The paper has no such
-data. Results: configs/README.md.
+Hardware: two CPU cores; on one core, plain takes 7 minutes, disco and binary 10, a prior 2. The paper does not
+use this data set. Results: configs/README.md.
 """
 
 import ml_collections

@@ -2,8 +2,8 @@
 
     python -m bitdiff.train --config configs/folder.py --config.data.path=FOLDER --workdir runs/mine
 
-Without further options, all images must be square and of the same size, which is taken from the first. To bring
-pictures of any size to 32 x 32: `--config.data.image_size=32 --config.data.resize=bicubic` (a center crop, then the
+Without further options, all images must be square and of the same size, which is taken from the first. To resize
+pictures of any size to 32 x 32: `--config.data.image_size=32 --config.data.resize=bicubic` (a center crop, then a
 resize). `--config.data.num_classes=0` ignores the classes of the subfolders.
 """
 

@@ -1,14 +1,14 @@
-"""ImageNet 64 x 64: the published rows of Analog Bits, conditional, and the same without labels.
+"""ImageNet 64 x 64: the published class-conditional Analog Bits rows, and the same without labels.
 
     python -m bitdiff.prepare --config configs/imagenet64.py
     python -m bitdiff.train --config configs/imagenet64.py:gray_cond --workdir runs/imagenet64_gray_cond
 
 Variants: uint_cond (the default), gray_cond, uint_rand_cond, continuous_cond, and *_uncond.
 
-"ImageNet 64 x 64" is several data sets. This is ImageNet 2012 from TFDS (downloaded by hand, as TFDS describes), with
-the center square of each picture resized by area ('box'), as in the paper. The box-filtered set of Chrabaszcz et al.,
-with its labels in another order, is `--config.data.builder=imagenet_resized/64x64 --config.data.resize=none`. Which
-was used is in the config of every checkpoint and in every evaluation.
+Several data sets are called "ImageNet 64 x 64". This is ImageNet 2012 from TFDS (downloaded manually, as TFDS
+describes), with the center square of each picture resized by area ('box'), as in the paper. The box-filtered set of
+Chrabaszcz et al., with its labels in a different order, is `--config.data.builder=imagenet_resized/64x64
+--config.data.resize=none`. The config of every checkpoint and every evaluation record which one was used.
 
 Hardware: the paper does not state it; 247 M parameters, batch 1024 and 500 k steps require many accelerators. On a GPU
 or TPU, add `--config.network.dtype=bfloat16`. Results: configs/README.md.

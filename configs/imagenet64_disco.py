@@ -6,14 +6,14 @@ r"""ImageNet 64 x 64 by EDM and DisCo-Diff, at the paper's size.
         --config.first_run=runs/imagenet64_disco
 
 Variants: edm (the default), disco (10 latents of 100 values), hierarchical (3 groups of 10), binary (67 latents that
-are bits, the information of 10 latents of 100 values), prior (for disco), and prior_bits (Bit Diffusion, for binary).
-Adam's warm-up, the batch of 4096 and 192 x (1, 2, 3, 4) channels with attention at 32, 16 and 8 are EDM's; the U-Net
-is Analog Bits', not ADM's, so numbers will differ from EDM's. 40 steps of Heun's method are 79 network evaluations.
-For which "ImageNet 64 x 64" this is, see configs/imagenet64.py.
+are bits, as much information as 10 latents of 100 values), prior (for disco), and prior_bits (Bit Diffusion, for
+binary). Adam's warm-up, the batch size of 4096 and 192 x (1, 2, 3, 4) channels with attention at 32, 16 and 8 are
+EDM's; the U-Net is Analog Bits', not ADM's, so numbers will differ from EDM's. 40 steps of Heun's method are 79 network
+evaluations. See configs/imagenet64.py for which "ImageNet 64 x 64" this is.
 
-Hardware: the papers used 32 A100 (EDM). On a GPU or TPU, add `--config.network.dtype=bfloat16`. At full size (disco,
-359 M parameters), three training steps of 2 random pictures, and sampling, ran on a CPU: 16 GB, 45 s per step beside
-other runs. Results: configs/README.md.
+Hardware: EDM's paper used 32 A100s. On a GPU or TPU, add `--config.network.dtype=bfloat16`. At full size (disco, 359 M
+parameters), three training steps on 2 random pictures, and sampling, ran on a CPU: 16 GB, 45 s per step alongside other
+runs. Results: configs/README.md.
 """
 
 import ml_collections

@@ -1,10 +1,10 @@
-"""Token pairs from a known distribution over 256 states: the errors of the sampler and of the network, separately.
+"""Token pairs from a known distribution over 256 states, to separate the sampler's error from the network's.
 
     python -m bitdiff.train --config configs/mixture.py --workdir runs/mixture
 
-Evaluation gives the total variation distance of the network's samples, of the Bayes-optimal denoiser's, and the
+Evaluation reports the total variation distance of the network's samples, of the Bayes-optimal denoiser's, and the
 statistical floor. Variants: uint (the default), gray, uint_rand, one_hot. Hardware: two CPU cores, about a minute. The
-paper has no such data. Results: configs/README.md.
+paper does not use this data set. Results: configs/README.md.
 """
 
 import ml_collections

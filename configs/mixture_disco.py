@@ -6,7 +6,7 @@ r"""Discrete latents inside Bit Diffusion, on token pairs from a known distribut
     python -m bitdiff.sweep --workdir runs/mixture_prior --steps 2,5,10,20,40
 
 Variants: plain (the default), disco (with a latent of 8 values), prior (for disco, autoregressive); each also with
-`--config.diffusion.self_cond_rate=0`. Hardware: two CPU cores, a minute or two each. Neither paper has such a model.
+`--config.diffusion.self_cond_rate=0`. Hardware: two CPU cores, a minute or two each. Neither paper trains such a model.
 Results: configs/README.md.
 """
 

@@ -5,7 +5,7 @@
 
 An `.npy` file of images or tokens alone is memory-mapped; its labels are beside it: `x.npy`, `x.label.npy`. Sizes,
 vocabulary and classes are taken from the file. The networks have a few million parameters, for one GPU; change their
-size by `--config.network.dim`, `--config.network.blocks` or `--config.network.layers`.
+size with `--config.network.dim`, `--config.network.blocks` or `--config.network.layers`.
 """
 
 import ml_collections

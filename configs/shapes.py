@@ -3,13 +3,13 @@
     python -m bitdiff.train --config configs/shapes.py --workdir runs/shapes
 
 Two groups of shapes with a count, a size, a color and a relation, and six captions per picture. Test pictures show
-kinds of groups that training never does. Variants: bits (the default; linear output with l2 loss), softmax (a softmax
+kinds of groups never seen in training. Variants: bits (the default; linear output with l2 loss), softmax (a softmax
 over the vocabulary, trained by cross-entropy), autoregressive. Hardware: one CPU core, 22 minutes (autoregressive:
 6). The table by steps and td:
 
     python -m bitdiff.sweep --workdir runs/shapes --num_samples 300 --steps 5,10,20,40 --td 0,1,2,3,4,5,6,7,8 --lag 0
 
-The paper has no such data. Results: configs/README.md.
+The paper does not use this data set. Results: configs/README.md.
 """
 
 import ml_collections

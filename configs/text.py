@@ -3,11 +3,11 @@
     python -m bitdiff.train --config configs/text.py --workdir runs/text --config.data.path=lines.txt
 
 A SentencePiece model of 1,000 pieces is trained on the file itself; `--config.data.tokenizer=some.model
---config.data.vocab_size=0` uses another. Lines of more than 64 tokens are refused: `--config.data.cut=True` truncates
-them, `--config.data.length=128` makes room.
+--config.data.vocab_size=0` uses another. Lines of more than 64 tokens are an error: `--config.data.cut=True` truncates
+them, and `--config.data.length=128` raises the limit.
 
 Variants: bits (the default), softmax (a softmax over the vocabulary, trained by cross-entropy), autoregressive.
-Hardware: one GPU, some hours; not yet run. The paper has no such data.
+Hardware: one GPU, a few hours; not yet run. The paper does not use such data.
 """
 
 import ml_collections

@@ -1,4 +1,4 @@
-r"""DisCo-Diff's toy: eight Gaussians on a ring, by EDM without and with one latent of eight values.
+r"""DisCo-Diff's toy: eight Gaussians on a ring, by EDM with and without one latent of eight values.
 
     python -m bitdiff.train --config configs/toy_disco.py:plain --workdir runs/toy_plain
     python -m bitdiff.train --config configs/toy_disco.py:disco --workdir runs/toy_disco
@@ -7,7 +7,7 @@ r"""DisCo-Diff's toy: eight Gaussians on a ring, by EDM without and with one lat
     python -m bitdiff.trajectories --workdirs runs/toy_plain,runs/toy_disco --out trajectories.png
 
 Variants: plain (the default), disco (the denoiser with its latent's encoder), prior (the second stage, which
-generates the latent). Evaluating `disco` infers latents from test points, evaluating `prior` generates them. With
+generates the latent). Evaluating `disco` infers latents from test points; evaluating `prior` generates them. With
 relaxed values in training, the loss was lower (0.68 to 0.70) and the trajectories straighter (curvature 0.14 to
 0.16), but a mode was lost (total variation 0.11). Hardware: two CPU cores, each under two minutes. Results:
 configs/README.md.
@@ -42,7 +42,7 @@ def get_config(variant: str = "plain") -> ml_collections.ConfigDict:
         return config
     config.latents.count = 1
     config.latents.codes = 8
-    # With relaxed values, a mode can be a mixture of two codes, which no sampled latent is; it is then never generated.
+    # With relaxed values, a mode can be encoded as a mixture of two codes; such a mode is never generated.
     config.latents.straight_through = True
     config.latents.encoder = sections.latent_encoder(kind="mlp", dim=128, layers=3)
     config.latents.embed = sections.latent_transformer(dim=16, layers=0)

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes the README's tables of photograph crops: trains five models with three seeds each, sweeps samplers, compares.
+# Reproduces the table of photograph crops in configs/README.md: trains five models with three seeds each, sweeps
+# samplers, and compares.
 # It takes hours; after an interruption the same command resumes. SEEDS="0" runs one seed.
 set -euo pipefail
 source "$(dirname "$0")/environment.sh"

@@ -2,9 +2,9 @@
 """Writes the result tables of the documents from configs/results/*.json.
 
     python launch/tables.py           # rewrites every table
-    python launch/tables.py --check   # exits with 1 if a table differs from its results
+    python launch/tables.py --check   # exits with code 1 if a table differs from its results
 
-A table stands between two comments in a Markdown file:
+A table is placed between two comments in a Markdown file:
 
     <!-- table: photos; rows: name; columns: steps, td; scores: swd -->
     <!-- end of table -->
@@ -28,7 +28,7 @@ _TABLE = re.compile(r"(<!-- table: (?P<spec>.*?) -->\n).*?(<!-- end of table -->
 
 
 def read(name: str) -> dict[str, Any]:
-    """The results of a name."""
+    """The results with that name."""
     return json.loads((ROOT / "configs" / "results" / f"{name}.json").read_text())
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks the code and runs all tests; `quick` as the first argument leaves out those marked slow.
+# Checks the code and runs all tests; `quick` as the first argument skips those marked slow.
 # Further arguments are passed to pytest.
 set -euo pipefail
 source "$(dirname "$0")/environment.sh"

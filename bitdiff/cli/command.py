@@ -28,7 +28,7 @@ def run(main: Callable[[], int | None], *, divisor: Callable[[], int] = lambda: 
 
     Args:
       main: the command; it reads its flags and may return an exit code.
-      divisor: a number of examples that the CPU devices of a single process must divide; 0 if any number will do.
+      divisor: a number that the count of CPU devices of a single process must divide; 0 if any count will do.
     """
 
     def leave_together(argv):
@@ -58,14 +58,14 @@ def _guarded(main: Callable[[], int | None], divisor: Callable[[], int], argv: l
         print(f"error: {error}", file=sys.stderr)
         return _EXIT_CODES[type(error)]
     except OSError as error:
-        print(f"error: {error.strerror or error}: {error.filename or 'no file is named'}", file=sys.stderr)
+        print(f"error: {error.strerror or error}: {error.filename or 'unknown file'}", file=sys.stderr)
         return 2
     except jax.errors.JaxRuntimeError as error:
         if not processes.is_joined():
             raise
         reason = " ".join(str(error).split())[:300]
         print(
-            f"error: this process stops, because another process of the run ended or cannot be reached: {reason}\n"
+            f"error: stopping, because another process of the run exited or cannot be reached: {reason}\n"
             "Start the run again with the same command to resume from its last checkpoint",
             file=sys.stderr,
         )
@@ -76,14 +76,14 @@ def _guarded(main: Callable[[], int | None], divisor: Callable[[], int], argv: l
 
 
 def out_file(out: str, suffix: str) -> Path:
-    """The path of an output file, which can be written.
+    """The path of an output file, after checking that it can be written.
 
     Args:
       out: the value of --out.
       suffix: the suffix it must have, such as '.png'.
 
     Raises:
-      UsageError: another suffix, or a place where nothing can be written.
+      UsageError: the suffix is wrong, or the file cannot be written.
     """
     path = Path(out)
     if path.suffix != suffix or not path.parent.is_dir():
@@ -113,7 +113,7 @@ def integers(name: str, values: list[str] | None) -> tuple[int, ...] | None:
 
 
 def given(*names: str) -> dict[str, Any]:
-    """The values of those of the flags that were given."""
+    """The values, by name, of those flags that were given."""
     values = flags.FLAGS.flag_values_dict()
     return {name: values[name] for name in names if values[name] is not None}
 
@@ -149,7 +149,7 @@ def _connect(divisor: int) -> None:
 
 
 def _set_up_logging() -> None:
-    """Shows bitdiff's own warnings as plain lines, and none of the libraries': what fails in them is raised as well."""
+    """Shows bitdiff's own warnings as plain lines, and no library's warnings: their failures are raised as well."""
     absl_logging.set_verbosity(absl_logging.FATAL)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     handler = logging.StreamHandler(sys.stderr)
@@ -163,7 +163,7 @@ def _set_up_logging() -> None:
 def _quiet_late_callbacks() -> None:
     """Drops the tracebacks that Orbax prints after one of its reads has failed and closed their event loop.
 
-    The failure itself is reported where it happened; these follow it by the hundred.
+    The failure itself is reported where it happened; hundreds of these follow it.
     """
     default = sys.unraisablehook
 
@@ -182,7 +182,7 @@ def _parse(argv: list[str]) -> list[str]:
         text = str(error).strip().replace("\\n", " ").replace("\\'", "'")
         message = text.splitlines()[-1] if "Traceback" in text else " ".join(text.split())
         if "get_config" in message:
-            message = f"the file of --config has no function get_config ({message})"
+            message = f"the --config file has no function get_config ({message})"
         elif isinstance(error, AttributeError | KeyError):
             message = f"the config has no such field: {message}"
     print(f"error: {message}\n(--help lists the flags)", file=sys.stderr)

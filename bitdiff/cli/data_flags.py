@@ -12,7 +12,7 @@ from bitdiff.inference.trained import Trained
 
 
 class DataRequest(NamedTuple):
-    """The data to compare with, and what FID is measured with."""
+    """The data to compare with, and what FID is computed with."""
 
     path: str | None
     tokenizer: str | None
@@ -25,19 +25,19 @@ class DataRequest(NamedTuple):
         return open_data(run.config, self.path, self.tokenizer)
 
     def open_judge(self, run: Trained) -> Judge | None:
-        """What FID of a run's samples is measured with, or None."""
+        """What the FID of a run's samples is computed with, or None."""
         return open_judge(run, self.inception, self.reference, self.inception_batch_size)
 
 
 def define_data_flags() -> None:
     """Defines the flags of `read_data`."""
-    flags.DEFINE_string("data_path", None, "Where the data are now; by default where the config says.")
+    flags.DEFINE_string("data_path", None, "Where the data are now; by default the config's path.")
     flags.DEFINE_string(
         "tokenizer", None, "How captions are split into words: none or treebank; by default the config's."
     )
     flags.DEFINE_string("inception", None, "Weights written by bitdiff.convert_inception, for FID.")
     flags.DEFINE_string("reference", None, "Statistics of the data written by bitdiff.reference, for FID.")
-    flags.DEFINE_integer("inception_batch_size", 64, "Images at once over all devices, for FID.")
+    flags.DEFINE_integer("inception_batch_size", 64, "Images per batch over all devices, for FID.")
 
 
 def read_data() -> DataRequest:

@@ -27,7 +27,7 @@ class RunRequest(NamedTuple):
 
 
 class DrawRequest(NamedTuple):
-    """Which samples to draw; None, and options that are missing, are the config's.
+    """Which samples to draw; None and missing options default to the config's.
 
     changes: options that differ from the config.
     """
@@ -42,7 +42,7 @@ class DrawRequest(NamedTuple):
         return sample_options(run.config.sample, **self.changes)
 
     def resolve(self, run: Trained, section: Any) -> Draw:
-        """The samples to draw, with what is missing from a section of the run's config, `sample` or `evaluate`."""
+        """The samples to draw; missing values are those of `section`, the run config's `sample` or `evaluate`."""
         count = section.num_samples if self.num_samples is None else self.num_samples
         seed = section.seed if self.seed is None else self.seed
         size = run.config.sample.batch_size if self.batch_size is None else self.batch_size
@@ -55,7 +55,7 @@ def define_run_flags() -> None:
         "workdir", None, "Folder of a training run, an exported model, or a model's name.", required=True
     )
     flags.DEFINE_string("checkpoint", None, "Step of a checkpoint, or 'best'; by default the latest.")
-    flags.DEFINE_integer("prior_steps", None, "Sampling steps of a prior of bits; by default the config's.")
+    flags.DEFINE_integer("prior_steps", None, "Sampling steps of a Bit Diffusion prior; by default the config's.")
 
 
 def read_run() -> RunRequest:
@@ -68,7 +68,7 @@ def define_draw_flags() -> None:
     """Defines the flags that sample and evaluate share; by default all are the config's."""
     flags.DEFINE_integer("num_samples", None, "Number of samples; by default the config's.", lower_bound=1)
     flags.DEFINE_integer(
-        "batch_size", None, "Samples at once over all devices; by default the config's.", lower_bound=1
+        "batch_size", None, "Samples per batch over all devices; by default the config's.", lower_bound=1
     )
     flags.DEFINE_integer(
         "seed", None, "Seed of the noise; by default the config's.", lower_bound=0, upper_bound=2**31 - 1

@@ -22,9 +22,9 @@ _LATENTS, _KNOWN, _PICTURES = 2**30, 2**30 + 1, 2**30 + 2  # folded into an exam
 
 
 class Signal(NamedTuple):
-    """What the network receives of a condition.
+    """What the network receives from a condition.
 
-    label: int32 [B], -1 for the null label; None if the condition is no label.
+    label: int32 [B], -1 for the null label; None if the condition is not a label.
     context: float [B, M, D], vectors that the network attends to; None if there are none.
     """
 
@@ -33,7 +33,7 @@ class Signal(NamedTuple):
 
 
 class Keys(NamedTuple):
-    """The PRNG keys [B] that an example's own key gives for each purpose."""
+    """PRNG keys [B] for each purpose, derived from each example's own key."""
 
     diffusion: jax.Array
     labels: jax.Array
@@ -45,9 +45,9 @@ class Keys(NamedTuple):
 
 @dataclass(frozen=True)
 class Request:
-    """What samples are to be conditioned on, on the host.
+    """What samples are to be conditioned on; host-side.
 
-    indices: int [B], the samples' numbers.
+    indices: int [B], the samples' indices.
     labels: classes assigned to the samples in turn, or None.
     examples: examples assigned to the samples in turn, or None: 'image' to describe, values to infer latents from, or
       'known' values to complete.
@@ -59,7 +59,7 @@ class Request:
 
     @cached_property
     def source(self) -> np.ndarray:
-        """int32 [B], the number of each sample's example; empty without examples."""
+        """int32 [B], the index of each sample's example; empty without examples."""
         count = 0 if self.examples is None else len(self.examples)
         return (self.indices % count).astype(np.int32) if count else np.zeros(0, np.int32)
 
@@ -89,8 +89,8 @@ class Condition(NamedTuple):
     observe: (params, batch, keys) -> its signal in training, dropped at its rate.
     receive: (params, arrays from `select`, keys) -> a value, computed once per batch of samples.
     embed: (params, value, null) -> the value's signal, or the null signal.
-    constrain: (denoise, arrays, keys) -> a denoiser that respects the condition by itself.
-    outputs: value -> arrays [B, ...] by name that belong to the samples.
+    constrain: (denoise, arrays, keys) -> a denoiser that enforces the condition.
+    outputs: value -> arrays [B, ...] by name, returned with the samples.
     expand: (batch, keys) -> the same with one row for each of several values of an example, such as captions.
     infer: (params, values [B, ...], keys [B]) -> int32 [B, latents] inferred from examples; None otherwise.
     uses_examples: whether samples are conditioned on examples.

@@ -1,4 +1,4 @@
-"""Known values: entries of the sample that are held while the others are sampled conditioned on them."""
+"""Known values: entries of a sample that are held fixed while the others are sampled conditioned on them."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +12,7 @@ from bitdiff.runtime.errors import UsageError
 def make_known(
     codec: Codec, shape: tuple[int, ...], *, has_channels: bool, prediction: str, per_position: bool
 ) -> Condition:
-    """Known values of integer samples; training does not see them.
+    """Known values of integer samples; training does not use them.
 
     Args:
       codec: how values become bits.

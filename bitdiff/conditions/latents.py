@@ -115,7 +115,7 @@ def gumbel_softmax(logits: jax.Array, keys: jax.Array, temperature: float, *, ha
     Args:
       logits: float [B, ..., K].
       keys: PRNG keys [B].
-      temperature: above 0; towards 0 the sample becomes one-hot.
+      temperature: above 0; toward 0 the sample becomes one-hot.
       hard: whether the value is one-hot, with the gradient of the relaxed sample (straight-through).
 
     Returns:
@@ -130,7 +130,7 @@ def gumbel_softmax(logits: jax.Array, keys: jax.Array, temperature: float, *, ha
 
 
 def _select(request: Request, field: str, ndim: int) -> dict[str, np.ndarray]:
-    """'example', the values the latents are inferred from, and 'source', their numbers; {} without such examples."""
+    """'example', the values the latents are inferred from, and 'source', their indices; {} without such examples."""
     if not request.offers(field):
         return {}
     values = [row[field] for row in request.rows]

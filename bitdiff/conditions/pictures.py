@@ -73,7 +73,7 @@ def flatten_captions(batch: dict[str, jax.Array], keys: jax.Array) -> tuple[dict
 
 
 def _select(request: Request, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
-    """'image' uint8 [B, H, W, C] and 'source' int32 [B], the pictures' numbers; blank pictures without examples."""
+    """'image' uint8 [B, H, W, C] and 'source' int32 [B], the pictures' indices; blank pictures without examples."""
     if not request.offers("image"):
         count = len(request.indices)
         return {"image": np.zeros((count, *shape), np.uint8), "source": np.zeros(count, np.int32)}

@@ -1,6 +1,6 @@
 """Every field of a configuration, with its default.
 
-A config file starts from `base_config()` and sets what differs, so every default is written once, here or there.
+A config file starts from `base_config()` and sets what differs, so every default is written only once.
 Durations end in `_steps`. On the command line: `--config.train.steps=2000`.
 """
 
@@ -11,19 +11,19 @@ def base_config() -> ml_collections.ConfigDict:
     """A configuration without data; sizes of 0 are taken from the data when a run starts."""
     config = ml_collections.ConfigDict()
     config.task = "images"  # images | tokens | points | autoregressive (the baseline for tokens) | prior (of latents)
-    config.seed = 0  # of the weights, the order of the data, and the noise
+    config.seed = 0  # seeds the weights, the order of the data, and the noise
     config.data = _data()
     config.bits = _bits()
     config.diffusion = _diffusion()
     config.latents = _latents()
     config.network = ml_collections.ConfigDict()  # see sections.unet(), transformer() and mlp()
-    config.encoder = ml_collections.ConfigDict()  # of pictures to describe, see sections.vit(); empty for none
+    config.encoder = ml_collections.ConfigDict()  # encodes pictures to describe, see sections.vit(); empty for none
     config.optimizer = _optimizer()
     config.train = _train()
     config.checkpoint = _checkpoint()
     config.sample = _sample()
-    config.first = ml_collections.ConfigDict()  # the first stage's config of a prior, filled in from first_run
-    config.first_run = ""  # the first stage's workdir of a prior
+    config.first = ml_collections.ConfigDict()  # the config of a prior's first stage, filled in from first_run
+    config.first_run = ""  # the workdir of a prior's first stage
     config.prior = ml_collections.ConfigDict()
     config.prior.model = "autoregressive"  # autoregressive | bits
     config.prior.sample = config.sample.copy_and_resolve_references()  # how latents are sampled
@@ -42,20 +42,20 @@ def _data() -> ml_collections.ConfigDict:
     data.channels = 0  # 1 gray, 3 RGB
     data.length = 0  # tokens per sequence
     data.vocab_size = 0  # values a pixel channel or a token can take
-    data.num_classes = -1  # 0 unconditional, -1 as many as the data have
+    data.num_classes = -1  # 0 for unconditional, -1 for as many as the data have
     data.resize = "none"  # none | box | bilinear | bicubic | lanczos, after a center crop to a square
     data.flip = False  # random horizontal flips in training
     data.test_fraction = 0.1  # fraction of a folder or file held out for evaluation
-    data.crop = 1.0  # smallest side of random square crops in training, relative to the image; 1 crops nothing
+    data.crop = 1.0  # smallest side of random square crops in training, relative to the image; 1 disables cropping
     data.captions = 0  # captions per picture
-    data.captions_drawn = 0  # captions per picture in a batch, drawn at random; 0 all
+    data.captions_drawn = 0  # captions per picture in a batch, drawn at random; 0 for all
     data.curriculum_steps = 0  # only the first caption for half of these steps, then gradually all of them
     data.tokenizer = ""  # a SentencePiece .model
     data.tokenizer_kind = "unigram"  # unigram | bpe | word | char, if the tokenizer is trained on the text itself
     data.tokenizer_hash = ""  # filled in from the tokenizer
     data.eos = -1  # end-of-sequence token, filled in from the tokenizer
     data.pad = -1  # padding token, filled in from the tokenizer
-    data.cut = False  # whether texts longer than data.length are truncated; otherwise they are refused
+    data.cut = False  # whether texts longer than data.length are truncated; otherwise they are an error
     data.prefetch_batches = 4  # batches read ahead, each by its own thread; 0 reads within the training loop
     return data
 
@@ -77,7 +77,7 @@ def _diffusion() -> ml_collections.ConfigDict:
     diffusion.time_input = "gamma"  # gamma (the official code) | t (the paper's pseudocode), times 1000
     diffusion.self_cond_rate = 0.5  # fraction of a batch that is self-conditioned; 0 disables self-conditioning
     diffusion.lag = 0.0  # largest lag of a sequence's positions, see schedules.lagged; 0 in the paper
-    diffusion.sigma_data = 0.0  # standard deviation of the data, enables EDM; 0 for the paper's diffusion
+    diffusion.sigma_data = 0.0  # standard deviation of the data for EDM; 0 for the paper's diffusion
     diffusion.label_dropout = 0.0  # rate at which labels are dropped in training, for guidance
     diffusion.image_dropout = 0.0  # rate at which pictures to describe are dropped in training, for guidance
     return diffusion
@@ -85,10 +85,10 @@ def _diffusion() -> ml_collections.ConfigDict:
 
 def _latents() -> ml_collections.ConfigDict:
     latents = ml_collections.ConfigDict()  # DisCo-Diff's, inferred from the clean example
-    latents.count = 0  # latents per example; 0 none
+    latents.count = 0  # latents per example; 0 for none
     latents.codes = 0  # values a latent can take; 2 makes them bits
     latents.groups = 1  # with more than 1, each group is attended to at one resolution of the U-Net's upsampling half
-    latents.temperature = 1.0  # of Gumbel-Softmax
+    latents.temperature = 1.0  # temperature of Gumbel-Softmax
     latents.straight_through = False  # one-hot values with the relaxed gradient; otherwise relaxed values
     latents.dropout = 0.1  # rate at which an example's latents are dropped in training, for guidance
     latents.encoder = ml_collections.ConfigDict()  # see sections.latent_encoder()
@@ -125,8 +125,8 @@ def _checkpoint() -> ml_collections.ConfigDict:
     checkpoint = ml_collections.ConfigDict()
     checkpoint.every_steps = 5_000
     checkpoint.keep = 3  # number of latest checkpoints kept
-    checkpoint.keep_every_steps = 0  # checkpoints at multiples of this are kept for good; 0 none
-    checkpoint.keep_best = 0  # number of checkpoints kept with the lowest best_metric
+    checkpoint.keep_every_steps = 0  # checkpoints at multiples of this are kept for good; 0 for none
+    checkpoint.keep_best = 0  # number of checkpoints with the lowest best_metric that are kept
     checkpoint.best_metric = "test_loss"  # test_loss | loss (the training loss since the last line of the log)
     checkpoint.test_examples = 1_024  # test examples for test_loss
     return checkpoint
@@ -136,13 +136,13 @@ def _sample() -> ml_collections.ConfigDict:
     sample = ml_collections.ConfigDict()
     sample.sampler = "ddim"  # ddim | ddpm | ddpm_small | dpm++ | heun; autoregressive: beam | random
     sample.steps = 100
-    sample.td = 0.0  # in steps
+    sample.td = 0.0  # asymmetric time intervals, in steps
     sample.lag = 0.0  # lag of a sequence's positions, up to diffusion.lag
     sample.endpoint = False  # whether the last network evaluation is at t = 0 (EDM) instead of 1 / steps
     sample.churn = (0.0, 0.0, 1e9)  # EDM's S_churn, S_min, S_max; S_churn 0 adds no noise
-    sample.restarts = ()  # (steps, times, sigma low, sigma high) each
+    sample.restarts = ()  # each is (steps, times, sigma low, sigma high)
     sample.noise_scale = 1.0  # scale of the noise of churn and restarts (S_noise)
-    sample.guidance = 0.0  # w of cond + w (cond - uncond), for class labels
+    sample.guidance = 0.0  # weight w in cond + w (cond - uncond), for class labels
     sample.image_guidance = 0.0  # the same for pictures to describe
     sample.latent_guidance = 0.0  # the same for latents
     sample.momentum = 0.0  # momentum of the self-conditioning estimate
@@ -166,6 +166,6 @@ def _evaluate() -> ml_collections.ConfigDict:
 
 
 def _schedule_options() -> ml_collections.ConfigDict:
-    """The options of all schedules; None is the schedule's own default."""
+    """The options of all schedules; None means the schedule's own default."""
     names = ("start", "end", "tau", "sigma_min", "sigma_max", "rho", "mean", "std")
     return ml_collections.ConfigDict({name: ml_collections.config_dict.placeholder(float) for name in names})

@@ -38,7 +38,7 @@ def second_stage(config: ml_collections.ConfigDict, model: str) -> None:
 def paper_encoding(config: ml_collections.ConfigDict, encoding: str, *, dropout: float) -> None:
     """Sets one of PAPER_ENCODINGS and the options used with it in the paper's image tables.
 
-    uint_rand uses the factorised softmax head; continuous pixels are predicted as eps, with dropout.
+    uint_rand uses the factorized softmax head; continuous pixels are predicted as eps, with dropout.
     """
     config.bits.encoding = encoding
     if encoding == "uint_rand":
@@ -80,7 +80,7 @@ def small_run(config: ml_collections.ConfigDict, *, steps: int, batch_size: int)
 
 
 def medium_run(config: ml_collections.ConfigDict) -> None:
-    """Sets what suits a run of some hours on one GPU; labels are dropped in training so that guidance works."""
+    """Sets what suits a run of a few hours on one GPU; labels are dropped in training so that guidance works."""
     config.diffusion.label_dropout = 0.1
     config.optimizer.learning_rate = 2e-4
     config.optimizer.warmup_steps = 1_000

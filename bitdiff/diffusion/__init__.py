@@ -1,1 +1,1 @@
-"""The mathematics, arrays in and arrays out: bits, schedules, corruption, objectives, the loss, and sampling."""
+"""The math, arrays in and arrays out: bits, schedules, corruption, objectives, the loss, and sampling."""

@@ -1,9 +1,9 @@
 """Integers <-> analog bits (Analog Bits, section 2).
 
 An integer below a vocabulary size K becomes n = ceil(log2 K) bits, least significant first, and the
-bits become real numbers: 0 -> -scale, 1 -> +scale. Thresholding at 0 brings them back.
+bits become real numbers: 0 -> -scale, 1 -> +scale. Thresholding at 0 inverts this.
 
-Invalid codes. When K is not a power of two, some of the 2^n codes name no value. `decode` then returns
+Invalid codes. When K is not a power of two, some of the 2^n codes represent no value. `decode` then returns
 the value whose code is nearest to the analog bits (the maximum-likelihood choice under isotropic Gaussian
 noise), which is plain thresholding wherever the thresholded code is valid; `invalid` marks where it was
 not, so that the fraction of invalid codes can be reported.
@@ -202,7 +202,7 @@ def _gray_decode(code: jax.Array) -> jax.Array:
 def _valid_patterns(vocab_size: int, num_bits: int, *, gray: bool) -> np.ndarray:
     """The codes of [0, vocab_size) as aligned blocks: float32 [blocks, num_bits] in {-1, 0, +1}, 0 = free.
 
-    Every set bit j of vocab_size gives a block of 2^j values that share their digits from j upwards; the
+    Every set bit j of vocab_size gives a block of 2^j values that share their digits from j upward; the
     Gray codes of a block also take every pattern below j.
     """
     patterns = []

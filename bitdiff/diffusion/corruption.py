@@ -1,4 +1,4 @@
-"""Corruption of x0, and the predictions a network can make of it (Analog Bits, section 2 and appendix B).
+"""Corruption of x0, and the predictions a network can make (Analog Bits, section 2 and appendix B).
 
 x_t = sqrt(gamma) x0 + sqrt(1 - gamma) eps, with eps standard normal and gamma = gamma(t). Wherever gamma is [B], it
 may also be [B, L], for the positions of sequences [B, L, C].
@@ -19,7 +19,7 @@ def corrupt(x0: jax.Array, eps: jax.Array, gamma_t: jax.Array) -> jax.Array:
 
 
 def target(x0: jax.Array, eps: jax.Array, gamma_t: jax.Array, prediction: str) -> jax.Array:
-    """What a network of that prediction should output: x0, eps, or v = sqrt(gamma) eps - sqrt(1 - gamma) x0."""
+    """What a network with that prediction should output: x0, eps, or v = sqrt(gamma) eps - sqrt(1 - gamma) x0."""
     choose("prediction", prediction, PREDICTIONS)
     if prediction == "v":
         alpha, sigma = _alpha_sigma(gamma_t, x0.ndim)

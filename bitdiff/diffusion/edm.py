@@ -1,7 +1,7 @@
 """EDM's preconditioning, time input and loss weight (Karras et al. 2022, table 1), in terms of gamma.
 
-With sigma^2 = 1 / gamma - 1 and sigma_d the standard deviation of the data, the estimate of x0 is
-c_skip y + c_out F(c_in y, c_noise) of y = x_t / sqrt(gamma). With sigma_d = 1 the network F predicts -v.
+With sigma^2 = 1 / gamma - 1, y = x_t / sqrt(gamma), and sigma_d the standard deviation of the data, the estimate of x0
+is c_skip y + c_out F(c_in y, c_noise). With sigma_d = 1, the network F predicts -v.
 """
 
 from collections.abc import Callable

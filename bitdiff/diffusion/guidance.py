@@ -1,4 +1,4 @@
-"""Denoisers made of other denoisers: guidance, and known values (Analog Bits, appendix G)."""
+"""Denoisers built from other denoisers: guidance, and known values (Analog Bits, appendix G)."""
 
 from collections.abc import Callable
 
@@ -40,8 +40,9 @@ def hold_known(denoise: Denoise, known: jax.Array, mask: jax.Array, keys: jax.Ar
     """Holds some entries of x0 at known values, so that the others are sampled conditioned on them.
 
     Wherever the mask is set, the network sees the known value corrupted to its noise level (with the same noise at
-    every step), and the estimate of x0 is the known value. The result approximates the conditional distribution: while
-    there is much noise, the network hardly sees what is known, even the Bayes-optimal one (see `hold_known_positions`).
+    every step), and the estimate of x0 is the known value. The result only approximates the conditional
+    distribution: at high noise levels, even the Bayes-optimal denoiser hardly sees the known values (see
+    `hold_known_positions`).
 
     Args:
       denoise: a denoiser with prediction 'x0'.

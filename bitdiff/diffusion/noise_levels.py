@@ -15,7 +15,7 @@ class Grid(NamedTuple):
     """The time grid.
 
     steps: number of steps, 1 or more (2 or more with `endpoint`).
-    td: shift of t_next towards the data in steps, 0 or more (asymmetric time intervals, section 3.3).
+    td: shift of t_next toward the data in steps, 0 or more (asymmetric time intervals, section 3.3).
     endpoint: whether the last network evaluation is at t = 0, as in EDM, instead of at 1 / steps.
     lag: lag of the positions of sequences, see `schedules.lagged`; 0 to steps - 1.
     """
@@ -37,7 +37,7 @@ class Churn(NamedTuple):
 class Restart(NamedTuple):
     """A part of the trajectory that is repeated (Xu et al. 2023).
 
-    `times` times, the state is re-noised from sigma `low` to sigma `high` and denoised again in `steps` - 1 steps.
+    The state is re-noised from sigma `low` to sigma `high` and denoised again in `steps` - 1 steps, `times` times.
     """
 
     steps: int

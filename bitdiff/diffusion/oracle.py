@@ -1,6 +1,6 @@
 """The Bayes-optimal denoiser of a known discrete distribution, in closed form.
 
-It measures what a sampler costs, independently of any network.
+It isolates a sampler's error from any network's.
 """
 
 import jax
@@ -19,7 +19,7 @@ def bayes_denoiser(points: jax.typing.ArrayLike, probabilities: jax.typing.Array
 
     Args:
       points: float [K, ...], the analog bits of each state.
-      probabilities: float [K], not negative; normalized here.
+      probabilities: float [K], non-negative; normalized here.
 
     Returns:
       denoise(x_t [B, ...], x0_prev, gamma_t [B], or [B, L]) -> the posterior mean [B, ...]; x0_prev is ignored.

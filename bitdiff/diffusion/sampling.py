@@ -1,7 +1,7 @@
 """Sampling (Analog Bits, section 3.3): a plan of noise levels, a step rule, and one loop.
 
 The network is evaluated at t_now and the state moves to t_next, which `td` (asymmetric time intervals, in steps)
-shifts further towards the data. The result is the last estimate of x0, not x_t.
+shifts further toward the data. The result is the last estimate of x0, not x_t.
 """
 
 from functools import partial
@@ -122,7 +122,7 @@ def follow(
       keep_trajectory: whether the estimates and states of all steps are returned.
 
     Raises:
-      UsageError: an unknown name, an option out of range, or a sampler that the plan does not suit.
+      UsageError: an unknown name, an option out of range, or a sampler that does not support the plan.
     """
     rule = _check(sampler, estimation, plan)
     keys = example_keys(key, shape[0])

@@ -2,7 +2,7 @@
 
 Each function returns a decreasing `gamma: t -> gamma(t)` for t in [0, 1]. Given a jax array, a schedule
 computes in that array's dtype; given a number or a NumPy array, it computes in float64, which the
-sampler uses so that 1 - gamma keeps its digits near t = 0.
+sampler uses so that 1 - gamma keeps its precision near t = 0.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,7 +1,7 @@
 """Step rules: how a sampler moves x_t from one noise level to the next (Analog Bits, section 3.3).
 
-All rules use the variance-preserving form. EDM's state, with sigma = sqrt(1 / gamma - 1), is x_t / sqrt(gamma):
-Euler's step there is DDIM's here, and a step to sigma = 0 returns the estimate itself.
+All rules use the variance-preserving form. EDM's state, with sigma = sqrt(1 / gamma - 1), is x_t / sqrt(gamma): its
+Euler step is the DDIM step here, and a step to sigma = 0 returns the estimate itself.
 """
 
 from collections.abc import Callable

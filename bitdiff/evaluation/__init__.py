@@ -1,1 +1,1 @@
-"""Measuring: scores of trained models, sweeps over samplers, comparisons of runs, losses, trajectories and speed."""
+"""Evaluation: scores of trained models, sweeps over samplers, comparisons of runs, losses, trajectories and speed."""

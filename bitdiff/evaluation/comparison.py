@@ -1,7 +1,7 @@
 """Sweeps of several runs side by side.
 
-Runs whose configs differ in the seed alone form one row: mean and standard deviation over them. A row is named
-by the fields in which its config differs from that of the first run; a column is a cell of the sweeps.
+Runs whose configs differ only in the seed form one row, with their mean and standard deviation. A row is named by the
+fields in which its config differs from that of the first run; a column is a cell of the sweeps.
 """
 
 from collections.abc import Iterable
@@ -38,14 +38,14 @@ def read(folder: Path) -> Swept:
     report = read_sweep(folder / "sweep.json")
     cells = {options_of(name): scores for name, scores in report["cells"].items()}
     measured_on = comparable(report["provenance"])
-    config["train.steps"] = measured_on.pop("step", None)  # of the checkpoint that was swept
+    config["train.steps"] = measured_on.pop("step", None)  # the swept checkpoint's
     for name in ("latents", "labels", "prior"):  # they follow from the configs
         measured_on.pop(name, None)
     return Swept(str(folder), config, measured_on, cells)
 
 
 def group(runs: Iterable[Swept]) -> dict[str, list[Swept]]:
-    """Groups runs by the name of their row; the runs of a row differ in the seed alone.
+    """Groups runs by the name of their row; the runs of a row differ only in the seed.
 
     Raises:
       UsageError: two runs have the same config and seed, or sweeps were measured on different data or samples.

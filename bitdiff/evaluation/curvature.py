@@ -54,7 +54,7 @@ def follow_points(run: Trained, *, count: int, steps: int, seed: int) -> Curves:
       UsageError: the model does not generate points.
     """
     if run.task.field != "point":
-        raise UsageError(f"{run.folder} holds a model of {run.task.field!r}; trajectories are drawn of 'point' models")
+        raise UsageError(f"{run.folder} holds a model of {run.task.field!r}; trajectories require a model of 'point'")
     config = run.config
     options = sample_options(config.sample, sampler="ddim", steps=steps, frames=steps, **_PLAIN)
     dataset = data.load(config.data)

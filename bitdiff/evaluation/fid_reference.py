@@ -31,9 +31,9 @@ def make_reference(
     Args:
       dataset: a data set of 8-bit images.
       inception: converted weights.
-      batch_size: images at once over all devices.
+      batch_size: images per batch over all devices.
       keep: number of images, evenly spread over the data, whose features are kept for KID, precision and recall.
-      partial_path: where the sums are saved every few minutes and on a signal, to be resumed from.
+      partial_path: where the sums are saved every few minutes and on a signal, so that a stopped call can be resumed.
       stop: records the signals.
 
     Raises:
@@ -63,7 +63,7 @@ def make_reference(
 
 
 def _order(count: int, keep: int) -> list[int]:
-    """The indices with a stride, so that the first `keep` images are spread over the data, whatever their order."""
+    """All indices in strided order, so that the first `keep` images are spread over the data, whatever their order."""
     stride = max(count // max(keep, 1), 1)
     return [i for start in range(stride) for i in range(start, count, stride)]
 

@@ -14,7 +14,7 @@ from bitdiff.tasks import Score
 
 
 class Judge(NamedTuple):
-    """What FID is measured with: Inception's weights, the data's statistics, and images per batch over all devices."""
+    """What FID is computed with: Inception's weights, the data's statistics, and images per batch over all devices."""
 
     inception: inception_weights.Weights
     reference: fid.Reference
@@ -22,13 +22,13 @@ class Judge(NamedTuple):
 
 
 def open_judge(run: Trained, inception: Path | None, reference: Path | None, batch_size: int) -> Judge | None:
-    """Loads the weights and the reference of FID; None if neither is given.
+    """Loads the weights and the reference for FID; None if neither is given.
 
     Args:
       run: the model to be measured.
       inception: weights written by `bitdiff.convert_inception`.
       reference: statistics written by `bitdiff.reference`.
-      batch_size: images at once over all devices.
+      batch_size: images per batch over all devices.
 
     Raises:
       UsageError: one without the other, a bad file, or a model that does not generate 8-bit images.

@@ -15,14 +15,14 @@ _BATCH = 256
 def loss_by_time(run: Trained, *, examples: int, rounds: int, bins: int, seed: int) -> dict[float, float]:
     """The mean loss of test examples in equal intervals of t, by their midpoints.
 
-    Conditions are dropped at the rates of training.
+    Conditions are dropped at their training rates.
 
     Args:
       run: a model that is trained at random times.
-      examples: number of test examples, at most.
-      rounds: how often each is used, each time with another t and other noise.
+      examples: maximum number of test examples.
+      rounds: how often each is used, each time with a different t and different noise.
       bins: number of intervals.
-      seed: seed of times and noise; runs on the same data are compared on the same noise.
+      seed: seed of the times and the noise; runs on the same data are compared on the same noise.
 
     Raises:
       UsageError: the model has no time, or the data have no test examples.

@@ -1,4 +1,4 @@
-"""Scores of a trained model, and where they come from."""
+"""Scores of a trained model, and their provenance."""
 
 import json
 from datetime import UTC, datetime
@@ -28,8 +28,8 @@ def open_data(config: Any, path: str | None = None, tokenizer: str | None = None
 
     Args:
       config: the run's config; its data path and caption tokenizer are replaced by the arguments.
-      path: where the data are now; by default where the config says.
-      tokenizer: how captions are split into words; by default as the config says.
+      path: where the data are now; by default the config's path.
+      tokenizer: how captions are split into words; by default the config's tokenizer.
 
     Raises:
       UsageError: the data cannot be used, differ from the config, or the tokenizer is unknown or not installed.
@@ -53,7 +53,7 @@ def measure(
       run: the model.
       request: which samples.
       dataset: the data set to compare with.
-      judge: what FID is measured with, if it is.
+      judge: what FID is computed with; None for no FID.
 
     Returns:
       (scores by name, the samples).
@@ -78,7 +78,7 @@ def measure(
 
 
 def provenance(run: Trained, dataset: data.Dataset, judge: Judge | None) -> dict[str, Any]:
-    """Where scores come from: versions, weights, data and reference, as plain JSON."""
+    """The provenance of scores: versions, weights, data and reference, as plain JSON."""
     return {
         "bitdiff": __version__,
         "jax": f"{jax.__version__} on {describe_devices()}",
@@ -108,7 +108,7 @@ def write_report(
       run: the model.
       request: the samples that were scored.
       dataset: the data set they were compared with.
-      judge: what FID was measured with, if it was.
+      judge: what FID was computed with; None for no FID.
       results: what `measure` returned.
 
     Returns:

@@ -28,7 +28,7 @@ from bitdiff.training.setup import training_batches
 from bitdiff.training.state import init_state
 from bitdiff.training.step import Rows, make_train_step
 
-_CHECKPOINT_EVERY = 1_000  # steps, to which the cost of one checkpoint is compared
+_CHECKPOINT_EVERY = 1_000  # steps that the cost of one checkpoint is compared to
 _FEATURES_BATCH = 32
 
 
@@ -103,7 +103,7 @@ def measure_training(bench: Bench) -> dict[str, float]:
 
 
 def measure_sampling(bench: Bench) -> dict[str, float]:
-    """A batch's time, and the cost of the loop: its time over that of as many single network evaluations."""
+    """A batch's time, and the cost of the loop: its time over that of as many separate network evaluations."""
     config = bench.config
     task = make_task(config)
     params = devices.replicate(task.init(jax.random.key(0)))
@@ -152,7 +152,7 @@ def measure_data(bench: Bench) -> dict[str, float]:
 
 
 def measure_checkpoint(bench: Bench) -> dict[str, float]:
-    """The time a checkpoint adds to training: that of the steps during a save, minus that of as many steps without."""
+    """The time a checkpoint adds to training: that of the steps during a save, minus that of as many other steps."""
     step = _Step(bench, bench.config.diffusion.self_cond_rate)
     seconds = seconds_of(step, bench.seconds)
     with tempfile.TemporaryDirectory() as folder, Checkpoints(Path(folder)) as checkpoints:
@@ -193,7 +193,7 @@ def measure_start(bench: Bench) -> dict[str, float]:
 
 
 def measure_features(bench: Bench) -> dict[str, float]:
-    """Inception features, as computed for FID, of images of the config's size, with constant weights."""
+    """Images per second of the Inception features for FID, on images of the config's size, with constant weights."""
     size = devices.local_batch(_FEATURES_BATCH)
     shape = (size, bench.config.data.image_size, bench.config.data.image_size, 3)
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)

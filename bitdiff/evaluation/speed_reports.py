@@ -18,7 +18,7 @@ def read_report(path: Path) -> dict[str, Any]:
     """A report written by bitdiff.benchmark.
 
     Raises:
-      UsageError: the file cannot be read, or is not such a report.
+      UsageError: the file cannot be read, or is not a report.
     """
     try:
         report = json.loads(path.read_text())

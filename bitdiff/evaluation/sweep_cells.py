@@ -1,4 +1,4 @@
-"""The cells of a sweep: one checkpoint measured with many samplers, kept as they are measured."""
+"""The cells of a sweep: one checkpoint measured with many samplers, saved as they are measured."""
 
 import itertools
 import json
@@ -27,7 +27,7 @@ Scores = dict[str, float]
 
 
 class Sweep(NamedTuple):
-    """What a sweep measures: a model on a data set, with samples like `base` but for the options of each cell."""
+    """What a sweep measures: a model on a data set, with samples like `base` except for the options of each cell."""
 
     run: Trained
     dataset: Dataset
@@ -84,7 +84,7 @@ def comparable(provenance: dict[str, Any]) -> dict[str, Any]:
 
 
 def earlier_cells(sweep: Sweep) -> dict[str, Scores]:
-    """The cells measured before; a sweep of something else is moved aside to sweep_before1.json, and so on."""
+    """The cells measured before; a sweep with another provenance is moved to sweep_before1.json, and so on."""
     before = read_sweep(sweep.path) if sweep.path.exists() else None
     processes.check_equal("the earlier sweep", before)
     if before is None:
@@ -96,12 +96,12 @@ def earlier_cells(sweep: Sweep) -> dict[str, Scores]:
         number += 1
     if processes.is_main():
         sweep.path.rename(place)
-    print(f"the folder held a sweep of something else; it was moved to {place}")
+    print(f"the folder held a sweep with another provenance; it was moved to {place}")
     return {}
 
 
 def measure_cells(sweep: Sweep, todo: list[SampleOptions]) -> Iterator[tuple[SampleOptions, Scores]]:
-    """Measures the cells that were not measured before, keeps each as soon as it is measured, and yields all.
+    """Measures the cells that were not measured before, saves each as soon as it is measured, and yields all.
 
     Args:
       sweep: what is measured.
@@ -119,7 +119,7 @@ def measure_cells(sweep: Sweep, todo: list[SampleOptions]) -> Iterator[tuple[Sam
             print(f"cell {i} of {len(todo)}: {values}", flush=True)
             measured[name] = _measure_cell(sweep, options)
             if processes.is_main():
-                others = read_sweep(sweep.path)["cells"] if sweep.path.exists() else {}  # of a concurrent sweep
+                others = read_sweep(sweep.path)["cells"] if sweep.path.exists() else {}  # a concurrent sweep's
                 report = {"provenance": identity, "cells": others | measured}
                 files.write_text(sweep.path, json.dumps(report, indent=2) + "\n")
         yield options, measured[name]
@@ -133,7 +133,7 @@ def _measure_cell(sweep: Sweep, options: SampleOptions) -> Scores:
 
 
 def _rate(sweep: Sweep, options: SampleOptions) -> Scores:
-    """The speed of this process's compiled sampler, with its conditions at hand."""
+    """The speed of this process's compiled sampler, with its conditions already prepared."""
     run = sweep.run
     size = local_size(sweep.base.batch_size, sweep.base.num_samples)
     inputs = sampler_inputs(run.task, np.arange(size), 0, None, examples_for(run.task, sweep.dataset))

@@ -4,7 +4,7 @@ from bitdiff.evaluation.sweep_cells import AXES, Scores
 from bitdiff.tasks import GUIDANCE, SampleOptions
 
 Rows = list[tuple[SampleOptions, Scores]]
-# The score of the plot if none is named: the first of these that was measured.
+# The score to plot if none is named: the first of these that was measured.
 PREFERRED = ("fid", "swd", "frechet_pixels", "tv", "marginal_tv", "w2", "CIDEr")
 
 
@@ -19,7 +19,7 @@ def markdown(rows: Rows) -> str:
 
 
 def grids(rows: Rows, score: str) -> str:
-    """Tables of one score by steps (rows) and td (columns), as Table 4 of the paper.
+    """Tables of one score by steps (rows) and td (columns), like Table 4 of the paper.
 
     There is one table for each combination of the other axes with several values of both.
     """

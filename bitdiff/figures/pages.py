@@ -1,4 +1,4 @@
-"""Pages to look at: grids of images, pictures with captions, or lines of text."""
+"""Preview pages: grids of images, pictures with captions, or lines of text."""
 
 import math
 import textwrap
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-_MAX_COLUMNS = 24  # of a grid whose columns have a meaning
+_MAX_COLUMNS = 24  # for grids whose columns have a meaning
 _MAX_CAPTIONED, _CAPTIONED_SIDE = 24, 192  # pictures on a page with captions, and their minimum width
 _MIN_SIDE = 48  # smaller images are enlarged by an integer factor
 

@@ -35,7 +35,7 @@ def draw(
       examples: examples that the samples are conditioned on, in turn; see `Task.condition`.
     """
     own = processes.own_range(request.num_samples)
-    end = max(own.stop, own.start + 1)  # a process without samples draws one, to know the shapes of the outputs
+    end = max(own.stop, own.start + 1)  # a process without samples draws one, to learn the shapes of the outputs
     outputs = draw_range(task, params, request, own.start, end, labels=labels, examples=examples)
     return processes.gather({name: array[: len(own)] for name, array in outputs.items()})
 

@@ -82,7 +82,7 @@ def read_weights(folder: Path, abstract: Any) -> tuple[Any, int]:
     try:
         with safe_open(path, framework="numpy") as file:
             step = int((file.metadata() or {})["step"])
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise UsageError(f"{path} cannot be read: {error}") from error
     expected: dict[str, Any] = traverse_util.flatten_dict(abstract, sep="/")

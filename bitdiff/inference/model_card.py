@@ -39,7 +39,7 @@ def model_card(name: str, config: Any, step: int, parameters: int, evaluation: d
     lines = [
         f"# {name}",
         "",
-        f"A model of {config.task} trained with bitdiff {__version__} on the data set `{data.name}`.",
+        f"A model for the task `{config.task}`, trained with bitdiff {__version__} on the data set `{data.name}`.",
         "",
         "```python",
         "import bitdiff",

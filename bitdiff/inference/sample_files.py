@@ -1,4 +1,4 @@
-"""Writing samples: arrays as .npz, images as PNG files, and a page to look at beside them."""
+"""Writing samples: arrays as .npz, images as PNG files, and a preview page beside them."""
 
 import os
 from pathlib import Path
@@ -29,7 +29,7 @@ def write_png(folder: Path, first: int, images: np.ndarray, vocab_size: int) -> 
 
 
 def write_page(path: Path, run: Trained, outputs: dict[str, np.ndarray], columns: int | None = None) -> Path:
-    """Writes samples beside `path` to look at: a grid of images or lines of text; returns the file's path."""
+    """Writes a preview of samples beside `path`: a grid of images or lines of text; returns the file's path."""
     if "text" in outputs:
         return pages.write_texts(path, outputs["text"].tolist())
     return pages.write_samples(path, outputs, run.config.data.vocab_size, columns)

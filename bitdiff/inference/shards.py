@@ -15,7 +15,7 @@ from bitdiff.training import workdir
 class Layout(NamedTuple):
     """How a folder holds samples.
 
-    shard_size: samples in a file `00000.npz`; with PNG files, samples drawn between two looks at the folder.
+    shard_size: samples in a file `00000.npz`; with PNG files, samples drawn between two checks of the folder.
     png: whether every image is a PNG file instead.
     """
 
@@ -34,7 +34,7 @@ def write_shards(run: Trained, request: Draw, labels: tuple[int, ...] | None, fo
       layout: how the folder holds them.
 
     Raises:
-      UsageError: the folder holds other samples, or PNG files were requested of a model that does not generate images.
+      UsageError: the folder holds other samples, or PNG files were requested for a model that generates no images.
     """
     if layout.shard_size < 1:
         raise UsageError(f"--shard_size is {layout.shard_size}; it must be 1 or more")

@@ -27,7 +27,7 @@ _SHIPPED = Path(__file__).parents[1] / "models"
 class Trained(NamedTuple):
     """A trained model: the moving average of its weights, replicated over the local devices.
 
-    folder: where it was opened; None for a model that was trained in a temporary folder.
+    folder: where it was opened from; None for a model that was trained in a temporary folder.
     config: its resolved config.
     task: the model.
     params: its parameters.
@@ -53,7 +53,7 @@ class Trained(NamedTuple):
         batch_size: int | None = None,
         **options: Any,
     ) -> dict[str, np.ndarray]:
-        """Draws samples; sample i depends on (seed, i) and what it is conditioned on alone.
+        """Draws samples; sample i depends only on (seed, i) and what it is conditioned on.
 
         Args:
           num_samples: number of samples; by default one per image or known value, otherwise the config's.
@@ -62,7 +62,7 @@ class Trained(NamedTuple):
             turn.
           known: int [N, ...], values to complete, with -1 where they are open, assigned in turn.
           seed: seed of the noise, 0 to 2^31 - 1.
-          batch_size: samples at once over all devices; by default the config's.
+          batch_size: samples per batch over all devices; by default the config's.
           **options: fields of SampleOptions that differ from the config, e.g. steps=50, td=1.0, sampler="ddpm".
 
         Returns:
@@ -71,7 +71,7 @@ class Trained(NamedTuple):
           and 'histogram' of the analog bits.
 
         Raises:
-          UsageError: an option that the model does not support, or out of range, or arrays that do not fit.
+          UsageError: an option that is unsupported or out of range, or arrays that do not fit.
         """
         if images is not None and known is not None:
             raise UsageError("pass either images or known values, not both")
@@ -97,7 +97,7 @@ def load(
     Args:
       folder: the workdir of a run, an exported folder, or the name of a model that bitdiff ships ('digits').
       checkpoint: a step or 'best'; by default the latest checkpoint that can be read.
-      prior_steps: sampling steps of a prior of bits, in place of config.prior.sample.steps.
+      prior_steps: sampling steps of a Bit Diffusion prior, in place of config.prior.sample.steps.
       task: the task of a run whose network or task is not described by its config.
 
     Raises:
@@ -106,10 +106,10 @@ def load(
     folder = resolve_folder(folder)
     config = workdir.load_config(folder)
     if task is None and config.network.get("name") == workdir.CUSTOM:
-        raise UsageError(f"{folder} was trained with a network or task of its own: pass it to bitdiff.load as task=...")
+        raise UsageError(f"{folder} was trained with a custom network or task: pass it to bitdiff.load as task=...")
     if prior_steps is not None:
         if config.task != "prior" or config.prior.model != "bits":
-            raise UsageError(f"--prior_steps is for second stages with a prior of bits; {folder} holds none")
+            raise UsageError(f"--prior_steps is for second stages with a Bit Diffusion prior; {folder} holds none")
         config.prior.sample.steps = prior_steps
     try:
         task = make_task(config) if task is None else task
@@ -205,7 +205,7 @@ def check_options(run: Trained, many: Iterable[SampleOptions]) -> None:
 
 
 def with_texts(run: Trained, outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Samples with an array 'text' if their tokens are text."""
+    """The samples, with an array 'text' if their tokens are text."""
     if run.tokenizer is None:
         return outputs
     return outputs | {"text": np.array(run.tokenizer.texts(outputs["tokens"]))}

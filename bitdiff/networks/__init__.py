@@ -1,4 +1,4 @@
-"""Flax linen networks; they know nothing of diffusion."""
+"""Flax linen networks; they know nothing about diffusion."""
 
 from bitdiff.networks.latent_networks import LATENT_ENCODERS, LatentEncoder, LatentTransformer
 from bitdiff.networks.mlp import MLP

@@ -19,7 +19,7 @@ Dense = partial(nn.Dense, kernel_init=kernel_init)
 
 
 class Conv(nn.Module):
-    """A square convolution with zero padding that keeps (or halves, with stride 2) the resolution, and a bias."""
+    """A square convolution with a bias and zero padding that keeps (or halves, with stride 2) the resolution."""
 
     features: int
     size: int = 3

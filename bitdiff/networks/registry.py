@@ -1,4 +1,4 @@
-"""From the sections of a config to networks."""
+"""Builds networks from the sections of a config."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -54,7 +54,7 @@ def make_latent_networks(options: Mapping[str, Any]) -> tuple[LatentEncoder, Lat
     Raises:
       UsageError: an unknown encoder, field or dtype.
     """
-    choose("latents' encoder (config.latents.encoder.kind)", options["encoder"]["kind"], LATENT_ENCODERS)
+    choose("latent encoder (config.latents.encoder.kind)", options["encoder"]["kind"], LATENT_ENCODERS)
     least = {"encoder.dim": 1, "encoder.layers": 1, "embed.dim": 1, "embed.layers": 0, "embed.head_dim": 1}
     for name, low in least.items():
         part, field = name.split(".")

@@ -1,6 +1,6 @@
 """A Transformer over sequences, as a denoiser of real values or as a causal model of tokens.
 
-The two modes differ in three things alone: what is embedded, whether a time embedding modulates the layers, and
+The two modes differ in only three things: what is embedded, whether a time embedding modulates the layers, and
 whether attention is causal. In both, the blocks may attend to a context, such as an encoded picture.
 """
 
@@ -126,7 +126,7 @@ class Transformer(nn.Module):
                 self.own_time = [Dense(self.dim, dtype=self.dtype) for _ in range(2)]
         else:
             self.token = nn.Embed(self.vocab_size, self.dim, dtype=self.dtype)
-        # With the usual 0.02 the order of the groups in a caption was not learned (24 % of captions true, not 99 %).
+        # With the usual 0.02, the order of the groups in a caption was not learned (24% of captions true, not 99%).
         self.positions = self.param("positions", nn.initializers.normal(0.1), (self.length, self.dim))
         kind = nn.remat(Block) if self.remat else Block
         self.blocks = [

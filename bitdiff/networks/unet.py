@@ -1,4 +1,4 @@
-"""The U-Net of Analog Bits (appendix: the official code's TransUNet)."""
+"""The U-Net of Analog Bits (TransUNet in the official code)."""
 
 import math
 from collections.abc import Sequence
@@ -112,7 +112,7 @@ class UNet(nn.Module):
 
         Args:
           x: float [B, H, W, C]; H and W divisible by 2^(stages - 1).
-          time: float [B], fed to a sinusoid: O(1000) at its largest.
+          time: float [B], embedded by sinusoids; values up to O(1000).
           label: int [B] in [-1, num_classes), -1 for the null label; required if num_classes > 0.
           dropout_keys: PRNG keys [B], or None for no dropout.
           context: float [B, M, any], or None.

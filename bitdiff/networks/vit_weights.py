@@ -1,7 +1,7 @@
 """The published weights of the ViT authors.
 
 The paper's encoder was pretrained for object detection, and its weights were not published. The ViT authors published
-weights of image classification as `.npz` files, e.g. `ViT-B_16` trained on ImageNet-21k.
+weights for image classification as `.npz` files, e.g. `ViT-B_16` trained on ImageNet-21k.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""3 x 3 convolutions by Winograd's F(4 x 4, 3 x 3), with a quarter of the products (Lavin and Gray, 2016).
+"""3 x 3 convolutions by Winograd's F(4 x 4, 3 x 3), with a quarter of the multiplications (Lavin and Gray, 2016).
 
 4 x 4 outputs of one channel are A [(G g G^T) * (B d B^T)] A^T, with g the kernel and d the 6 x 6 inputs they depend on;
 summed over input channels, the element-wise product * becomes 36 matrix products. XLA's CPU backend computes

@@ -56,7 +56,7 @@ def to_global(tree: Any) -> Any:
     """Converts replicated local arrays into arrays that Orbax can save.
 
     With one process, that is the first device's copy: Orbax would cut every replicated array into one slice per
-    device, which takes longer than writing it. With several, arrays over the devices of all processes.
+    device, which takes longer than writing it. With several, the result is arrays over the devices of all processes.
     """
     if jax.process_count() == 1:
         return jax.tree.map(lambda a: a.addressable_data(0), tree)

@@ -1,10 +1,10 @@
-"""The errors a user may meet; commands print their message instead of a traceback."""
+"""The errors a user may encounter; commands print their message instead of a traceback."""
 
 from collections.abc import Iterable
 
 
 class UsageError(ValueError):
-    """Bad input; the message says what was given, where, and what is valid."""
+    """Bad input; the message states what was given, where, and what is valid."""
 
 
 def choose(what: str, name: str, options: Iterable[str]) -> None:

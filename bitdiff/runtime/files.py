@@ -26,7 +26,7 @@ ARRAY_ERRORS = (
 
 
 def write(path: Path, write_to: Callable[[BinaryIO], object]) -> None:
-    """Replaces `path` by what `write_to` writes to the open file it is given; a kill leaves the old or the new file."""
+    """Replaces `path` with what `write_to` writes to the file it is passed; a kill leaves the old or the new file."""
     partial = path.with_name(path.name + ".partial")
     with partial.open("wb") as file:
         write_to(file)
@@ -34,7 +34,7 @@ def write(path: Path, write_to: Callable[[BinaryIO], object]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replaces `path` by a text."""
+    """Replaces `path` with a text."""
     write(path, lambda file: file.write(text.encode()))
 
 
@@ -55,7 +55,7 @@ def read_arrays(path: Path, names: Iterable[str] | None = None) -> dict[str, np.
 
     Args:
       path: the file.
-      names: the arrays to read, as far as the file holds them; by default all.
+      names: the arrays to read, if the file holds them; by default all.
 
     Raises:
       UsageError: there is no such file, it cannot be read, or it needs more memory than the machine has.

@@ -2,7 +2,7 @@
 
 The compiler's own count (`cost_analysis`) covers every operation except library calls, and counts the body of a loop
 once; the benchmark reports both. Both depend on the backend: on a CPU, wide convolutions take a quarter of the
-products (`networks/winograd.py`).
+multiplications (`networks/winograd.py`).
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Tasks: the models, put together from their parts by a config."""
+"""Tasks: the models, assembled from their parts as a config describes."""
 
 from typing import Any
 
@@ -49,7 +49,7 @@ def make_task(config: Any, network: nn.Module | None = None) -> Task:
         of `networks.Transformer`.
 
     Raises:
-      UsageError: an unknown name, a size that is missing, or sections that do not fit.
+      UsageError: an unknown name, a missing size, or incompatible sections.
     """
     choose("task (config.task)", config.task, TASKS)
     return TASKS[config.task](config, network)

@@ -1,6 +1,6 @@
 """The baseline: tokens from left to right by a causal Transformer, optionally describing a picture.
 
-It differs from Bit Diffusion of tokens in the config alone: the same blocks, the same encoder, the same training loop.
+It differs from Bit Diffusion of tokens only in the config: the same blocks, the same encoder, the same training loop.
 """
 
 from collections.abc import Callable
@@ -31,8 +31,8 @@ _DIFFUSION_OPTIONS = ("steps", "td", *GUIDANCE, "momentum", "self_guidance", "fr
 class CausalModel(NamedTuple):
     """A causal network and what it is conditioned on.
 
-    length, vocab_size: of the sequences.
-    eos, pad: tokens that end a sequence and fill it up; -1 if the data have none.
+    length, vocab_size: length and vocabulary size of the sequences.
+    eos, pad: tokens that end a sequence and pad it; -1 if the data have none.
     labels, pictures: conditions, or None.
     """
 
@@ -53,7 +53,7 @@ def make_autoregressive_task(config: Any, network: nn.Module | None = None) -> T
     followed by PAD.
 
     Raises:
-      UsageError: an unknown name, a size that is missing, or sections that do not fit.
+      UsageError: an unknown name, a missing size, or incompatible sections.
     """
     check_autoregressive(config)
     data = config.data
@@ -88,7 +88,7 @@ def _make_network(config: Any) -> nn.Module:
         out_channels=data.vocab_size,
         num_classes=0,
         length=data.length,
-        vocab_size=data.vocab_size + 1 + data.num_classes,  # plus the start tokens: one without, one per class
+        vocab_size=data.vocab_size + 1 + data.num_classes,  # plus the start tokens: one for no class, one per class
         crosses=bool(config.encoder),
     )
 
@@ -135,7 +135,7 @@ def condition_on(
     """
     request = Request(np.asarray(indices), labels, examples)
     if request.offers("known"):
-        raise UsageError("an autoregressive model cannot complete known values; use a model of bits")
+        raise UsageError("an autoregressive model cannot complete known values; use a bit model")
     if labels is not None and model.labels is None:
         raise UsageError("labels were given, but the model is not class-conditional")
     if examples is not None and model.pictures is None:
@@ -241,7 +241,7 @@ def _check_options(model: CausalModel, options: SampleOptions) -> None:
     if options.churn[0] or options.noise_scale != 1:
         given.append(f"churn {options.churn[0]:g}, noise_scale {options.noise_scale:g}")
     if given:
-        raise UsageError(f"{', '.join(given)}: options of diffusion; an autoregressive model requires 0")
+        raise UsageError(f"{', '.join(given)}: diffusion options, which an autoregressive model does not support")
     limit = 1 if options.sampler == "random" else model.vocab_size
     if not 1 <= options.beams <= limit:
         raise UsageError(f"beams is {options.beams}; the sampler {options.sampler!r} supports 1 to {limit}")

@@ -14,5 +14,5 @@ def bit_scores(outputs: dict[str, np.ndarray], encoding: str) -> dict[str, Score
     sharp = bit_histograms.sharpness(outputs["histogram"])
     return {
         "invalid_codes": Score(invalid, "fraction of invalid codes, decoded to the nearest valid one"),
-        "sharp_bits": Score(sharp, "fraction of analog bits within 10 % of -scale or +scale"),
+        "sharp_bits": Score(sharp, "fraction of analog bits within 10% of -scale or +scale"),
     }

@@ -1,4 +1,4 @@
-"""What the sections of a config may not combine, checked before anything is built.
+"""Combinations that the sections of a config must not contain, checked before anything is built.
 
 The codec and the objective check their own fields, see `parts.py`.
 """
@@ -23,7 +23,7 @@ def check_denoising(
       custom_network: whether the network is not the one that config.network describes.
 
     Raises:
-      UsageError: an unknown name, a size that is missing, or sections that do not fit.
+      UsageError: an unknown name, a missing size, or incompatible sections.
     """
     choose("time input (config.diffusion.time_input)", config.diffusion.time_input, ("gamma", "t"))
     _check_sizes(config, field, grid, channels)
@@ -51,7 +51,7 @@ def check_autoregressive(config: Any) -> None:
         raise UsageError("an autoregressive model requires config.network.name 'transformer' and embed_layers 1")
     if config.latents.count:
         raise UsageError(
-            f"config.latents.count is {config.latents.count}; an autoregressive model has no latents, set it to 0"
+            f"config.latents.count is {config.latents.count}; an autoregressive model has no latents, so it must be 0"
         )
     _check_rates(config)
 

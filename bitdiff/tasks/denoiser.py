@@ -1,4 +1,4 @@
-"""The denoiser of a task: a network, a codec, an objective and conditions, put together from a config."""
+"""The denoiser of a task: a network, a codec, an objective and conditions, assembled from a config."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -84,7 +84,7 @@ def make_denoiser(config: Any, layout: Layout, network: nn.Module | None = None)
       network: a linen module in place of the config's; see `make_task`.
 
     Raises:
-      UsageError: an unknown name, a size that is missing, or sections that do not fit.
+      UsageError: an unknown name, a missing size, or incompatible sections.
     """
     check_denoising(config, *layout, custom_network=network is not None)
     options = config.diffusion

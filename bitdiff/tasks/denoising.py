@@ -43,7 +43,7 @@ def make_denoising_task(config: Any, layout: Layout, evaluate: Evaluate, network
       network: a linen module in place of the config's.
 
     Raises:
-      UsageError: an unknown name, a size that is missing, or sections that do not fit.
+      UsageError: an unknown name, a missing size, or incompatible sections.
     """
     model = make_denoiser(config, layout, network)
     infer = next((condition.infer for condition in model.conditions if condition.infer), None)

@@ -53,7 +53,7 @@ def evaluate(outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOp
         closest = typical[typical > 0].min() if typical.any() else 0.0
         scores["near_copies"] = Score(
             float(np.mean(neighbours.distances(samples, real) < closest)),
-            "fraction of samples closer to a training image than any test image",
+            "fraction of samples closer to a training image than any test image is",
         )
     return scores
 

@@ -18,8 +18,8 @@ class SampleOptions(NamedTuple):
     sampler, steps, td, lag, endpoint: see `sampling.sample` and `noise_levels.Grid`.
     momentum: see `sampling.Estimation`.
     guidance, image_guidance, latent_guidance: weights w of D(c) + w (D(c) - D(null)) for class labels, pictures and
-      latents; 0 is no guidance. (DisCo-Diff's formula and its table disagree on the weight that means none; this is the
-      table's convention.) Combined, each D(c) is guided by those before it, while D(null) is not guided.
+      latents; 0 disables guidance. (DisCo-Diff's formula and its table disagree on which weight means no guidance; this
+      is the table's convention.) When combined, each D(c) is guided by those before it, while D(null) is not guided.
     self_guidance: see `guidance.self_guide`.
     frames: number of intermediate estimates to return, evenly spread over the steps; 0 for none.
     schedule, schedule_options: the sampling schedule.

@@ -32,7 +32,7 @@ def make_objective(options: Any, codec: bits.Codec) -> objectives.Objective:
     """The objective of a config's `diffusion` section: its prediction, loss and head.
 
     Raises:
-      UsageError: an unknown name, or a combination without meaning.
+      UsageError: an unknown name, or an unsupported combination.
     """
     _check_objective(options, codec)
     if options.loss == "logistic":

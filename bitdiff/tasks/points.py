@@ -21,7 +21,7 @@ def make_point_task(config: Any, network: nn.Module | None = None) -> Task:
     """EDM of points of config.data.channels numbers.
 
     Raises:
-      UsageError: without EDM, or with another network than an MLP.
+      UsageError: the config is not EDM, or its network is not an MLP.
     """
     if not config.diffusion.sigma_data or (network is None and config.network.name != "mlp"):
         raise UsageError(

@@ -73,7 +73,7 @@ def make_first_stage(config: Any) -> Task:
 
 
 def init_params(stages: Stages, key: jax.Array) -> dict[str, Any]:
-    """Parameters: {'prior', 'first'}; training replaces 'first' by the trained first stage."""
+    """Parameters: {'prior', 'first'}; training replaces 'first' with the trained first stage."""
     prior_key, first_key = jax.random.split(key)
     return {"prior": stages.prior.init(prior_key), "first": stages.first.init(first_key)}
 

@@ -63,14 +63,14 @@ def sample_batches(
 ) -> Iterator[dict[str, np.ndarray]]:
     """Draws samples first to num_samples - 1 on this process's devices.
 
-    Sample i depends on (seed, i) and what it is conditioned on alone.
+    Sample i depends only on (seed, i) and what it is conditioned on.
 
     Args:
       task: the model.
       params: its parameters, replicated over the local devices.
       options: how to sample.
       num_samples: the total number of samples.
-      batch_size: samples at once over the devices of all processes, rounded up to a multiple of the devices.
+      batch_size: samples per batch over the devices of all processes, rounded up to a multiple of the devices.
       seed: seed of the noise.
       labels: labels assigned to the samples in turn; by default all classes.
       examples: examples that the samples are conditioned on, in turn; see `Task.condition`.

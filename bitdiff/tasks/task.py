@@ -29,7 +29,7 @@ class Task(NamedTuple):
       `metrics.bit_histograms`, and with options.frames 'trajectory' [B, frames, ...], intermediate estimates.
     condition: (indices int [B], labels or None, examples or None) -> arrays [B, ...] by name: what each sample is
       conditioned on. `examples` hold pictures to describe, values to infer latents from, or 'known' values with -1
-      where they are open; they are assigned to the samples in turn, and 'source' holds their numbers.
+      where they are open; they are assigned to the samples in turn, and 'source' holds their indices.
     evaluate: (outputs, dataset, options) -> scores by name; runs on the host.
     network: (params, condition, batch size) -> one network evaluation on zeros, to be timed against sampling; None
       if sampling is not a sequence of such evaluations.

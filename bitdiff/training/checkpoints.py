@@ -32,7 +32,7 @@ class Policy(NamedTuple):
 
     keep: number of latest checkpoints kept; 1 or more.
     keep_every_steps: checkpoints at multiples of this step are kept for good; 0 for none.
-    keep_best: number of checkpoints kept with the lowest best_metric; 0 for none.
+    keep_best: number of checkpoints with the lowest best_metric that are kept; 0 for none.
     best_metric: 'test_loss' or 'loss'.
     """
 
@@ -71,7 +71,7 @@ class Restored(NamedTuple):
 
 
 class _Best(NamedTuple):
-    """An Orbax preservation policy that keeps the steps with the lowest values; Orbax's own forgets them on restart."""
+    """An Orbax policy that keeps the steps with the lowest values; Orbax's own forgets the values on restart."""
 
     values: dict[int, float]
     count: int
@@ -99,7 +99,7 @@ class Checkpoints:
         self._policy, self._read_only = policy or Policy(), read_only
         if read_only and not self.folder.is_dir():
             raise UsageError(f"{workdir} holds no checkpoints; is it the --workdir of a training run?")
-        self._values: dict[int, float] = {}  # of the best metric, by step
+        self._values: dict[int, float] = {}  # values of the best metric, by step
         self._manager = self._open()
         if self._policy.keep_best:
             self._values |= self._read_values(self._policy.best_metric)
@@ -259,10 +259,10 @@ class Checkpoints:
         """Turns what Orbax raises, for this save or the previous one, into a SavingError that lists what is intact."""
         try:
             yield
-        except Exception as error:  # a full disk and a lost mount have many names
+        except Exception as error:  # a full disk or a lost mount raises many kinds
             lost = _runtime_error(error)
             if processes.is_joined() and lost:
-                raise lost from None  # another process is gone; saving is only where this one noticed
+                raise lost from None  # another process is gone; this one only noticed while saving
             intact = sorted(int(path.name) for path in self.folder.glob("*") if path.name.isdigit())
             raise SavingError(
                 f"a checkpoint could not be written to {self.folder}: {' '.join(str(error).split())[-300:]}\n"

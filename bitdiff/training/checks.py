@@ -39,9 +39,9 @@ def check_training(config: ml_collections.ConfigDict, task: Task, dataset: Datas
 
 
 def device_divisor(config: Any) -> int:
-    """The number of examples that devices must divide evenly, those of a step and the self-conditioned ones among them.
+    """A number that the device count must divide, so that a step's examples and the self-conditioned ones split evenly.
 
-    0, for any number of devices, if the config does not state them.
+    0, for any number of devices, if the config does not set them.
     """
     if "train" not in config or "diffusion" not in config:
         return 0

@@ -11,7 +11,7 @@ from bitdiff.training.first_stage import load_first_stage
 
 
 def initial_params(config: Any, task: Task, key: jax.Array) -> Any:
-    """Random parameters, with an encoder's published weights and a prior's trained first stage in their places.
+    """Random parameters, except for an encoder's published weights and a prior's trained first stage.
 
     Args:
       config: a resolved config.

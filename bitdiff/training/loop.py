@@ -43,7 +43,7 @@ class Start(NamedTuple):
 
 
 class Loop:
-    """One call of training: what changes from step to step, and where it is written."""
+    """One call of `train`: what changes from step to step, and where it is written."""
 
     def __init__(self, setup: Setup, start: Start, checkpoints: Checkpoints):
         config = setup.config
@@ -161,7 +161,7 @@ class Loop:
         return make_test_loss(self.setup.task, self.setup.run_key)
 
     def _test_loss(self) -> float:
-        """The loss of the moving average on test examples, in whole global batches of them in turn."""
+        """The loss of the moving average on test examples, in whole global batches, cycling through them."""
         config, test = self.setup.config, self.setup.dataset.test
         size = config.train.batch_size
         losses = []

@@ -1,4 +1,4 @@
-"""Samples drawn during training, to look at."""
+"""Preview samples, drawn during training."""
 
 from pathlib import Path
 from typing import Any

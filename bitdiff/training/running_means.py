@@ -1,4 +1,4 @@
-"""Means of the training metrics since the last line of the log, which a checkpoint can carry."""
+"""Means of the training metrics since the last line of the log, which a checkpoint can hold."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ class RunningMeans:
     """Sums of metrics by name, and their count."""
 
     def __init__(self, sums: Mapping[str, float] | None = None):
-        """Starts from the `sums` of an earlier instance, or from nothing."""
+        """Starts from the `sums` of an earlier instance, or from zero."""
         self._sums = dict(sums or {})
 
     @property
@@ -26,5 +26,5 @@ class RunningMeans:
         return {name: value / count for name, value in self._sums.items() if name != "count"}
 
     def reset(self) -> None:
-        """Starts again from nothing."""
+        """Resets the sums and the count."""
         self._sums = {}

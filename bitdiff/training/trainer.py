@@ -51,7 +51,7 @@ def train(
     if processes.is_main():
         if setup.dataset.tokenizer:
             workdir.save_tokenizer(setup.folder, setup.dataset.tokenizer)
-        workdir.save_config(setup.folder, setup.config)  # last, so that a refusal keeps the old one
+        workdir.save_config(setup.folder, setup.config)  # last, so that an error keeps the old one
     print(f"{parameter_overview.count_parameters(start.state.params):,} parameters", flush=True)
     with StopSignals() as stop:
         return Loop(setup, start, checkpoints).run(stop)

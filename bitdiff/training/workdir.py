@@ -1,4 +1,4 @@
-"""The files of a run's workdir beside its checkpoints: the config, and the tokenizer if there is one."""
+"""The files of a run's workdir besides its checkpoints: the config, and the tokenizer if there is one."""
 
 import json
 from pathlib import Path
@@ -59,7 +59,7 @@ def load_config(workdir: Path) -> ml_collections.ConfigDict:
         except (ValueError, OSError) as error:
             raise UsageError(f"{path} cannot be read: {error}; delete it to use the copy in the checkpoints") from error
     if not (workdir / "checkpoints").is_dir():
-        raise UsageError(f"{workdir} holds no run of bitdiff: it has neither config.json nor checkpoints")
+        raise UsageError(f"{workdir} holds no bitdiff run: it has neither config.json nor checkpoints")
     with Checkpoints(workdir, read_only=True) as checkpoints:
         config = checkpoints.restore_config()
     if config is None:
@@ -109,7 +109,7 @@ def has_checkpoints(workdir: Path) -> bool:
 
 
 def check_unchanged(workdir: Path, config: ml_collections.ConfigDict) -> None:
-    """Checks that a config continues the run in the workdir.
+    """Checks that a config can continue the run in the workdir.
 
     Raises:
       UsageError: fields that affect what is trained differ; the message names each with both values.
@@ -127,7 +127,7 @@ def check_unchanged(workdir: Path, config: ml_collections.ConfigDict) -> None:
 
 
 def trained_fields(config: ml_collections.ConfigDict) -> dict[str, Any]:
-    """The fields of a config that affect what is trained, by dotted name; the others may change between starts."""
+    """The fields of a config that affect what is trained, by dotted name; the others may change on resuming."""
     return {name: value for name, value in flatten(plain(config)).items() if not _may_change(name)}
 
 

@@ -217,7 +217,7 @@ def test_a_signal_saves_a_checkpoint_and_exits(command, tmp_path, number):
         ("train", ["--config", "configs/digits.py"], "workdir"),
         ("train", [*TRAIN, "--workdir", "RUN", "extra"], "unexpected arguments: extra"),
         ("sample", ["--workdir", "RUN"], "there is no folder"),
-        ("sample", ["--workdir", "."], "holds no run of bitdiff"),
+        ("sample", ["--workdir", "."], "holds no bitdiff run"),
         (
             "sample",
             ["--workdir", "DONE", "--out", "x/y.npz"],

@@ -112,5 +112,5 @@ def test_when_one_process_dies_the_other_exits_with_an_error(pair, tmp_path):
     processes[1].kill()
     codes, outputs = ends(processes)
     assert codes[0] not in (0, None)
-    assert "another process of the run ended" in outputs[0] or "unhealthy" in outputs[0], outputs[0]
+    assert "another process of the run exited" in outputs[0] or "unhealthy" in outputs[0], outputs[0]
     assert workdir.has_checkpoints(tmp_path)

@@ -163,7 +163,7 @@ def test_the_config_is_also_found_in_the_checkpoints(filled, make_config):
 def test_workdirs_without_a_run_are_reported(tmp_path):
     with pytest.raises(UsageError, match="there is no folder"):
         workdir.load_config(tmp_path / "none")
-    with pytest.raises(UsageError, match="holds no run of bitdiff"):
+    with pytest.raises(UsageError, match="holds no bitdiff run"):
         workdir.load_config(tmp_path)
 
 
