@@ -171,6 +171,7 @@ CONFIGS = sorted(p.stem for p in (ROOT / "configs").glob("*.py") if p.stem != "_
 
 
 @pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.slow
 def test_every_config_has_every_field_and_documents_its_command(name):
     module = importlib.import_module(f"bitdiff.configs.{name}")
     config = module.get_config()

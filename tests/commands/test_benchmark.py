@@ -6,6 +6,7 @@ from bitdiff.evaluation import speed_reports
 from bitdiff.runtime.errors import UsageError
 
 
+@pytest.mark.slow
 def test_a_benchmark_measures_its_parts_and_compares_reports(command, tmp_path):
     out = tmp_path / "bench.json"
     small = ["--config.network.dim=16", "--config.network.layers=1", "--config.sample.steps=4"]
@@ -36,6 +37,7 @@ def test_ratios_cover_only_what_both_reports_measured():
     assert speed_reports.ratios(before, after) == {"data.batches_per_second": 1.5}
 
 
+@pytest.mark.slow
 def test_bad_input_is_reported(command, tmp_path):
     code, output = command("benchmark", "--config", "configs/digits.py", "--parts", "speed")
     assert code == 2

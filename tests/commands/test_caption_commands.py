@@ -45,6 +45,7 @@ def images(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_folder_of_images_is_captioned(command, run, images, tmp_path):
     out = tmp_path / "captions.json"
     code, output = command("sample", "--workdir", run, "--images", images, "--out", out)
@@ -68,6 +69,7 @@ def test_a_folder_of_images_is_captioned(command, run, images, tmp_path):
     assert "tokens_per_second" in output
 
 
+@pytest.mark.slow
 def test_the_autoregressive_baseline_is_evaluated_like_bit_diffusion(command, images, tmp_path):
     run = train_shapes("autoregressive", tmp_path / "run")
     code, output = command("evaluate", "--workdir", run, "--num_samples", 20, "--beams", 2)
@@ -93,6 +95,7 @@ def test_the_autoregressive_baseline_is_evaluated_like_bit_diffusion(command, im
         (["--images", "IMAGES", "--num_samples", "9"], "--num_samples is 9, but .* holds 5 images"),
     ],
 )
+@pytest.mark.slow
 def test_bad_arguments_are_reported(command, run, images, arguments, message):
     import re
 
@@ -101,6 +104,7 @@ def test_bad_arguments_are_reported(command, run, images, arguments, message):
     assert re.search(message, output), output
 
 
+@pytest.mark.slow
 def test_an_unreadable_image_is_reported(command, run, images, tmp_path):
     folder = tmp_path / "some"
     shutil.copytree(images, folder)
@@ -110,6 +114,7 @@ def test_an_unreadable_image_is_reported(command, run, images, tmp_path):
     assert "000003.png is not a readable image" in output
 
 
+@pytest.mark.slow
 def test_two_devices_train_like_one(command, run, tmp_path):
     fields = "network.dim=16 network.layers=1 network.head_dim=8 encoder.dim=16 encoder.layers=1 encoder.head_dim=8 "
     fields += "optimizer.warmup_steps=1 optimizer.schedule=constant optimizer.name=adam train.steps=2 "
@@ -146,12 +151,14 @@ def test_a_mismatched_vocabulary_is_refused(run, tmp_path):
         trained.load(copy)
 
 
+@pytest.mark.slow
 def test_more_captions_than_pictures_are_refused(command, run):
     code, output = command("evaluate", "--workdir", run, "--num_samples", 2_001)
     assert code == 2
     assert "one per test picture, but there are only 2000" in output
 
 
+@pytest.mark.slow
 def test_a_text_model_trains_samples_and_evaluates(command, tmp_path):
     path = tmp_path / "lines.txt"
     path.write_text("\n".join(f"the {a} {b} ran" for a in ("old", "new", "red") for b in ("dog", "cat", "cow")))
@@ -170,6 +177,7 @@ def test_a_text_model_trains_samples_and_evaluates(command, tmp_path):
     assert "marginal_tv" in output
 
 
+@pytest.mark.slow
 def test_a_tokenizer_is_trained(command, tmp_path):
     path = tmp_path / "captions.json"
     path.write_text(json.dumps({"annotations": [{"caption": "a cat on a mat"}, {"caption": "the dog ran"}]}))

@@ -28,6 +28,7 @@ def wait_for(path, seconds=120):
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_train_sample_evaluate(command, tmp_path):
     run = tmp_path / "run"
     code, output = command("train", *TRAIN, "--config.train.steps=4", "--workdir", run)
@@ -54,6 +55,7 @@ def test_train_sample_evaluate(command, tmp_path):
     assert set(report["scores"]["frechet_pixels"]) == {"value", "about"}
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_skipped_with_a_warning(command, tmp_path, finished_run):
     run = tmp_path / "run"
     shutil.copytree(finished_run, run)
@@ -80,6 +82,7 @@ def test_a_damaged_checkpoint_is_skipped_with_a_warning(command, tmp_path, finis
     assert output.count("cannot be read (") == 3
 
 
+@pytest.mark.slow
 def test_resuming_draws_only_the_missing_shards(command, tmp_path, finished_run):
     whole, parts = tmp_path / "whole.npz", tmp_path / "parts"
     code, output = command("sample", "--workdir", finished_run, "--num_samples", 25, "--out", whole)
@@ -106,6 +109,7 @@ def test_resuming_draws_only_the_missing_shards(command, tmp_path, finished_run)
     np.testing.assert_array_equal(first, np.round(np.load(whole)["image"][0, ..., 0] * (255 / 16)))
 
 
+@pytest.mark.slow
 def test_frames_are_drawn_as_a_strip_of_estimates(command, tmp_path, finished_run):
     arguments = ["--workdir", finished_run, "--num_samples", 2, "--steps", 4, "--frames", 3]
     code, output = command("sample", *arguments, "--out", tmp_path / "x.npz")
@@ -113,6 +117,7 @@ def test_frames_are_drawn_as_a_strip_of_estimates(command, tmp_path, finished_ru
     assert Image.open(tmp_path / "x_strip.png").size == (3 * 50 + 2, 2 * 50 + 2)
 
 
+@pytest.mark.slow
 def test_a_sweep_measures_each_cell_once(command, tmp_path, finished_run):
     run = tmp_path / "run"
     shutil.copytree(finished_run, run)
@@ -134,6 +139,7 @@ def test_a_sweep_measures_each_cell_once(command, tmp_path, finished_run):
     assert "cell" not in output
 
 
+@pytest.mark.slow
 def test_eight_devices_need_no_flag(command, tmp_path, finished_run):
     out = tmp_path / "x.npz"
     code, output = command("sample", "--workdir", finished_run, "--num_samples", 3, "--out", out, devices=8)
@@ -141,6 +147,7 @@ def test_eight_devices_need_no_flag(command, tmp_path, finished_run):
     assert np.load(out)["image"].shape[0] == 3
 
 
+@pytest.mark.slow
 def test_by_default_the_cores_share_the_batch(command, tmp_path):
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     code, output = command("train", *TRAIN, "--config.train.steps=3", "--workdir", tmp_path, devices=None)
@@ -148,6 +155,7 @@ def test_by_default_the_cores_share_the_batch(command, tmp_path):
     assert f"{max(n for n in (1, 2, 4, 8) if n <= cores)} x cpu" in output
 
 
+@pytest.mark.slow
 def test_one_and_four_devices_give_the_same_run_and_samples(command, tmp_path):
     runs = {}
     for devices in (1, 4):
@@ -171,6 +179,7 @@ def test_one_and_four_devices_give_the_same_run_and_samples(command, tmp_path):
     np.testing.assert_array_equal(draw(4, 32), one)
 
 
+@pytest.mark.slow
 def test_a_run_resumed_after_kill_9_equals_an_uninterrupted_one(command, tmp_path):
     arguments = [*TRAIN, "--config.train.steps=60", "--config.checkpoint.every_steps=10"]
     code, output = command("train", *arguments, "--workdir", tmp_path / "whole")
@@ -190,6 +199,7 @@ def test_a_run_resumed_after_kill_9_equals_an_uninterrupted_one(command, tmp_pat
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.slow
 def test_a_signal_saves_a_checkpoint_and_exits(command, tmp_path, number):
     process = command.start("train", *TRAIN, "--config.train.steps=100000", "--workdir", tmp_path)
     wait_for(tmp_path / "checkpoints" / "2")
@@ -234,6 +244,7 @@ def test_a_signal_saves_a_checkpoint_and_exits(command, tmp_path, number):
         ("evaluate", ["--workdir", "RUN"], "there is no folder"),
     ],
 )
+@pytest.mark.slow
 def test_bad_input_gets_one_clear_error(command, tmp_path, finished_run, name, arguments, message):
     places = {"RUN": tmp_path / "run", "DONE": finished_run, "DIR.npz": tmp_path / "dir.npz"}
     (tmp_path / "dir.npz").mkdir()
@@ -244,6 +255,7 @@ def test_bad_input_gets_one_clear_error(command, tmp_path, finished_run, name, a
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_batch_that_the_devices_cannot_split_evenly_is_refused(command, tmp_path):
     arguments = [*TRAIN, "--config.train.batch_size=18", "--workdir", tmp_path / "run"]
     code, output = command("train", *arguments, devices=4)
@@ -251,6 +263,7 @@ def test_a_batch_that_the_devices_cannot_split_evenly_is_refused(command, tmp_pa
     assert "error: config.train.batch_size is 18; it must be a positive multiple of the 4 devices" in output
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_a_run_without_losing_checkpoints(command, finished_run, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(finished_run, folder)

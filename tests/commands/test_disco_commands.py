@@ -61,6 +61,7 @@ def bits_prior(folder):
     return shrink(config, **changes)
 
 
+@pytest.mark.slow
 def test_the_second_stage_contains_the_first_and_loads_without_its_workdir(toy, tmp_path):
     first, second = trained.load(toy / "disco"), trained.load(toy / "prior")
     for name, kernel in first.params["params"]["hidden0"].items():
@@ -74,6 +75,7 @@ def test_the_second_stage_contains_the_first_and_loads_without_its_workdir(toy, 
     assert drawn["point"].shape == (3, 2)
 
 
+@pytest.mark.slow
 def test_the_commands_run_on_the_toy_model(command, toy, tmp_path):
     code, output = command("evaluate", "--workdir", toy / "prior", "--num_samples", 64)
     assert code == 0, output
@@ -101,6 +103,7 @@ def test_the_commands_run_on_the_toy_model(command, toy, tmp_path):
     assert all(len(line) == 10 for line in lines.values())
 
 
+@pytest.mark.slow
 def test_a_model_is_evaluated_with_churn_and_restarts(command, toy):
     flags = ["--num_samples", 64, "--steps", 6, "--churn", "2,0.05,50", "--restarts", "3:2:0.1:1"]
     code, output = command("evaluate", "--workdir", toy / "plain", *flags)
@@ -121,6 +124,7 @@ def test_repeated_loss_measurements_agree(toy):
     assert line == again
 
 
+@pytest.mark.slow
 def test_known_positions_of_binary_latents_are_kept(command, bits, tmp_path):
     first, second = tmp_path / "first.npz", tmp_path / "second.npz"
     code, output = command("sample", "--workdir", bits / "second", "--num_samples", 16, "--out", first)
@@ -170,6 +174,7 @@ def test_invalid_known_latents_are_refused(tmp_path, arrays, positions, message)
         read_known(tmp_path / "x.npy", "latents", positions)
 
 
+@pytest.mark.slow
 def test_latents_are_inferred_from_a_folder_of_images(command, tmp_path):
     train(shrink(digits_disco.get_config("binary"), **{"train.steps": 1, "sample.steps": 2}), tmp_path / "run")
     folder = tmp_path / "images"
@@ -188,6 +193,7 @@ def test_latents_are_inferred_from_a_folder_of_images(command, tmp_path):
         assert file["latents"].min() >= 0
 
 
+@pytest.mark.slow
 def test_both_stages_resume(bits):
     config = bits_prior(bits)
     config.train.steps = 4

@@ -7,6 +7,7 @@ from bitdiff import fit, load_config
 from bitdiff.data import from_arrays
 
 
+@pytest.mark.slow
 def test_images_are_completed(command, finished_run, tmp_path):
     known = np.arange(2 * 64).reshape(2, 8, 8, 1) % 17
     mask = np.zeros(known.shape, bool)
@@ -49,6 +50,7 @@ def test_token_sequences_are_completed(command, tmp_path):
         ({"image": np.zeros((1, 8, 8, 1), int)}, ["--images", "."], "--images and --known cannot be combined"),
     ],
 )
+@pytest.mark.slow
 def test_files_that_do_not_fit_are_refused(command, finished_run, tmp_path, arrays, arguments, message):
     np.savez(tmp_path / "known.npz", **arrays)
     out = tmp_path / "x.npz"

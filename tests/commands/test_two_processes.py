@@ -48,6 +48,7 @@ def losses(folder):
     return {line["step"]: line["loss"] for line in lines}
 
 
+@pytest.mark.slow
 def test_one_and_two_processes_train_alike_and_resume_each_others_checkpoints(pair, command, finished_run, tmp_path):
     # Two processes save and one resumes; the loss of every step equals that of a run in one process.
     by_two = tmp_path / "by_two"
@@ -69,6 +70,7 @@ def test_one_and_two_processes_train_alike_and_resume_each_others_checkpoints(pa
     assert losses(by_one) == pytest.approx(losses(finished_run), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_two_processes_draw_the_same_samples_as_one(pair, finished_run, tmp_path):
     outputs = trained.load(finished_run).sample(1000, batch_size=200)
     write_npz(tmp_path / "one.npz", outputs)
@@ -94,6 +96,7 @@ def started(processes, folder, step):
     raise AssertionError("the run did not start")
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_process_stops_both_at_the_same_step(pair, tmp_path):
     args = [*DIGITS, "--workdir", tmp_path, "--config.train.steps=100000", "--config.checkpoint.every_steps=100000"]
     processes = pair("train", *args)
@@ -106,6 +109,7 @@ def test_a_signal_to_one_process_stops_both_at_the_same_step(pair, tmp_path):
     assert max(losses(tmp_path)) == saved
 
 
+@pytest.mark.slow
 def test_when_one_process_dies_the_other_exits_with_an_error(pair, tmp_path):
     processes = pair("train", *DIGITS, "--workdir", tmp_path, "--config.train.steps=100000")
     started(processes, tmp_path, 6)  # by then the checkpoint of step 2 is complete

@@ -59,6 +59,7 @@ def test_an_examples_noise_does_not_depend_on_its_batch():
 
 
 @pytest.mark.parametrize("kind", ["mlp", "vit"])
+@pytest.mark.slow
 def test_the_encoder_gives_logits_for_every_latent(kind):
     encoder = LatentEncoder(3, 7, kind, dim=16, layers=2, patch=4, head_dim=8)
     x = jax.random.uniform(KEY, (2, 8, 8, 1), minval=-1.0)
@@ -88,6 +89,7 @@ def unet(**changes):
     )
 
 
+@pytest.mark.slow
 def test_each_latent_group_is_attended_to_at_one_upsampling_resolution():
     module = unet(context_groups=2)
     x, time, context = jnp.ones((1, 8, 8, 1)), jnp.ones(1), jax.random.normal(KEY, (1, 4, 6))
@@ -183,6 +185,7 @@ def batch(count=4):
 
 
 @pytest.mark.parametrize("config", [tiny_toy(), tiny_toy(straight_through=False), tiny("bits_disco")])
+@pytest.mark.slow
 def test_the_loss_alone_trains_the_encoder(config):
     task = make_task(config)
     params = jax.tree.map(lambda a: a + 0.02, jax.jit(task.init)(KEY))  # moves the last layers away from zero
@@ -357,6 +360,7 @@ def test_a_network_attends_to_latents_and_pictures_together():
 
 
 @pytest.mark.parametrize("variant", [*imagenet64_disco.FIRST, *imagenet64_disco.SECOND])
+@pytest.mark.slow
 def test_the_imagenet_models_have_the_papers_size(variant):
     task = make_task(imagenet64_disco.get_config(variant))
     params = jax.eval_shape(task.init, KEY)

@@ -32,6 +32,7 @@ def batch(count):
     }
 
 
+@pytest.mark.slow
 def test_pictures_are_dropped_at_their_rate():
     pictures = make_pictures(tiny(image_dropout=0.3))
     _, params, _ = pictures.init(KEY)
@@ -46,6 +47,7 @@ def test_pictures_are_dropped_at_their_rate():
     assert not (never == 0).all(axis=(1, 2)).any()
 
 
+@pytest.mark.slow
 def test_guidance_is_the_difference_to_the_dropped_picture():
     config = tiny(image_dropout=0.1)
     task = make_task(config)

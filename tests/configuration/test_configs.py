@@ -34,6 +34,7 @@ def test_parameter_counts_match_the_official_ones(module, variant, count):
 
 
 @pytest.mark.parametrize(("module", "variant"), PUBLISHED, ids=lambda v: v if isinstance(v, str) else v.__name__)
+@pytest.mark.slow
 def test_published_rows_build_at_full_size(module, variant):
     config = module.get_config(variant)
     task = make_task(config)
@@ -67,12 +68,14 @@ def mocked_tfds(monkeypatch):
 
 
 @pytest.mark.parametrize(("module", "variant"), PUBLISHED, ids=lambda v: v if isinstance(v, str) else v.__name__)
+@pytest.mark.slow
 def test_published_rows_train_two_steps_on_mocked_data(module, variant, mocked_tfds, tmp_path):
     config = shrink(module.get_config(variant))
     assert train(config, tmp_path) == Progress(2, None)
     assert config.data.builder in (tmp_path / "config.json").read_text()
 
 
+@pytest.mark.slow
 def test_disco_imagenet64_trains_two_steps_on_mocked_data(mocked_tfds, tmp_path):
     config = shrink(imagenet64_disco.get_config("disco"))
     config.data.image_size = 16
@@ -82,6 +85,7 @@ def test_disco_imagenet64_trains_two_steps_on_mocked_data(mocked_tfds, tmp_path)
     assert train(config, tmp_path) == Progress(2, None)
 
 
+@pytest.mark.slow
 def test_imagenet64_trains_on_mocked_imagenet_resized_data(mocked_tfds, tmp_path):
     config = shrink(imagenet64.get_config("gray_cond"))
     config.data.update(builder="imagenet_resized/64x64", resize="none")

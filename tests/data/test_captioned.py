@@ -146,6 +146,7 @@ def shrink(config):
 
 
 @pytest.mark.parametrize("variant", presets.CAPTION_MODELS)
+@pytest.mark.slow
 def test_every_model_trains_two_steps_on_the_official_layout(variant, tmp_path, pieces):
     config = shrink(coco.get_config(variant))
     config.data.update(path=str(write_coco(tmp_path / "coco")), tokenizer=str(pieces))
@@ -166,6 +167,7 @@ def mocked_coco(monkeypatch):
         yield
 
 
+@pytest.mark.slow
 def test_karpathys_split_is_read_through_tfds(tmp_path, mocked_coco):
     pieces = tmp_path / "letters.model"
     pieces.write_bytes(tokenizer.train(["abcdefghij jihgfedcba"], 30, "char").to_bytes())

@@ -348,6 +348,7 @@ def test_a_failed_download_reports_what_to_do(tmp_path, monkeypatch, capsys):
     assert "cifar10/3.0.2 is prepared" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_prepared_images_equal_those_of_the_folder(tmp_path, capsys):
     for i, name in enumerate(("ash", "oak")):
         save_images(tmp_path / "trees" / name, 600 * (i + 1), (9, 7), start=0)

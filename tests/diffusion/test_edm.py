@@ -135,6 +135,7 @@ def test_preconditioning_equals_the_papers(sigma):
     np.testing.assert_allclose(edm.loss_weight(gamma_t, sd), [1 / c_out**2], rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_an_untrained_network_has_a_weighted_loss_of_one():
     """EDM's weight makes the loss of F = 0 equal 1 at every level, for data with standard deviation sigma_data."""
     sd = 0.5

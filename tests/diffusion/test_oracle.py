@@ -35,6 +35,7 @@ def total_variation(encoding, sampler, steps, lag=0.0):
 
 @pytest.mark.parametrize("encoding", bits.ENCODINGS)
 @pytest.mark.parametrize("sampler", step_rules.RULES)
+@pytest.mark.slow
 def test_total_variation_falls_to_its_floor(encoding, sampler):
     coarse, _ = total_variation(encoding, sampler, 3)
     fine, invalid = total_variation(encoding, sampler, 100)
@@ -46,6 +47,7 @@ def test_total_variation_falls_to_its_floor(encoding, sampler):
 
 
 @pytest.mark.parametrize("sampler", [name for name in step_rules.RULES if name != "heun"])  # supports no lag
+@pytest.mark.slow
 def test_lagging_positions_reach_the_floor_too(sampler):
     assert total_variation("uint", sampler, 200, lag=1.0)[0] < 1.2 * FLOOR
 

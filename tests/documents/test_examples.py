@@ -37,6 +37,7 @@ def commands():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("block", python_blocks())
+@pytest.mark.slow
 def test_python_examples_run_as_they_stand(block, tmp_path):
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     result = subprocess.run(
@@ -45,6 +46,7 @@ def test_python_examples_run_as_they_stand(block, tmp_path):
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.slow
 def test_commands_are_accepted_by_the_commands():
     lines = commands()
     assert len(lines) > 40

@@ -19,6 +19,7 @@ def export(finished_run, tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_an_export_samples_what_its_run_samples(export, finished_run):
     run, model = bitdiff.load(finished_run), bitdiff.load(export)
     assert model.step == run.step == 6
@@ -28,6 +29,7 @@ def test_an_export_samples_what_its_run_samples(export, finished_run):
     assert "Not evaluated at this step" in (export / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_scores_into_the_card(command, finished_run, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(finished_run, run)

@@ -45,6 +45,7 @@ def test_bad_arguments_are_named(model, arguments, message):
         model.sample(1, **{"steps": 2} | arguments)
 
 
+@pytest.mark.slow
 def test_fit_keeps_a_run_in_its_workdir_and_resumes_it(tmp_path, make_config):
     config = bitdiff.load_config("npz:tokens")
     config.network.update(dim=8, layers=1, head_dim=8)

@@ -69,6 +69,7 @@ def relative(a, b):
     return float(np.linalg.norm(a - b) / np.linalg.norm(b))
 
 
+@pytest.mark.slow
 def test_features_equal_torch_fidelitys(variables):
     x = jnp.concatenate([inception.preprocess(image) for image in images().values()])
     result = features(variables, x)
@@ -77,6 +78,7 @@ def test_features_equal_torch_fidelitys(variables):
         assert relative(result.logits[i, :128], GOLDEN[f"logits_{size}"][:128]) < 1e-4
 
 
+@pytest.mark.slow
 def test_another_resize_method_changes_the_features(variables):
     image = images()[32]
     for antialias, size in ((False, 32), (True, 480)):

@@ -24,6 +24,7 @@ def count(in_channels, out_channels, size, **options):
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
 
 
+@pytest.mark.slow
 def test_parameter_counts_equal_the_official_networks():
     # 24 bit planes, and 24 more for the self-conditioning estimate.
     assert count(48, 24, 32, **CIFAR10) == 52_017_432
@@ -44,6 +45,7 @@ def unet():
     return network, params, x, time, label
 
 
+@pytest.mark.slow
 def test_the_unet_output_has_the_right_shape_and_ignores_the_rest_of_the_batch(unet):
     network, params, x, time, label = unet
     output = jax.jit(network.apply)(params, x, time, label)
@@ -101,6 +103,7 @@ def test_dropout_keeps_the_mean_and_differs_between_layers():
     assert float(((first == 0) & (second == 0)).mean()) == pytest.approx(0.09, abs=0.01)
 
 
+@pytest.mark.slow
 def test_the_transformer_attends_to_all_positions_and_distinguishes_them():
     network = Transformer(out_channels=5, length=7, dim=16, layers=2, num_classes=3, head_dim=8)
     x = jax.random.normal(jax.random.key(1), (2, 7, 10))
@@ -152,6 +155,7 @@ def test_bfloat16_is_close_to_float32(name):
 
 
 @pytest.mark.parametrize("name", ["unet", "transformer"])
+@pytest.mark.slow
 def test_rematerialization_costs_a_forward_pass_and_keeps_the_gradients(name):
     if name == "unet":
         section, shape = sections.unet(**TINY, dropout=0.5), (2, 8, 8, 6)

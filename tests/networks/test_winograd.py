@@ -42,6 +42,7 @@ def test_winograd_gradients_equal_those_of_the_direct_convolution(arrays):
     assert error(to_kernel, np.einsum("ijbhwc,bhwo->ijco", seen, g, optimize=True)) < 1.5e-6
 
 
+@pytest.mark.slow
 def test_winograd_supports_forward_derivatives_and_vmap(arrays):
     x, kernel, _ = arrays
     _, tangent = jax.jvp(lambda x: winograd.convolve(x, kernel), (x,), (x,))

@@ -20,6 +20,7 @@ def test_the_cpu_is_not_used_silently_if_there_is_an_accelerator(monkeypatch):
     startup.connect(None, None)
 
 
+@pytest.mark.slow
 def test_an_unavailable_platform_is_an_error(command):
     code, output = command("sample", "--platform", "gpu", "--workdir", "w")
     assert code == 2

@@ -45,6 +45,7 @@ def batch_of(dataset, count):
     return {name: np.stack([example[name] for example in examples]) for name in examples[0]}
 
 
+@pytest.mark.slow
 def test_cached_decoding_equals_the_whole_sequence():
     options = sections.transformer(dim=16, layers=2, head_dim=8)
     facts = {"length": 6, "vocab_size": 7, "crosses": True}
@@ -68,6 +69,7 @@ def test_cached_decoding_equals_the_whole_sequence():
 
 
 @pytest.mark.parametrize("variant", presets.CAPTION_MODELS)
+@pytest.mark.slow
 def test_the_loss_depends_on_pictures_and_rows_do_not_mix(variant, dataset):
     task = make_task(make_config(variant))
     params = perturbed(task.init(jax.random.key(0)))
@@ -87,6 +89,7 @@ LAGGED = {"diffusion.lag": 4.0, "sample.lag": 4.0, "sample.steps": 12}
 
 
 @pytest.mark.parametrize(("variant", "changes"), [("softmax", LAGGED), ("autoregressive", {})])
+@pytest.mark.slow
 def test_a_model_learns_to_distinguish_four_pictures(variant, changes, dataset):
     """Memorizes their captions, which a model that ignores its pictures or mixes rows cannot do."""
     import optax
@@ -147,6 +150,7 @@ def sequences():
     return sorted(set(rows))
 
 
+@pytest.mark.slow
 def test_a_wide_beam_finds_the_most_likely_sequence():
     task, params, options = make_small()
     # PAD is never drawn, so the probabilities of the other tokens are conditional on that.
@@ -163,6 +167,7 @@ def test_a_wide_beam_finds_the_most_likely_sequence():
     assert scores[greedy] < scores[best] - 0.01  # so that a search that does not keep its beams would fail
 
 
+@pytest.mark.slow
 def test_random_sampling_follows_the_models_probabilities():
     task, params, options = make_small()
     params["params"]["out"]["bias"] = params["params"]["out"]["bias"].at[0].set(-1e9)
@@ -327,6 +332,7 @@ def vit_by_hand(arrays, image, patch=4, layers=2):
     return norm(x, "Transformer/encoder_norm")
 
 
+@pytest.mark.slow
 def test_published_weights_give_the_published_network(tmp_path):
     arrays = published()
     np.savez(tmp_path / "vit.npz", **arrays)
@@ -344,6 +350,7 @@ def test_published_weights_give_the_published_network(tmp_path):
     np.testing.assert_allclose(resized[0, 1:].mean(0), grid.mean(0), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_rematerialization_keeps_the_encoders_gradients():
     image = np.random.RandomState(1).randint(0, 256, (2, 8, 8, 3), np.uint8)
     gradients = []

@@ -65,6 +65,7 @@ VARIANTS = {
 
 
 @pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
+@pytest.mark.slow
 def test_every_variant_of_the_paper_learns_and_samples(changes, make_config):
     config = resolved(make_config(**changes))
     task = make_task(config)
@@ -124,6 +125,7 @@ def test_samples_are_images_within_the_vocabulary(small):
     assert 0 <= float(outputs["invalid"].min()) <= float(outputs["invalid"].max()) <= 1
 
 
+@pytest.mark.slow
 def test_guidance_adds_the_difference_from_the_null_label(small):
     config, task, params, _ = small
     keys = jax.random.split(KEY, 4)

@@ -20,6 +20,7 @@ def parts(make_config):
     return make_task(config), devices.split(rows)
 
 
+@pytest.mark.slow
 def test_accumulated_gradients_equal_those_of_the_whole_batch(parts):
     task, rows = parts
     optimizer = optax.sgd(1.0)
@@ -35,6 +36,7 @@ def test_accumulated_gradients_equal_those_of_the_whole_batch(parts):
     np.testing.assert_allclose(metrics["grad_norm"], metrics4["grad_norm"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_stop_signal_to_one_process_reaches_all(parts):
     task, rows = parts
     optimizer = optax.sgd(0.1)

@@ -30,6 +30,7 @@ def test_a_run_writes_all_its_files(finished_run):
     assert set(lines(finished_run)[0]) == {"step", "loss", "grad_norm", "steps_per_second", "examples_per_second"}
 
 
+@pytest.mark.slow
 def test_a_resumed_run_equals_an_uninterrupted_one(finished_run, make_config, tmp_path):
     # Logged every 3 steps, so that the pause at step 4 splits the interval of steps 4 to 6.
     def config(steps):
@@ -47,6 +48,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(finished_run, make_config, tm
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), first, second)
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_from_its_last_checkpoint(finished_run, make_config, tmp_path):
     folder = tmp_path / "run"
     train(make_config(**{"train.steps": 4}), folder)
@@ -57,6 +59,7 @@ def test_a_killed_run_resumes_from_its_last_checkpoint(finished_run, make_config
     assert losses(folder) == pytest.approx(losses(finished_run), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_left_unchanged(finished_run, make_config, capsys):
     before = losses(finished_run)
     assert train(make_config(), finished_run) == Progress(6, None)
@@ -64,11 +67,13 @@ def test_a_finished_run_is_left_unchanged(finished_run, make_config, capsys):
     assert losses(finished_run) == before
 
 
+@pytest.mark.slow
 def test_previews_are_drawn(make_config, tmp_path):
     train(make_config(**{"train.steps": 3, "train.sample_every_steps": 2}), tmp_path)
     assert [p.name for p in sorted((tmp_path / "samples").iterdir())] == ["step_00000002.png", "step_00000003.png"]
 
 
+@pytest.mark.slow
 def test_a_nan_stops_the_run_and_keeps_the_checkpoints(make_config, tmp_path, monkeypatch):
     make_task = setup.make_task
 
@@ -91,12 +96,14 @@ def test_a_nan_stops_the_run_and_keeps_the_checkpoints(make_config, tmp_path, mo
     assert trained.load(tmp_path).step == 4
 
 
+@pytest.mark.slow
 def test_a_run_without_checkpoints_accepts_another_config(make_config, tmp_path):
     workdir.save_config(tmp_path, make_config(**{"optimizer.learning_rate": 0.5}))  # as a kill would leave it
     assert train(make_config(**{"train.steps": 2}), tmp_path) == Progress(2, None)
     assert json.loads((tmp_path / "config.json").read_text())["optimizer"]["learning_rate"] == 2e-3
 
 
+@pytest.mark.slow
 def test_resuming_with_other_data_is_refused(tmp_path):
     config = npz.get_config("tokens")
     config.network.update(dim=8, layers=1, head_dim=8)
@@ -120,6 +127,7 @@ def test_a_changed_config_is_refused_and_changes_nothing(finished_run, make_conf
     assert (finished_run / "config.json").read_text() == before
 
 
+@pytest.mark.slow
 def test_training_learns_the_digits(make_config, tmp_path):
     config = make_config(**{"train.steps": 60, "train.batch_size": 64, "train.log_every_steps": 10})
     config.optimizer.learning_rate = 3e-3
