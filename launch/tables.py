@@ -90,9 +90,9 @@ def _pivot(rows: list[dict[str, Any]], fields: list[str], columns: list[str], sc
 def _provenance(results: dict[str, Any]) -> str:
     if not results["commit"]:
         return f"{results['about']} `{results['command']}`; not yet run."
-    seeds = ", ".join(map(str, results["seeds"]))
+    seeds = f"seeds {', '.join(map(str, results['seeds']))}; " if results["seeds"] else ""
     return (
-        f"{results['about']} `{results['command']}`; seeds {seeds}; commit {results['commit']}, {results['date']}; "
+        f"{results['about']} `{results['command']}`; {seeds}commit {results['commit']}, {results['date']}; "
         f"{results['hardware']}; jax {results['versions']['jax']}."
     )
 
