@@ -16,6 +16,9 @@ DOCUMENTS = [
 ]
 SOURCES = [*DOCUMENTS, *sorted((ROOT / "configs").glob("*.py")), *sorted((ROOT / "bitdiff").glob("*.py"))]
 
+# What the tables' commands write for each row's own value; a config's default stands in for its variants.
+PLACEHOLDERS = {":VARIANT": "", "=SEED": "=0", " [--": " --", "=0]": "=0"}
+
 
 def python_blocks():
     for path in DOCUMENTS:
@@ -28,7 +31,9 @@ def commands():
     found = {}
     for path in SOURCES:
         text = path.read_text().replace("\\\n", " ")
-        for match in re.finditer(r"python -m bitdiff\.(\w+)([^\n`]*)", text):
+        for placeholder, example in PLACEHOLDERS.items():
+            text = text.replace(placeholder, example)
+        for match in re.finditer(r"python -m bitdiff\.(\w+)((?:(?!python -m bitdiff)[^\n`])*)", text):
             arguments = re.split(r"\s#|\s{3,}|; |\.$|\. |, |\)|, and |:$", match[2].replace("\\|", "|"))[0].strip()
             if arguments and "..." not in match[2] and "--help" not in arguments:
                 found.setdefault(re.sub(r"\s+", " ", f"{match[1]} {arguments}").rstrip('".:'), path)
@@ -36,8 +41,7 @@ def commands():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("block", python_blocks())
-@pytest.mark.slow
+@pytest.mark.parametrize("block", list(python_blocks()))
 def test_python_examples_run_as_they_stand(block, tmp_path):
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     result = subprocess.run(
