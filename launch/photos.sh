@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# Reproduces the table of photograph crops in configs/README.md: trains five models with three seeds each, sweeps
-# samplers, and compares.
+# Reproduces the results for photograph crops: trains five models with three seeds each, sweeps samplers, and compares.
 # It takes hours; after an interruption the same command resumes. SEEDS="0" runs one seed.
 set -euo pipefail
 source "$(dirname "$0")/environment.sh"
