@@ -28,8 +28,6 @@ LEVELS = [
     ["commands"],
 ]
 LEVEL = {subpackage: level for level, subpackages in enumerate(LEVELS) for subpackage in subpackages}
-# Exceptions: subpackages of the same level that a subpackage may import.
-SIBLINGS: dict[str, set[str]] = {}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 
 
@@ -61,8 +59,7 @@ def imported_subpackages(path):
 def test_imports_point_only_to_lower_levels(path):
     subpackage = subpackage_of(path)
     for other in imported_subpackages(path) - {subpackage}:
-        allowed = LEVEL[other] < LEVEL[subpackage] or other in SIBLINGS.get(subpackage, set())
-        assert allowed, f"{subpackage} imports {other}"
+        assert LEVEL[other] < LEVEL[subpackage], f"{subpackage} imports {other}"
 
 
 def test_file_names_are_unique():
