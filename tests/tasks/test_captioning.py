@@ -193,8 +193,8 @@ def test_tokens_after_the_end_do_not_affect_the_loss():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"steps": 10}, "steps 10: options of diffusion"),
-        ({"td": 1.0, "lag": 2.0}, r"td 1.0, .*lag 2.0: options of diffusion"),
+        ({"steps": 10}, "steps 10: diffusion options"),
+        ({"td": 1.0, "lag": 2.0}, r"td 1.0, .*lag 2.0: diffusion options"),
         ({"sampler": "ddim"}, "unknown sampler of an autoregressive model 'ddim'"),
         ({"beams": 0}, "beams is 0"),
         ({"sampler": "random", "beams": 2}, "'random' supports 1 to 1"),
@@ -388,5 +388,6 @@ def test_training_starts_from_published_weights(tmp_path):
     before = task.init(jax.random.key(0))
     after = initial_params(config, task, jax.random.key(0))
     assert jax.tree.map(jnp.shape, before) == jax.tree.map(jnp.shape, after)
-    np.testing.assert_array_equal(before["params"]["positions"], after["params"]["positions"])
+    # The same initialization; jit may round the last bit differently.
+    np.testing.assert_allclose(before["params"]["positions"], after["params"]["positions"], rtol=1e-6)
     assert (np.asarray(before["encoder"]["positions"]) != np.asarray(after["encoder"]["positions"])).all()

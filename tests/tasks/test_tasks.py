@@ -251,5 +251,5 @@ def test_bad_conditions_are_reported(small):
     with pytest.raises(UsageError, match=r"guidance is 1.0; it requires a model trained with .*label_dropout"):
         without.sample(params, {"label": jnp.zeros(2, int)}, jax.random.split(KEY, 2), options)
     config.data.num_classes = 0
-    with pytest.raises(UsageError, match="the model is unconditional"):
+    with pytest.raises(UsageError, match="labels were given, but the model is not class-conditional"):
         make_task(config).condition(np.arange(3), (1,))
