@@ -267,7 +267,7 @@ def test_a_bit_diffusion_prior_keeps_known_latents():
     config = tiny_toy("autoregressive")
     other = make_task(config)
     condition = other.condition(np.arange(2), None, data.dataset.Arrays({"known": np.zeros((2, 4), int)}))
-    with pytest.raises(UsageError, match="cannot fill in"):
+    with pytest.raises(UsageError, match="an autoregressive model cannot complete known values"):
         draw(config, other, jax.eval_shape(other.init, KEY), condition, count=2)
 
 

@@ -251,7 +251,7 @@ def test_the_config_is_filled_in_from_the_data(make_config):
     ]:
         with pytest.raises(UsageError, match=message):
             data.resolve(make_config(**{f"data.{field}": value}), dataset)
-    with pytest.raises(UsageError, match=r"flip or .crop is set, but tokens cannot be flipped or cropped"):
+    with pytest.raises(UsageError, match=r"flip or .*crop is set, but tokens cannot be flipped or cropped"):
         data.resolve(mixture_config(flip=True), data.load(section(name="mixture")))
     with pytest.raises(UsageError, match=r"require 'config.task=images'"):
         data.resolve(make_config(task="tokens"), dataset)
