@@ -130,6 +130,7 @@ def test_two_devices_train_like_one(command, run, tmp_path):
     assert losses(other) == pytest.approx(losses(run), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_run_does_not_resume_with_another_vocabulary(run):
     config = trained.load(run).config
     workdir.check_unchanged(run, config)
@@ -140,6 +141,7 @@ def test_a_run_does_not_resume_with_another_vocabulary(run):
         workdir.check_unchanged(run, config)
 
 
+@pytest.mark.slow
 def test_a_mismatched_vocabulary_is_refused(run, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)

@@ -116,6 +116,7 @@ def test_a_model_is_evaluated_with_churn_and_restarts(command, toy):
     assert "steps:times:low:high" in output
 
 
+@pytest.mark.slow
 def test_repeated_loss_measurements_agree(toy):
     run = trained.load(toy / "plain")
     line = loss_by_time(run, examples=200, rounds=4, bins=5, seed=0)
@@ -203,6 +204,7 @@ def test_both_stages_resume(bits):
     assert train(config, bits / "second").step == 5
 
 
+@pytest.mark.slow
 def test_a_prior_without_its_first_stage_is_refused(toy, tmp_path):
     config = shrink(toy_disco.get_config("prior"))
     with pytest.raises(UsageError, match="requires the workdir of its first stage"):

@@ -56,6 +56,7 @@ def test_with_a_noise_level_per_position_the_oracle_samples_the_exact_conditiona
     assert distributions.tv(samples, STATES, expected) < 1.2 * distributions.tv_floor(expected, COUNT)
 
 
+@pytest.mark.slow
 def test_with_one_noise_level_known_values_halve_the_distance_to_the_conditional(pairs):
     first, expected = pairs
     samples = complete(first, False, 100, "ddpm")

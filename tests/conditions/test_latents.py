@@ -106,6 +106,7 @@ def test_each_latent_group_is_attended_to_at_one_upsampling_resolution():
     assert (np.abs(grad).max(-1) > 0).all()
 
 
+@pytest.mark.slow
 def test_the_unet_ignores_latents_at_initialization():
     module = unet().clone(multipliers=(1,), attention_resolutions=(8,))
     x, time, context = jnp.ones((2, 8, 8, 1)), jnp.ones(2), jax.random.normal(KEY, (2, 2, 4, 6))
@@ -338,6 +339,7 @@ def test_infilling_with_the_exact_denoiser_draws_from_the_conditional():
     assert np.mean(np.sign(drawn[:, 1]) == known[:, 1]) > 0.95
 
 
+@pytest.mark.slow
 def test_a_network_attends_to_latents_and_pictures_together():
     config = base_config()
     config.task = "tokens"

@@ -62,6 +62,7 @@ def test_an_export_holds_no_paths_and_keeps_its_scores(finished_run, tmp_path):
             assert str(tmp_path) not in (folder / name).read_text()
 
 
+@pytest.mark.slow
 def test_reports_about_an_export_are_written_elsewhere(command, export, tmp_path):
     code, output = command("evaluate", "--workdir", export, "--num_samples", 20, cwd=tmp_path)
     assert code == 0, output

@@ -62,6 +62,7 @@ def test_fit_keeps_a_run_in_its_workdir_and_resumes_it(tmp_path, make_config):
         bitdiff.fit(config, from_arrays({"image": np.zeros((20, 8, 8), np.uint8)}))
 
 
+@pytest.mark.slow
 def test_a_custom_network_is_passed_when_its_run_is_loaded(tmp_path):
     config = bitdiff.load_config("npz:tokens")
     config.network.update(dim=8, layers=1, head_dim=8)

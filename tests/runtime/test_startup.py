@@ -51,6 +51,7 @@ def test_accelerators_that_jax_does_not_use_are_detected(monkeypatch):
     assert startup._unused_accelerator() == "a TPU"
 
 
+@pytest.mark.slow
 def test_an_incomplete_cluster_is_an_error(command):
     code, output = command("sample", "--coordinator", "localhost:1", "--num_processes", 2, "--workdir", "w")
     assert code == 2

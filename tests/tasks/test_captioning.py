@@ -131,7 +131,7 @@ def make_small(**changes):
     config.sample.update(sampler="beam", steps=0)
     config.update_from_flattened_dict(changes)
     task = make_task(config)
-    return task, perturbed(task.init(jax.random.key(SEED)), 1.0), sample_options(config.sample)
+    return task, perturbed(jax.jit(task.init)(jax.random.key(SEED)), 1.0), sample_options(config.sample)
 
 
 def log_probability(task, params, row):
@@ -185,9 +185,10 @@ def test_random_sampling_follows_the_models_probabilities():
 def test_tokens_after_the_end_do_not_affect_the_loss():
     task, params, _ = make_small()
     keys = jax.random.split(jax.random.key(0), 1)
-    losses = [float(task.loss(params, {"tokens": np.array([[3, 1, a, b]])}, keys)[0]) for a, b in ((0, 0), (4, 2))]
+    loss = jax.jit(lambda row: task.loss(params, {"tokens": row[None]}, keys)[0])
+    losses = [float(loss(np.array([3, 1, a, b]))) for a, b in ((0, 0), (4, 2))]
     assert losses[0] == losses[1]
-    assert losses[0] != float(task.loss(params, {"tokens": np.array([[3, 2, 0, 0]])}, keys)[0])
+    assert losses[0] != float(loss(np.array([3, 2, 0, 0])))
 
 
 @pytest.mark.parametrize(
@@ -209,7 +210,7 @@ def test_options_that_an_autoregressive_model_does_not_support_are_refused(chang
 def test_bit_diffusion_refuses_beams_and_captioning_refuses_labels(dataset):
     config = make_config("bits")
     task = make_task(config)
-    params = task.init(jax.random.key(0))
+    params = jax.eval_shape(task.init, jax.random.key(0))
     keys = jax.random.split(jax.random.key(0), 2)
     options = sample_options(config.sample, beams=2)
     condition = task.condition(np.arange(2), None, dataset.test)
