@@ -1,7 +1,7 @@
 """Compares the sweeps of several runs: python -m bitdiff.compare --workdirs 'runs/photos/*' --score swd.
 
-Runs whose configs differ only in the seed form one row, with their mean and standard deviation. A row is named by the
-fields in which its config differs from that of the first run; a column is a cell of the sweeps.
+Runs whose configs differ only in the seed form one row, with their mean and standard deviation. A row is named after
+the fields in which its config differs from that of the first run; a column is a cell of the sweeps.
 """
 
 from glob import glob

@@ -38,7 +38,7 @@ def evaluate(request: Request) -> None:
     samples = request.draw.resolve(run, run.config.evaluate)
     check_options(run, [samples.options])
     judge = request.data.open_judge(run)
-    dataset = request.data.open(run)
+    run, dataset = request.data.open(run)
     results = measure(run, samples, dataset, judge)
     if not processes.is_main():
         return

@@ -71,7 +71,7 @@ def define_flags() -> None:
 
 
 def read_request() -> Request:
-    """The request of the command's flags."""
+    """Reads the command's flags into a request."""
     values = flags.FLAGS
     return Request(
         run=sampling_flags.read_run(),
@@ -121,7 +121,7 @@ def describe_pictures(request: Request, run: Trained, samples: Draw) -> None:
     if processes.is_main():
         files.check_writable(out)
     count, page = describe(run, samples, request.images, request.draw.num_samples, out)
-    print(f"wrote {count} captions of step {run.step} to {out}, and a preview page to {page}")
+    print(f"wrote {count} captions from step {run.step} to {out}, and a preview page to {page}")
 
 
 def fill_folder(request: Request, run: Trained, samples: Draw) -> None:
@@ -134,7 +134,7 @@ def fill_folder(request: Request, run: Trained, samples: Draw) -> None:
     check_examples(run, samples.options, read_examples(request, run))
     drawn = write_shards(run, samples, request.labels, request.out, request.layout)
     by = " by the first process" if processes.processes()[1] > 1 else ""
-    print(f"{request.out} holds {samples.num_samples} samples of step {run.step}, {drawn} of them drawn now{by}")
+    print(f"{request.out} holds {samples.num_samples} samples from step {run.step}, {drawn} of them drawn now{by}")
     if count_samples(request.out, request.layout.png) > samples.num_samples:
         print(f"{request.out} also holds samples from an earlier call that requested more")
 
@@ -157,7 +157,7 @@ def write_file(request: Request, run: Trained, samples: Draw) -> None:
     outputs = with_texts(run, outputs)
     write_npz(out, outputs)
     page = write_page(out, run, outputs, len(request.labels or ()) or run.config.data.num_classes)
-    print(f"wrote {samples.num_samples} samples of step {run.step} to {out}, and a preview page to {page}")
+    print(f"wrote {samples.num_samples} samples from step {run.step} to {out}, and a preview page to {page}")
     if strip is not None:
         name = out.with_name(out.stem + "_strip")
         rows = len(next(iter(strip.values()))) // request.frames

@@ -39,7 +39,7 @@ def define_flags() -> None:
     flags.DEFINE_integer("num_samples", None, "Samples per cell; by default the config's.", lower_bound=2)
     flags.DEFINE_integer("batch_size", None, "Samples per batch over all devices; by default the config's.")
     flags.DEFINE_integer("seed", None, "Seed of the noise, the same in every cell; by default the config's.")
-    flags.DEFINE_string("score", None, "Score to plot; by default FID, or the closest to it that was measured.")
+    flags.DEFINE_string("score", None, "Score to plot; by default FID or, if it was not measured, a similar score.")
     define_data_flags()
 
 
@@ -59,7 +59,7 @@ def sweep(request: Request) -> None:
     todo = cells(base.options, values)
     check_options(run, todo)
     judge = request.data.open_judge(run)
-    dataset = request.data.open(run)
+    run, dataset = request.data.open(run)
     job = Sweep(run, dataset, judge, base)
     rows = []
     for options, scores in measure_cells(job, todo):

@@ -5,7 +5,7 @@ r"""COCO captions: bits against the autoregressive baseline, as in section 4.2 o
         --config.data.path=COCO --config.data.tokenizer=coco.model
 
 COCO is the folder of the official 2017 release, with annotations/, train2017/ and val2017/. Variants: bits (the
-default; linear output with l2 loss, as in the paper), softmax (bits from a softmax over the vocabulary, trained by
+default; linear output with l2 loss, as in the paper), softmax (bits from a softmax over the vocabulary, trained with
 cross-entropy), autoregressive; and each with _karpathy appended, for the 2014 pictures in Karpathy's split from TFDS,
 after bitdiff.prepare with the same config.
 

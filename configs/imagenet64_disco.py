@@ -1,4 +1,4 @@
-r"""ImageNet 64 x 64 by EDM and DisCo-Diff, at the paper's size.
+r"""ImageNet 64 x 64 with EDM and DisCo-Diff, at the paper's size.
 
     python -m bitdiff.prepare --config configs/imagenet64_disco.py
     python -m bitdiff.train --config configs/imagenet64_disco.py:disco --workdir runs/imagenet64_disco

@@ -2,7 +2,7 @@
 
     python -m bitdiff.train --config configs/mixture.py --workdir runs/mixture
 
-Evaluation reports the total variation distance of the network's samples, of the Bayes-optimal denoiser's, and the
+Evaluation reports the total variation distance of the network's samples and of the Bayes-optimal denoiser's, and the
 statistical floor. Variants: uint (the default), gray, uint_rand, one_hot. Hardware: two CPU cores, about a minute. The
 paper does not use this data set. Results: configs/README.md.
 """

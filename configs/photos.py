@@ -2,10 +2,10 @@
 
     python -m bitdiff.train --config configs/photos.py:gray --workdir runs/photos_gray
 
-Harder than digits, yet small enough for a CPU: encodings, losses and samplers show differences. Variants: uint (the
-default), gray, uint_rand (with the factorized softmax), continuous. Crops are 16 x 16 pixels;
-`--config.data.image_size=32` gives larger ones. `bash launch/photos.sh` trains five models with three seeds each and
-compares samplers. Hardware: one CPU core, eight minutes. The paper does not use this data set. Results:
+The crops are harder than digits, yet small enough for a CPU, and show differences between encodings, losses and
+samplers. Variants: uint (the default), gray, uint_rand (with the factorized softmax), continuous. Crops are 16 x 16
+pixels; `--config.data.image_size=32` gives larger ones. `bash launch/photos.sh` trains five models with three seeds
+each and compares samplers. Hardware: one CPU core, eight minutes. The paper does not use this data set. Results:
 configs/README.md.
 """
 

@@ -2,10 +2,10 @@
 
     python -m bitdiff.train --config configs/shapes.py --workdir runs/shapes
 
-Two groups of shapes with a count, a size, a color and a relation, and six captions per picture. Test pictures show
-kinds of groups never seen in training. Variants: bits (the default; linear output with l2 loss), softmax (a softmax
-over the vocabulary, trained by cross-entropy), autoregressive. Hardware: one CPU core, 22 minutes (autoregressive:
-6). The table by steps and td:
+Each picture shows two groups of shapes and has six captions, which state each group's count, size, color and shape and
+how the groups are arranged. Every test picture shows a kind of group never seen in training. Variants: bits (the
+default; linear output with l2 loss), softmax (a softmax over the vocabulary, trained with cross-entropy),
+autoregressive. Hardware: one CPU core, 22 minutes (autoregressive: 6). The table by steps and td:
 
     python -m bitdiff.sweep --workdir runs/shapes --num_samples 300 --steps 5,10,20,40 --td 0,1,2,3,4,5,6,7,8 --lag 0
 

@@ -6,7 +6,7 @@ A SentencePiece model of 1,000 pieces is trained on the file itself; `--config.d
 --config.data.vocab_size=0` uses another. Lines of more than 64 tokens are an error: `--config.data.cut=True` truncates
 them, and `--config.data.length=128` raises the limit.
 
-Variants: bits (the default), softmax (a softmax over the vocabulary, trained by cross-entropy), autoregressive.
+Variants: bits (the default), softmax (a softmax over the vocabulary, trained with cross-entropy), autoregressive.
 Hardware: one GPU, a few hours; not yet run. The paper does not use such data.
 """
 

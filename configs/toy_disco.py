@@ -1,4 +1,4 @@
-r"""DisCo-Diff's toy: eight Gaussians on a ring, by EDM with and without one latent of eight values.
+r"""DisCo-Diff's toy example: EDM on eight Gaussians on a ring, with and without one latent of eight values.
 
     python -m bitdiff.train --config configs/toy_disco.py:plain --workdir runs/toy_plain
     python -m bitdiff.train --config configs/toy_disco.py:disco --workdir runs/toy_disco
@@ -9,7 +9,7 @@ r"""DisCo-Diff's toy: eight Gaussians on a ring, by EDM with and without one lat
 Variants: plain (the default), disco (the denoiser with its latent's encoder), prior (the second stage, which
 generates the latent). Evaluating `disco` infers latents from test points; evaluating `prior` generates them. With
 relaxed values in training, the loss was lower (0.68 to 0.70) and the trajectories straighter (curvature 0.14 to
-0.16), but a mode was lost (total variation 0.11). Hardware: two CPU cores, each under two minutes. Results:
+0.16), but a mode was lost (total variation 0.11). Hardware: two CPU cores, under two minutes each. Results:
 configs/README.md.
 """
 

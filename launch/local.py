@@ -4,7 +4,7 @@
     python launch/local.py --processes 2 train --config configs/digits.py --workdir runs/two
 
 Each process has `--devices` emulated CPU devices; with `--gpus`, that many GPUs are divided evenly instead. The output
-of the first process is shown, and the errors of the others. SIGTERM is forwarded to all of them, as Ctrl-C on a
+of the first process and the errors of the others are shown. SIGTERM is forwarded to all of them, as Ctrl-C on a
 terminal is; this script returns the first exit code that is not 0. (A single process already uses all GPUs of a machine
 and does not need this script.)
 """

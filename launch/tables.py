@@ -90,7 +90,8 @@ def _pivot(rows: list[dict[str, Any]], fields: list[str], columns: list[str], sc
 def _provenance(results: dict[str, Any]) -> str:
     if not results["commit"]:
         return f"{results['about']} `{results['command']}`; not yet run."
-    seeds = f"seeds {', '.join(map(str, results['seeds']))}; " if results["seeds"] else ""
+    plural = "s" if len(results["seeds"]) > 1 else ""
+    seeds = f"seed{plural} {', '.join(map(str, results['seeds']))}; " if results["seeds"] else ""
     return (
         f"{results['about']} `{results['command']}`; {seeds}commit {results['commit']}, {results['date']}; "
         f"{results['hardware']}; jax {results['versions']['jax']}."

@@ -2,9 +2,9 @@
 
     python tests/fault_injection.py --kills 50 --save_kills 20
 
-It makes `--kills` kills at random moments after the process starts, then `--save_kills` while a checkpoint is being
-written. The weights must equal the uninterrupted run's bit for bit. A kill takes about ten seconds; the test suite
-makes only a few.
+It kills the run `--kills` times at random moments after the process starts, then `--save_kills` times while a
+checkpoint is being written. The weights must equal the uninterrupted run's bit for bit. A kill takes about ten seconds;
+the test suite makes only a few.
 """
 
 import argparse

@@ -120,13 +120,9 @@ def given(*names: str) -> dict[str, Any]:
 
 def _define_flags() -> None:
     flags.DEFINE_enum("platform", None, ["cpu", "gpu", "tpu"], "Required platform; by default whatever jax finds.")
-    flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0; by default as the launcher sets it.")
-    flags.DEFINE_integer(
-        "num_processes", None, "Number of processes; by default as the launcher sets it.", lower_bound=1
-    )
-    flags.DEFINE_integer(
-        "process_id", None, "Index of this process; by default as the launcher sets it.", lower_bound=0
-    )
+    flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0; by default from the launcher.")
+    flags.DEFINE_integer("num_processes", None, "Number of processes; by default from the launcher.", lower_bound=1)
+    flags.DEFINE_integer("process_id", None, "Index of this process; by default from the launcher.", lower_bound=0)
     flags.DEFINE_integer("heartbeat_seconds", 100, "Seconds of silence after which a process is considered lost.")
 
 
@@ -149,7 +145,7 @@ def _connect(divisor: int) -> None:
 
 
 def _set_up_logging() -> None:
-    """Shows bitdiff's own warnings as plain lines, and no library's warnings: their failures are raised as well."""
+    """Shows bitdiff's own warnings as plain lines and hides those of libraries, whose failures are raised anyway."""
     absl_logging.set_verbosity(absl_logging.FATAL)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     handler = logging.StreamHandler(sys.stderr)
@@ -161,7 +157,7 @@ def _set_up_logging() -> None:
 
 
 def _quiet_late_callbacks() -> None:
-    """Drops the tracebacks that Orbax prints after one of its reads has failed and closed their event loop.
+    """Drops the tracebacks that Orbax prints after a failed read has closed its event loop.
 
     The failure itself is reported where it happened; hundreds of these follow it.
     """

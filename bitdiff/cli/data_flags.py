@@ -20,9 +20,9 @@ class DataRequest(NamedTuple):
     reference: Path | None
     inception_batch_size: int
 
-    def open(self, run: Trained) -> Dataset:
-        """The data set of a run."""
-        return open_data(run.config, self.path, self.tokenizer)
+    def open(self, run: Trained) -> tuple[Trained, Dataset]:
+        """A run with the request's options in its config, and its data set."""
+        return open_data(run, self.path, self.tokenizer)
 
     def open_judge(self, run: Trained) -> Judge | None:
         """What the FID of a run's samples is computed with, or None."""
@@ -41,7 +41,7 @@ def define_data_flags() -> None:
 
 
 def read_data() -> DataRequest:
-    """The request of the flags of `define_data_flags`."""
+    """Reads the flags of `define_data_flags` into a request."""
     values = flags.FLAGS
     inception = None if values.inception is None else Path(values.inception)
     reference = None if values.reference is None else Path(values.reference)

@@ -52,20 +52,20 @@ class DrawRequest(NamedTuple):
 def define_run_flags() -> None:
     """Defines the flags that select a trained model."""
     flags.DEFINE_string(
-        "workdir", None, "Folder of a training run, an exported model, or a model's name.", required=True
+        "workdir", None, "Folder of a run or an exported model, or the name of a shipped model.", required=True
     )
     flags.DEFINE_string("checkpoint", None, "Step of a checkpoint, or 'best'; by default the latest.")
     flags.DEFINE_integer("prior_steps", None, "Sampling steps of a Bit Diffusion prior; by default the config's.")
 
 
 def read_run() -> RunRequest:
-    """The request of the flags of `define_run_flags`."""
+    """Reads the flags of `define_run_flags` into a request."""
     values = flags.FLAGS
     return RunRequest(Path(values.workdir), values.checkpoint, values.prior_steps)
 
 
 def define_draw_flags() -> None:
-    """Defines the flags that sample and evaluate share; by default all are the config's."""
+    """Defines the flags that sample and evaluate share; all default to the config's values."""
     flags.DEFINE_integer("num_samples", None, "Number of samples; by default the config's.", lower_bound=1)
     flags.DEFINE_integer(
         "batch_size", None, "Samples per batch over all devices; by default the config's.", lower_bound=1
@@ -74,22 +74,33 @@ def define_draw_flags() -> None:
         "seed", None, "Seed of the noise; by default the config's.", lower_bound=0, upper_bound=2**31 - 1
     )
     flags.DEFINE_string(
-        "sampler", None, "ddim, ddpm, ddpm_small, dpm++ or heun; beam or random for autoregressive models."
+        "sampler",
+        None,
+        "Sampler: ddim, ddpm, ddpm_small, dpm++ or heun; beam or random for autoregressive models; by default the "
+        "config's.",
     )
-    flags.DEFINE_integer("steps", None, "Sampling steps, with one network evaluation each (two with heun).")
-    flags.DEFINE_float("td", None, "Asymmetric time intervals, in steps.")
-    flags.DEFINE_float("lag", None, "Lag of a sequence's positions.")
+    flags.DEFINE_integer(
+        "steps", None, "Sampling steps, with one network evaluation each (two with heun); by default the config's."
+    )
+    flags.DEFINE_float("td", None, "Asymmetric time intervals, in steps; by default the config's.")
+    flags.DEFINE_float("lag", None, "Lag of a sequence's positions; by default the config's.")
     for weight, condition in GUIDANCE.items():
-        flags.DEFINE_float(weight, None, f"Weight of classifier-free guidance by {condition}, 0 for none.")
-    flags.DEFINE_list("churn", None, "EDM's S_churn,S_min,S_max, as in 40,0.05,50.")
-    flags.DEFINE_list("restarts", None, "Restarts as steps:times:low:high in sigma, as in 4:2:0.1:1.")
-    flags.DEFINE_float("momentum", None, "Momentum of the self-conditioning estimate.")
-    flags.DEFINE_float("self_guidance", None, "Weight of guidance by self-conditioning, 0 for none.")
-    flags.DEFINE_integer("beams", None, "Beams of an autoregressive model.")
+        flags.DEFINE_float(
+            weight, None, f"Weight of classifier-free guidance on {condition}, 0 for none; by default the config's."
+        )
+    flags.DEFINE_list("churn", None, "EDM's S_churn,S_min,S_max, as in 40,0.05,50; by default the config's.")
+    flags.DEFINE_list(
+        "restarts", None, "Restarts as steps:times:low:high in sigma, as in 4:2:0.1:1; by default the config's."
+    )
+    flags.DEFINE_float("momentum", None, "Momentum of the self-conditioning estimate; by default the config's.")
+    flags.DEFINE_float(
+        "self_guidance", None, "Weight of self-conditioning guidance, 0 for none; by default the config's."
+    )
+    flags.DEFINE_integer("beams", None, "Beams of an autoregressive model; by default the config's.")
 
 
 def read_draw() -> DrawRequest:
-    """The request of the flags of `define_draw_flags`.
+    """Reads the flags of `define_draw_flags` into a request.
 
     Raises:
       UsageError: --churn or --restarts has the wrong form.

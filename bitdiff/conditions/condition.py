@@ -1,8 +1,8 @@
 """The interface between a model and what it is conditioned on.
 
-To add a condition, write a function that returns a `Condition`, and add it to `tasks/denoiser.py: _make_conditions`:
-training, sampling and guidance use it through this interface alone. A condition with guidance also needs its weight
-in `tasks/options.py` and its default in `configuration/base.py`.
+To add a condition, write a function that returns a `Condition` and pass its result to `make_task`; training, sampling
+and guidance use it through this interface alone. For a condition that configs describe, see
+`tasks/denoiser.py: _make_conditions`.
 """
 
 from collections.abc import Callable, Sequence
@@ -49,8 +49,8 @@ class Request:
 
     indices: int [B], the samples' indices.
     labels: classes assigned to the samples in turn, or None.
-    examples: examples assigned to the samples in turn, or None: 'image' to describe, values to infer latents from, or
-      'known' values to complete.
+    examples: examples assigned to the samples in turn, or None: 'image' to describe, values to infer latents from,
+      'known' values to complete, or what a custom condition takes.
     """
 
     indices: np.ndarray
@@ -81,9 +81,11 @@ class Condition(NamedTuple):
     """One thing that a model is conditioned on.
 
     name: for messages.
+    takes: the names of the examples' arrays that `select` uses.
+    takes_labels: whether samples can be conditioned on labels.
     dropout: the rate at which it is dropped in training; guidance by it requires a rate above 0.
     dropout_field: the config field of that rate.
-    guidance_option: the field of SampleOptions that holds its guidance weight.
+    guidance_option: the field of SampleOptions that holds its guidance weight; '' if it is not guided.
     init: key -> (key left for the rest of the model, its own parameters, its signal for one example).
     select: request -> arrays [B, ...] by name; {} if the request does not concern it.
     observe: (params, batch, keys) -> its signal in training, dropped at its rate.
@@ -97,6 +99,8 @@ class Condition(NamedTuple):
     """
 
     name: str
+    takes: tuple[str, ...] = ()
+    takes_labels: bool = False
     dropout: float = 0.0
     dropout_field: str = ""
     guidance_option: str = ""
@@ -123,7 +127,7 @@ class Inputs(NamedTuple):
 
 
 def derive_keys(keys: jax.Array) -> Keys:
-    """The keys of each purpose from the examples' keys [B]."""
+    """The keys for each purpose, derived from the examples' keys [B]."""
     diffusion, labels, dropout = jax.vmap(lambda key: jax.random.split(key, 3))(keys).T
     fold = jax.vmap(jax.random.fold_in, (0, None))
     return Keys(diffusion, labels, dropout, fold(keys, _LATENTS), fold(keys, _KNOWN), fold(keys, _PICTURES))

@@ -35,6 +35,7 @@ def make_known(
 
     return Condition(
         name="known values",
+        takes=("known",),
         select=lambda request: _select(request, shape, codec.vocab_size),
         constrain=constrain,
     )
@@ -45,6 +46,8 @@ def _select(request: Request, shape: tuple[int, ...], vocab_size: int) -> dict[s
     if not request.offers("known"):
         return {}
     known = np.stack([row["known"] for row in request.rows])
+    if not np.issubdtype(known.dtype, np.integer):
+        raise UsageError(f"known values have dtype {known.dtype}; they must be integers, with -1 where they are open")
     if known.shape[1:] != shape or known.min() < -1 or known.max() >= vocab_size:
         raise UsageError(
             f"known values have shape {list(known.shape[1:])} and range from {known.min()} to {known.max()}; they must "

@@ -27,6 +27,7 @@ def make_labels(num_classes: int, dropout: float) -> Condition:
 
     return Condition(
         name="class labels",
+        takes_labels=True,
         dropout=dropout,
         dropout_field=_DROPOUT_FIELD,
         guidance_option="guidance",

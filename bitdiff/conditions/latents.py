@@ -1,6 +1,6 @@
 """Learned discrete latents (Xu et al. 2024, DisCo-Diff, section 3), whatever the model generates.
 
-An encoder, trained by the denoising loss alone, infers m latents of k values from the clean example. They are relaxed
+An encoder, trained with the denoising loss alone, infers m latents of k values from the clean example. They are relaxed
 by Gumbel-Softmax, embedded, and attended to by the network. With k = 2 that is Gumbel-sigmoid: a latent is a bit.
 """
 
@@ -29,7 +29,7 @@ class Inference(NamedTuple):
 
 
 def check_latents(options: Any) -> None:
-    """Raises UsageError if a number of a config's `latents` section is out of range."""
+    """Raises UsageError if a number in a config's `latents` section is out of range."""
     if options.count < 0 or (options.count and options.codes < 2):
         raise UsageError(
             f"config.latents has count {options.count} and codes {options.codes}; count must be 0 or more, and codes "
@@ -85,6 +85,7 @@ def make_latents(options: Any, field: str, inference: Inference) -> Condition:
 
     return Condition(
         name="latents",
+        takes=(field,),
         dropout=options.dropout,
         dropout_field="config.latents.dropout",
         guidance_option="latent_guidance",

@@ -46,6 +46,7 @@ def make_pictures(config: Any) -> Condition:
 
     return Condition(
         name="pictures",
+        takes=("image",),
         dropout=dropout,
         dropout_field="config.diffusion.image_dropout",
         guidance_option="image_guidance",

@@ -29,11 +29,11 @@ def config_file(text: str) -> str:
     for folder in _folders():
         if re.fullmatch(r"\w+", name) and name != "__init__" and (folder / f"{name}.py").is_file():
             return f"{folder / name}.py{colon}{variant}"
-    raise UsageError(f"there is no config file {name}, and no config of that name; names are: {', '.join(names())}")
+    raise UsageError(f"there is no config file or config named {name}; valid names are: {', '.join(names())}")
 
 
 def load_config(text: str) -> ml_collections.ConfigDict:
-    """The configuration of a name or a file, with an optional variant: 'digits', 'digits:gray', 'my.py:large'.
+    """Loads a configuration by name or file, with an optional variant: 'digits', 'digits:gray', 'my.py:large'.
 
     Raises:
       UsageError: there is neither such a file nor such a name, or no such variant.

@@ -13,7 +13,7 @@ CAPTION_MODELS = ("bits", "softmax", "autoregressive")
 
 
 def edm(config: ml_collections.ConfigDict, *, sigma_data: float, steps: int) -> None:
-    """Sets EDM's diffusion and sampler (Karras et al. 2022): 2 steps - 1 network evaluations with Heun's method."""
+    """Sets EDM's diffusion and sampler (Karras et al. 2022); Heun's method takes 2 * steps - 1 network evaluations."""
     config.diffusion.sigma_data = sigma_data
     config.diffusion.schedule = "lognormal"
     config.diffusion.self_cond_rate = 0.0
@@ -24,7 +24,7 @@ def edm(config: ml_collections.ConfigDict, *, sigma_data: float, steps: int) -> 
 
 
 def second_stage(config: ml_collections.ConfigDict, model: str) -> None:
-    """Turns a first stage's config into that of a prior of its latents, autoregressive or by Bit Diffusion."""
+    """Turns a first stage's config into that of a prior over its latents, autoregressive or with Bit Diffusion."""
     config.first = config.copy_and_resolve_references()
     config.task = "prior"
     config.prior.model = model

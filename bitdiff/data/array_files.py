@@ -1,7 +1,7 @@
 """Arrays from a file or from memory: `image` uint8 [N, H, W(, C)] or `tokens` int [N, L], optionally `label` [N].
 
-An `.npz` file holds them by these names. An `.npy` file holds only the images or the tokens and is memory-mapped, so
-it may be larger than the memory; its labels are in a file beside it: `x.npy`, `x.label.npy`.
+An `.npz` file holds them under these names. An `.npy` file holds only the images or the tokens and is memory-mapped, so
+it may be larger than memory; its labels are in a file beside it: `x.npy`, `x.label.npy`.
 """
 
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ def from_arrays(
       about: where the data come from, for messages and evaluations.
 
     Raises:
-      UsageError: the arrays have another dtype, shape or range.
+      UsageError: the arrays have an unsupported dtype, shape or range.
     """
     fields = [name for name in ("image", "tokens") if name in arrays]
     if len(fields) != 1:
@@ -70,7 +70,7 @@ def from_arrays(
 
 
 def load(options: Any) -> Dataset:
-    """Opens the file `options.path`; a vocab_size of 0 is 256 for images, the largest token + 1 for tokens.
+    """Opens the file `options.path`; a vocab_size of 0 means 256 for images, or the largest token + 1 for tokens.
 
     Raises:
       UsageError: no such file, not an `.npz` or `.npy` file, pickled objects in it, or arrays that do not fit.

@@ -101,7 +101,7 @@ def open_tokenizer(options: Any) -> Tokenizer:
       UsageError: no usable model is named, or `length` or `captions` is not set.
     """
     if not options.tokenizer:
-        raise UsageError("config.data.tokenizer is empty; make a model with: python -m bitdiff.train_tokenizer")
+        raise UsageError("config.data.tokenizer is empty; train a model with: python -m bitdiff.train_tokenizer")
     if options.length < 2 or options.captions < 1:
         raise UsageError(
             f"config.data.length is {options.length} and config.data.captions is {options.captions}; they must be at "
@@ -114,7 +114,7 @@ def tokenize(texts: Sequence[Sequence[str]], names: Sequence[str], pieces: Token
     """Tokenizes the first captions, repeated if too few: int32 [pictures, options.captions, options.length].
 
     Raises:
-      UsageError: a picture has no caption, or one is empty or too long; `names` says which picture.
+      UsageError: a picture has no caption, or one is empty or too long; `names` identifies the picture.
     """
     tokens = np.zeros((len(texts), options.captions, options.length), np.int32)
     for row, some, name in zip(tokens, texts, names, strict=True):
@@ -143,7 +143,7 @@ def read_annotations(path: Path, folder: Path) -> list[Entry]:
     """The pictures of an annotations file, sorted by id.
 
     Raises:
-      UsageError: the file is missing or has another layout, or a picture is not in the folder.
+      UsageError: the file is missing or has a different layout, or a picture is not in the folder.
     """
     if not path.is_file():
         raise UsageError(f"there is no annotations file {path}")

@@ -111,7 +111,7 @@ def read_image(path: Path, size: int, channels: int, resize: str) -> np.ndarray:
     """Decodes and resizes an image: uint8 [size, size, channels].
 
     Raises:
-      UsageError: it cannot be read, is damaged, or has another size and there is no resize method.
+      UsageError: it cannot be read, is damaged, or has a different size and there is no resize method.
     """
     with open_image(path) as image:
         check_size(str(path), *image.size, size, resize)

@@ -1,4 +1,4 @@
-"""From a config's data section to a data set, and from the data set's sizes back to the config."""
+"""Loads the data set of a config's data section, and fills in the config from the data set's sizes."""
 
 from pathlib import Path
 from typing import Any
@@ -112,7 +112,7 @@ def _check_fact(options: Any, field: str, value: Any, dataset: Dataset) -> None:
     if options[field] not in (_UNSET[field], value) and not smaller:
         raise UsageError(
             f"config.data.{field} is {options[field]}, but the data have {value} ({dataset.about}); "
-            f"{_UNSET[field]!r} takes the value of the data"
+            f"set it to {_UNSET[field]!r} to take the value from the data"
         )
 
 
@@ -130,7 +130,7 @@ def _check_task(config: Any, dataset: Dataset) -> None:
 
 def _check_augmentation(options: Any, dataset: Dataset) -> None:
     if not 0 < options.crop <= 1:
-        raise UsageError(f"config.data.crop is {options.crop}; it must be above 0 and at most 1, which crops nothing")
+        raise UsageError(f"config.data.crop is {options.crop}; it must be above 0 and at most 1 (1 disables cropping)")
     if (options.flip or options.crop < 1) and dataset.field in ("tokens", "point"):
         raise UsageError(
             f"config.data.flip or config.data.crop is set, but {_PLURAL[dataset.field]} cannot be flipped or cropped"

@@ -62,7 +62,7 @@ def write_images(dataset: Dataset, folder: Path) -> None:
     """Writes the images of a data set into a folder for the data set 'prepared', with a progress bar.
 
     Raises:
-      UsageError: as `prepared.write`.
+      UsageError: see `prepared.write`.
     """
     with progress_bar("preparing", "image", total=len(dataset.train) + len(dataset.test)) as bar:
         try:

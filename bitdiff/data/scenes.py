@@ -20,7 +20,7 @@ _PLURALS = {"circle": "circles", "square": "squares", "triangle": "triangles", "
 
 
 class Group(NamedTuple):
-    """Identical shapes: a count of 1 to 3, a size, a color and a shape; None if a caption does not say."""
+    """Identical shapes: a count of 1 to 3, a size, a color and a shape; None where a caption omits it."""
 
     count: int
     size: str | None
@@ -37,7 +37,7 @@ class Scene(NamedTuple):
 
 
 class Statement(NamedTuple):
-    """What a caption says, as a scene; without second group and axis if it names only one group."""
+    """What a caption states, as a scene; `second` and `axis` are None if it names only one group."""
 
     first: Group
     second: Group | None

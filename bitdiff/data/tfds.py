@@ -27,7 +27,7 @@ class TfdsImages:
         return self.prepare(index, self._source[index])
 
     def prepare(self, index: int, example: dict[str, Any]) -> dict[str, Any]:
-        """Resizes an example of TFDS."""
+        """Resizes a TFDS example."""
         image = np.asarray(example["image"])
         check_size(f"example {index}", image.shape[1], image.shape[0], self._size, self._resize)
         picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
@@ -43,7 +43,7 @@ class TfdsCaptions(TfdsImages):
         self._pieces, self._options = pieces, options
 
     def prepare(self, index: int, example: dict[str, Any]) -> dict[str, Any]:
-        """Resizes and tokenizes an example of TFDS."""
+        """Resizes and tokenizes a TFDS example."""
         tokens = tokenize([_texts(example)], [f"example {index}"], self._pieces, self._options)
         return super().prepare(index, example) | {"tokens": tokens[0]}
 
@@ -62,7 +62,7 @@ def _texts(example: dict[str, Any]) -> list[str]:
 
 
 def make_builder(options: Any) -> Any:
-    """The TFDS builder of a config's `data` section; `data.path` is TFDS's data_dir; empty for the default.
+    """The TFDS builder of a config's `data` section; `data.path` is TFDS's data_dir, or empty for the default.
 
     Raises:
       UsageError: TFDS is not installed, or has no such data set.
@@ -79,7 +79,7 @@ def make_builder(options: Any) -> Any:
         if not found:
             raise UsageError(
                 f"{options.builder} is not prepared in {root}, and preparing it requires TensorFlow: pip install "
-                "tensorflow-cpu and run python -m bitdiff.prepare with the same --config; then it can be removed"
+                "tensorflow-cpu and run python -m bitdiff.prepare with the same --config; then remove TensorFlow"
             ) from None
         return tfds.builder_from_directory(str(found[-1]))
     except (tfds.core.DatasetNotFoundError, ValueError) as error:

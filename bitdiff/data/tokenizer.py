@@ -71,7 +71,7 @@ class Tokenizer:
         if len(pieces) >= length and not cut:
             raise UsageError(
                 f"the text has {len(pieces)} tokens plus EOS, but config.data.length is {length}: {text[:80]!r}; "
-                "increase it, or set config.data.cut"
+                "increase config.data.length, or set config.data.cut=True to truncate"
             )
         tokens = np.full(length, self.pad, np.int32)
         pieces = [*pieces[: length - 1], self.eos]
@@ -115,7 +115,7 @@ def load(path: str | Path) -> Tokenizer:
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        raise UsageError(f"there is no SentencePiece model {path}; make one with python -m bitdiff.train_tokenizer")
+        raise UsageError(f"there is no SentencePiece model {path}; train one with python -m bitdiff.train_tokenizer")
     return Tokenizer(path.read_bytes(), str(path))
 
 

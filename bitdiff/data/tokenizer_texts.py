@@ -12,7 +12,7 @@ def read_texts(path: Path) -> list[str]:
     """The sentences of a text file, or the captions of a `.json` file.
 
     Raises:
-      UsageError: there is no such file, or it has another layout.
+      UsageError: there is no such file, or it has a different layout.
     """
     if path.suffix != ".json":
         return list(read_lines(path).values())

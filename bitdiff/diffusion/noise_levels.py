@@ -105,7 +105,7 @@ def make_plan(gamma: Schedule, grid: Grid, noise: AddedNoise = NO_NOISE, *, leng
     """The noise levels of a time grid on a schedule, with churn and restarts.
 
     Churn raises sigma to sigma (1 + min(S_churn / steps, sqrt 2 - 1)) for sigma in [S_min, S_max]. Each restart is
-    inserted where the grid is nearest to its `low`, on EDM's levels between there and its `high`.
+    inserted where the grid is nearest to its `low`, and visits EDM's levels between that level and its `high`.
 
     Args:
       gamma: the sampling schedule.

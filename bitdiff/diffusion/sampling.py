@@ -78,7 +78,7 @@ def sample(
         An example's noise depends on its own key alone, never on the rest of the batch.
       shape: (B, ...).
       gamma: the sampling schedule; it may differ from the training schedule.
-      steps: number of steps, 1 or more, with one network evaluation each; 'heun' takes 2 steps - 1 evaluations.
+      steps: number of steps, 1 or more, with one network evaluation each; 'heun' takes 2 * steps - 1.
       td: shift of t_next in steps, 0 or more (the official code's unit).
       sampler: 'ddim', 'ddpm', 'ddpm_small', 'dpm++' or 'heun'.
       prediction: see `Estimation`.

@@ -105,7 +105,7 @@ def _ratio(s: StepInput) -> jax.Array:
 def _posterior_mean(s: StepInput, a: jax.Array) -> jax.Array:
     """(x_t - (1 - a) / sqrt(1 - gamma_now) eps) / sqrt(a), written in x0 and x_t.
 
-    The two are equal; this form does not cancel near t = 1, where a is tiny.
+    The two are equal, but this form avoids cancellation near t = 1, where a is tiny.
     """
     x0_weight = s.alpha_next * (1.0 - a) / s.sigma_now**2
     x_t_weight = jnp.sqrt(a) * s.sigma_next**2 / s.sigma_now**2

@@ -1,7 +1,7 @@
 """Sweeps of several runs side by side.
 
-Runs whose configs differ only in the seed form one row, with their mean and standard deviation. A row is named by the
-fields in which its config differs from that of the first run; a column is a cell of the sweeps.
+Runs whose configs differ only in the seed form one row, with their mean and standard deviation. A row is named after
+the fields in which its config differs from that of the first run; a column is a cell of the sweeps.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from bitdiff.training import workdir
 
 
 class Swept(NamedTuple):
-    """A run's folder, its trained fields, what its sweep was measured on, and the scores by the cell's options."""
+    """A run's folder, the config fields that affect training, what was swept, and the scores of each cell."""
 
     folder: str
     config: dict[str, Any]
@@ -34,7 +34,7 @@ def read(folder: Path) -> Swept:
     trained = workdir.load_config(folder)
     config = workdir.trained_fields(trained)
     if trained.get("encoder"):
-        config["encoder.weights"] = trained.encoder.weights  # may move while a run is resumed, but matters here
+        config["encoder.weights"] = trained.encoder.weights  # may differ when a run is resumed, but matters here
     report = read_sweep(folder / "sweep.json")
     cells = {options_of(name): scores for name, scores in report["cells"].items()}
     measured_on = comparable(report["provenance"])

@@ -20,7 +20,7 @@ def loss_by_time(run: Trained, *, examples: int, rounds: int, bins: int, seed: i
     Args:
       run: a model that is trained at random times.
       examples: maximum number of test examples.
-      rounds: how often each is used, each time with a different t and different noise.
+      rounds: how many times each is used, every time with a different t and different noise.
       bins: number of intervals.
       seed: seed of the times and the noise; runs on the same data are compared on the same noise.
 

@@ -19,29 +19,30 @@ from bitdiff.runtime import files
 from bitdiff.runtime.devices import describe_devices
 from bitdiff.runtime.errors import UsageError
 from bitdiff.runtime.version import __version__
-from bitdiff.tasks import Score, examples_for, network_evaluations
+from bitdiff.tasks import Score, examples_for, make_task, network_evaluations
 from bitdiff.training import workdir
 
 
-def open_data(config: Any, path: str | None = None, tokenizer: str | None = None) -> data.Dataset:
-    """The data set a run was trained on.
+def open_data(run: Trained, path: str | None = None, tokenizer: str | None = None) -> tuple[Trained, data.Dataset]:
+    """The data set a run was trained on, and the run with a config that describes it as it is now.
 
     Args:
-      config: the run's config; its data path and caption tokenizer are replaced by the arguments.
+      run: the model.
       path: where the data are now; by default the config's path.
       tokenizer: how captions are split into words; by default the config's tokenizer.
 
     Raises:
       UsageError: the data cannot be used, differ from the config, or the tokenizer is unknown or not installed.
     """
+    config = run.config.copy_and_resolve_references()
     if path is not None:
         config.data.path = path
     if tokenizer is not None:
         config.evaluate.tokenizer = tokenizer
     captions.check_tokenizer(config.evaluate.tokenizer)
     dataset = data.load(config.data)
-    data.resolve(config, dataset)
-    return dataset
+    config = data.resolve(config, dataset)
+    return run._replace(config=config, task=make_task(config)), dataset
 
 
 def measure(

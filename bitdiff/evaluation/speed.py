@@ -73,7 +73,7 @@ class _Step:
 
 
 def measure_training(bench: Bench) -> dict[str, float]:
-    """A step's time, FLOPs by two counts, fraction of the peak and memory, and the cost of self-conditioning."""
+    """A step's time, FLOPs by two counts, fraction of peak FLOPs, memory, and the cost of self-conditioning."""
     config = bench.config
     with no_cache():
         step = _Step(bench, config.diffusion.self_cond_rate)

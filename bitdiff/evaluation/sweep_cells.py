@@ -84,7 +84,7 @@ def comparable(provenance: dict[str, Any]) -> dict[str, Any]:
 
 
 def earlier_cells(sweep: Sweep) -> dict[str, Scores]:
-    """The cells measured before; a sweep with another provenance is moved to sweep_before1.json, and so on."""
+    """The cells measured before; a sweep with a different provenance is moved to sweep_before1.json, and so on."""
     before = read_sweep(sweep.path) if sweep.path.exists() else None
     processes.check_equal("the earlier sweep", before)
     if before is None:
@@ -96,7 +96,7 @@ def earlier_cells(sweep: Sweep) -> dict[str, Scores]:
         number += 1
     if processes.is_main():
         sweep.path.rename(place)
-    print(f"the folder held a sweep with another provenance; it was moved to {place}")
+    print(f"the folder held a sweep with a different provenance; it was moved to {place}")
     return {}
 
 

@@ -11,7 +11,7 @@ from matplotlib import pyplot as plt
 
 
 def histogram(path: Path, counts: Sequence[int], scale: float) -> None:
-    """Draws the distribution of analog bits from -scale to scale, as fractions per bin on a logarithmic axis."""
+    """Plots the distribution of analog bits from -scale to scale, as fractions per bin on a logarithmic axis."""
     edges = np.linspace(-scale, scale, len(counts) + 1)
     figure, axes = plt.subplots(figsize=(5, 3), layout="constrained")
     axes.stairs(np.asarray(counts) / max(sum(counts), 1), edges, fill=True)
@@ -21,7 +21,7 @@ def histogram(path: Path, counts: Sequence[int], scale: float) -> None:
 
 
 def curves(path: Path, lines: Mapping[str, Mapping[float, float]], *, x_label: str, y_label: str) -> None:
-    """Draws one curve y(x) per name."""
+    """Plots one curve y(x) per name."""
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
     for name, points in lines.items():
         x = sorted(points)
@@ -33,7 +33,7 @@ def curves(path: Path, lines: Mapping[str, Mapping[float, float]], *, x_label: s
 
 
 def trajectories(path: Path, paths: Mapping[str, np.ndarray], curvature: Mapping[str, Mapping[float, float]]) -> None:
-    """Draws trajectories float [N, S, 2] from noise to data, one panel per model, and their curvature by sigma."""
+    """Plots trajectories float [N, S, 2] from noise to data, one panel per model, and their curvature by sigma."""
     count = len(paths)
     figure, axes = plt.subplots(1, count + 1, figsize=(4 * (count + 1), 4), layout="constrained")
     for panel, (name, lines) in zip(axes, paths.items(), strict=False):

@@ -1,6 +1,6 @@
 """A trained model, opened from the workdir of a run, from an exported folder, or by the name of a shipped model."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,6 +49,7 @@ class Trained(NamedTuple):
         labels: Sequence[int] | None = None,
         images: np.ndarray | None = None,
         known: np.ndarray | None = None,
+        examples: Mapping[str, np.ndarray] | None = None,
         seed: int = 0,
         batch_size: int | None = None,
         **options: Any,
@@ -56,11 +57,12 @@ class Trained(NamedTuple):
         """Draws samples; sample i depends only on (seed, i) and what it is conditioned on.
 
         Args:
-          num_samples: number of samples; by default one per image or known value, otherwise the config's.
+          num_samples: number of samples, 1 or more; by default one per example, otherwise the config's.
           labels: classes assigned to the samples in turn; by default all classes.
           images: uint8 [N, H, W, C] as in the training data, pictures to describe or to infer latents from, assigned in
             turn.
           known: int [N, ...], values to complete, with -1 where they are open, assigned in turn.
+          examples: arrays [N, ...] by name that a condition of your own takes, assigned in turn.
           seed: seed of the noise, 0 to 2^31 - 1.
           batch_size: samples per batch over all devices; by default the config's.
           **options: fields of SampleOptions that differ from the config, e.g. steps=50, td=1.0, sampler="ddpm".
@@ -73,20 +75,18 @@ class Trained(NamedTuple):
         Raises:
           UsageError: an option that is unsupported or out of range, or arrays that do not fit.
         """
-        if images is not None and known is not None:
-            raise UsageError("pass either images or known values, not both")
-        examples = None if images is None else _as_examples(self.config, images)
-        if known is not None:
-            examples = Arrays({"known": np.asarray(known)})
-        if examples is not None and not len(examples):
-            raise UsageError("images or known values are empty; pass one example or more")
+        source = _source(self.config, images, known, examples)
         if num_samples is None:
-            num_samples = self.config.sample.num_samples if examples is None else len(examples)
+            num_samples = self.config.sample.num_samples if source is None else len(source)
+        if num_samples < 1 or not 0 <= seed < 2**31:
+            raise UsageError(
+                f"num_samples is {num_samples} and seed {seed}; they must be 1 or more, and from 0 to 2^31 - 1"
+            )
         size = self.config.sample.batch_size if batch_size is None else batch_size
         request = Draw(sample_options(self.config.sample, **options), num_samples, seed, size)
-        check_examples(self, request.options, examples)
+        check_examples(self, request.options, source)
         labels = None if labels is None else tuple(int(label) for label in labels)
-        return with_texts(self, draw(self.task, self.params, request, labels=labels, examples=examples))
+        return with_texts(self, draw(self.task, self.params, request, labels=labels, examples=source))
 
 
 def load(
@@ -120,7 +120,7 @@ def load(
     except (AttributeError, KeyError) as error:
         raise UsageError(
             f"{folder} was trained with an incompatible version of bitdiff: {' '.join(str(error).split())}; use the "
-            "version that trained it, or train it again"
+            "version that trained it, or retrain it"
         ) from error
     if tokenizer and config.data.name != "shapes":
         config.data.tokenizer = str(folder / "tokenizer.model")  # the run's own tokenizer may have moved
@@ -141,17 +141,19 @@ def load(
 
 
 def resolve_folder(folder: str | Path) -> Path:
-    """The folder of a model: an existing path, or otherwise the folder of the shipped model of that name.
+    """The folder of a model: the path if it holds one, or otherwise the folder of the shipped model of that name.
 
     Raises:
       UsageError: there is neither.
     """
     path = Path(folder)
-    if path.exists():
+    if (path / "config.json").exists() or (path / "checkpoints").exists():
         return path
     names = sorted(entry.name for entry in _SHIPPED.iterdir()) if _SHIPPED.is_dir() else []
     if str(folder) in names:
         return _SHIPPED / path
+    if path.exists():
+        return path
     raise UsageError(
         f"there is no folder {folder}; it must be the workdir of a run, an exported model, or the name of a model that "
         f"bitdiff ships: {', '.join(names)}"
@@ -193,7 +195,7 @@ def check_examples(run: Trained, options: SampleOptions, examples: Source | None
 
 
 def check_options(run: Trained, many: Iterable[SampleOptions]) -> None:
-    """Traces the sampler with each of the options, so that a bad one is reported before any is compiled."""
+    """Traces the sampler with each set of options, so that a bad one is reported before any is compiled."""
     condition = run.task.condition(np.arange(1), None)
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1))
     for options in many:
@@ -209,6 +211,25 @@ def with_texts(run: Trained, outputs: dict[str, np.ndarray]) -> dict[str, np.nda
     if run.tokenizer is None:
         return outputs
     return outputs | {"text": np.array(run.tokenizer.texts(outputs["tokens"]))}
+
+
+def _source(
+    config: Any, images: np.ndarray | None, known: np.ndarray | None, examples: Mapping[str, np.ndarray] | None
+) -> Arrays | None:
+    """The examples among the arguments of `Trained.sample`; None if there are none."""
+    given = [value for value in (images, known, examples) if value is not None]
+    if len(given) > 1:
+        raise UsageError("pass only one of images, known and examples")
+    if not given:
+        return None
+    if images is not None:
+        source = _as_examples(config, images)
+    else:
+        arrays = {"known": known} if examples is None else examples
+        source = Arrays({name: np.asarray(array) for name, array in arrays.items()})
+    if not len(source):
+        raise UsageError("images, known or examples are empty; pass one example or more")
+    return source
 
 
 def _as_examples(config: Any, images: np.ndarray) -> Arrays:

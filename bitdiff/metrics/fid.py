@@ -111,7 +111,7 @@ def kept_here(keep: int) -> int:
 def join(partial: Partial) -> Partial:
     """Joins the processes' partial summaries into one, the same on every process; each must have seen an image."""
     if partial.sums is None:
-        raise UsageError("there are no images to compute features of, or fewer than processes")
+        raise UsageError("there are no images to compute features of, or fewer images than processes")
     sums = processes.gather(jax.tree.map(lambda a: np.asarray(a)[None], partial.sums))
     parts = [[np.concatenate(part)] if part else [] for part in (partial.pools, partial.logits)]
     pools, logits = processes.gather(parts)
@@ -170,13 +170,13 @@ def save_partial(path: Path, partial: Partial, provenance: dict[str, Any]) -> No
 
 
 def load_partial(path: Path, provenance: dict[str, Any]) -> Partial:
-    """Reads what `save_partial` wrote; starts from scratch if there is no such file, or one of another provenance."""
+    """Reads what `save_partial` wrote; starts from scratch if it is missing or has a different provenance."""
     if not path.exists():
         return Partial()
     try:
         arrays = files.read_arrays(path)
         if json.loads(str(arrays["provenance"])) != json.loads(json.dumps(provenance)):
-            _log.warning("%s is of other data or options: starting from scratch", path)
+            _log.warning("%s was computed from other data or options: starting from scratch", path)
             return Partial()
         pool = arrays["pool"]
         sums = frechet.Sums(int(arrays["count"]), arrays["total"], arrays["outer"])
@@ -187,10 +187,10 @@ def load_partial(path: Path, provenance: dict[str, Any]) -> Partial:
 
 
 def load_reference(path: Path, weights: Weights, shape: tuple[int, ...]) -> Reference:
-    """Reads a reference, which must be of the same weights, resize and image shape.
+    """Reads a reference, which must have been computed with the same weights, resize method and image shape.
 
     Raises:
-      UsageError: no such file, not a reference, or one of other weights, another resize or other images.
+      UsageError: no such file, not a reference, or one computed with other weights, resizing or image shapes.
     """
     try:
         arrays = files.read_arrays(path)

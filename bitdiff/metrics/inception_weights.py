@@ -64,7 +64,7 @@ def convert(source: Path, target: Path) -> str:
     try:
         import torch  # pyrefly: ignore[missing-import]
     except ImportError as error:
-        raise UsageError("converting the weights requires torch, once: pip install torch, here or elsewhere") from error
+        raise UsageError("converting the weights requires torch once: pip install torch, on any machine") from error
     state = torch.load(source, map_location="cpu", weights_only=True)
     arrays = {name: value.numpy() for name, value in state.items() if value.is_floating_point()}
     np.savez(target, sha256=np.array(digest), **arrays)

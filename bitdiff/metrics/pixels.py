@@ -1,4 +1,4 @@
-"""Pixels as a feature space, which needs no weights but is not the one of FID."""
+"""Pixels as a feature space, which needs no weights but is not FID's."""
 
 from collections.abc import Callable
 from typing import NamedTuple

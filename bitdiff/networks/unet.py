@@ -175,8 +175,8 @@ class UNet(nn.Module):
             return []
         if not 1 <= self.context_groups <= len(sizes) or context.shape[1] % self.context_groups:
             raise UsageError(
-                f"{context.shape[1]} latents in {self.context_groups} groups; groups must be equal, at most one for "
-                f"each of the {len(sizes)} resolutions"
+                f"{context.shape[1]} latents in {self.context_groups} groups; groups must be of equal size, with at "
+                f"most one for each of the {len(sizes)} resolutions"
             )
         if self.context_groups == 1 and not set(sizes) & set(self.attention_resolutions):
             raise UsageError(

@@ -1,4 +1,4 @@
-"""The published weights of the ViT authors.
+"""The weights published by the ViT authors.
 
 The paper's encoder was pretrained for object detection, and its weights were not published. The ViT authors published
 weights for image classification as `.npz` files, e.g. `ViT-B_16` trained on ImageNet-21k.
@@ -15,15 +15,15 @@ from bitdiff.runtime.files import read_arrays
 
 
 def load_weights(path: Path, abstract: Any, head_dim: int) -> Any:
-    """Published weights as the parameters of a ViT; positions are resized if the image has another size.
+    """Published weights as the parameters of a ViT; positions are resized if the image has a different size.
 
     Args:
-      path: an `.npz` file of the ViT authors.
+      path: an `.npz` file from the ViT authors.
       abstract: the parameters' shapes, `jax.eval_shape` of the module's init.
       head_dim: channels per attention head of the module.
 
     Raises:
-      UsageError: no such file, another kind of file, or weights of another size.
+      UsageError: no such file, not a ViT's file, or weights of a different size.
     """
     try:
         arrays = {name: np.asarray(array, np.float32) for name, array in read_arrays(path).items()}

@@ -77,7 +77,7 @@ def read_arrays(path: Path, names: Iterable[str] | None = None) -> dict[str, np.
 
 
 def _check_unpacked(path: Path, archive: zipfile.ZipFile) -> None:
-    """A small file can unpack to any size; refuses one that exceeds the memory before it is read."""
+    """Refuses a file that would unpack to more than the machine's memory, before it is read."""
     unpacked = sum(member.file_size for member in archive.infolist())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if unpacked > memory:

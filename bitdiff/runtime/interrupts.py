@@ -10,7 +10,7 @@ _GRACE_SECONDS = 600.0
 
 
 class StopSignals:
-    """While entered, records the first SIGINT or SIGTERM in `received`; a second signal acts immediately.
+    """In a `with` block, records the first SIGINT or SIGTERM in `received`; a second signal acts immediately.
 
     If the loop has not finished ten minutes after the first signal (it may be waiting for a process or a file system
     that is gone), the process exits anyway, so that it never hangs.

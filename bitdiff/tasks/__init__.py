@@ -1,15 +1,17 @@
 """Tasks: the models, assembled from their parts as a config describes."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
 
-from bitdiff.runtime.errors import choose
+from bitdiff.conditions import Condition
+from bitdiff.runtime.errors import UsageError, choose
 from bitdiff.tasks.autoregressive import make_autoregressive_task
 from bitdiff.tasks.images import make_image_task
 from bitdiff.tasks.options import GUIDANCE, SampleOptions, hashable, network_evaluations, plan_of, sample_options
 from bitdiff.tasks.points import make_point_task
-from bitdiff.tasks.prior import make_first_stage, make_prior_task
+from bitdiff.tasks.prior import FIRST_STAGES, make_first_stage, make_prior_task
 from bitdiff.tasks.task import Score, Task, examples_for
 from bitdiff.tasks.tokens import make_token_task
 
@@ -37,7 +39,7 @@ __all__ = [
 ]
 
 
-def make_task(config: Any, network: nn.Module | None = None) -> Task:
+def make_task(config: Any, network: nn.Module | None = None, conditions: Sequence[Condition] = ()) -> Task:
     """The task that a config describes; `jax.eval_shape(task.init, key)` shows the shapes of its parameters.
 
     Args:
@@ -47,9 +49,14 @@ def make_task(config: Any, network: nn.Module | None = None) -> Task:
         channels]; C holds x_t and, with self-conditioning, x0_prev. With pictures or latents, it also gets
         context=[B, M, D], or memory=remember(context) if it has a method `remember`. A causal network has the methods
         of `networks.Transformer`.
+      conditions: conditions of images, tokens or points besides those that the config describes.
 
     Raises:
       UsageError: an unknown name, a missing size, or incompatible sections.
     """
     choose("task (config.task)", config.task, TASKS)
-    return TASKS[config.task](config, network)
+    if not conditions:
+        return TASKS[config.task](config, network)
+    if config.task not in FIRST_STAGES:
+        raise UsageError(f"config.task is {config.task!r}; only {', '.join(FIRST_STAGES)} take further conditions")
+    return FIRST_STAGES[config.task](config, network, conditions)

@@ -1,4 +1,4 @@
-"""The baseline: tokens from left to right by a causal Transformer, optionally describing a picture.
+"""The baseline: a causal Transformer generates tokens from left to right, optionally describing a picture.
 
 It differs from Bit Diffusion of tokens only in the config: the same blocks, the same encoder, the same training loop.
 """
@@ -46,7 +46,7 @@ class CausalModel(NamedTuple):
 
 
 def make_autoregressive_task(config: Any, network: nn.Module | None = None) -> Task:
-    """A causal model of token sequences of config.data.length.
+    """A causal model of token sequences of length config.data.length.
 
     The loss is the cross-entropy of the tokens up to and including EOS, or of all tokens if the data have no EOS.
     Sampling is a beam search (greedy with one beam), or draws every token from its distribution ('random'); EOS is

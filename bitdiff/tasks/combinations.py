@@ -1,4 +1,4 @@
-"""Combinations that the sections of a config must not contain, checked before anything is built.
+"""Checks for invalid combinations of config fields, before anything is built.
 
 The codec and the objective check their own fields, see `parts.py`.
 """

@@ -1,6 +1,6 @@
 """The denoiser of a task: a network, a codec, an objective and conditions, assembled from a config."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -51,7 +51,7 @@ class Denoiser(NamedTuple):
 
     conditions: in the order in which guidance applies them.
     gamma: the training schedule.
-    time_of: gamma_t -> the network's time input; None with EDM's preconditioning.
+    time_of: gamma_t -> the network's time input; unused with EDM's preconditioning.
     self_cond_rate, lag: see `training_loss.denoising_loss`.
     sigma_data: standard deviation of the data for EDM's preconditioning and loss weight; 0 for none.
     clip: bound on the estimate of x0, or None.
@@ -75,13 +75,16 @@ class Denoiser(NamedTuple):
         return self.layout.channels * self.codec.num_bits
 
 
-def make_denoiser(config: Any, layout: Layout, network: nn.Module | None = None) -> Denoiser:
+def make_denoiser(
+    config: Any, layout: Layout, network: nn.Module | None = None, conditions: Sequence[Condition] = ()
+) -> Denoiser:
     """The denoiser that a config describes.
 
     Args:
       config: a resolved config.
       layout: the values it generates.
       network: a linen module in place of the config's; see `make_task`.
+      conditions: conditions besides those that the config describes.
 
     Raises:
       UsageError: an unknown name, a missing size, or incompatible sections.
@@ -93,10 +96,10 @@ def make_denoiser(config: Any, layout: Layout, network: nn.Module | None = None)
     unclipped = codec.encoding == "real" or (options.sigma_data and codec.encoding == "continuous")
     return Denoiser(
         layout=layout,
-        network=_make_network(config, layout, codec) if network is None else network,
+        network=_make_network(config, layout, codec, conditions) if network is None else network,
         codec=codec,
         objective=make_objective(options, codec),
-        conditions=_make_conditions(config, layout, codec),
+        conditions=(*_make_conditions(config, layout, codec), *conditions),
         gamma=gamma,
         time_of=inverse(gamma) if options.time_input == "t" else (lambda gamma_t: gamma_t),
         self_cond_rate=options.self_cond_rate,
@@ -163,17 +166,24 @@ def decode_values(model: Denoiser, analog: jax.Array) -> jax.Array:
     return values.astype(jnp.uint8) if model.layout.field == "image" and model.codec.vocab_size <= 256 else values
 
 
-def _make_network(config: Any, layout: Layout, codec: Codec) -> nn.Module:
+def _make_network(config: Any, layout: Layout, codec: Codec, conditions: Sequence[Condition]) -> nn.Module:
     values = codec.num_bits if config.diffusion.head == "linear" else codec.vocab_size
     facts: dict[str, Any] = {}
     if config.network.name == "unet":
         facts = {"context_groups": config.latents.groups}
     if config.network.name == "transformer" and layout.field == "tokens":
-        crosses = bool(config.encoder) or config.latents.count > 0
+        attends = any(_attends(condition) for condition in conditions)
+        crosses = bool(config.encoder) or config.latents.count > 0 or attends
         facts = {"length": layout.grid[0], "crosses": crosses, "lagged": config.diffusion.lag > 0}
     return make_network(
         config.network, out_channels=layout.channels * values, num_classes=config.data.num_classes, **facts
     )
+
+
+def _attends(condition: Condition) -> bool:
+    """Whether the network attends to vectors from the condition."""
+    _, _, signal = jax.eval_shape(condition.init, jax.random.key(0))
+    return signal.context is not None
 
 
 def _make_conditions(config: Any, layout: Layout, codec: Codec) -> tuple[Condition, ...]:

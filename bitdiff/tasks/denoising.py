@@ -1,6 +1,6 @@
 """Diffusion of integers as bits, or of real numbers: what the tasks of images, tokens and points have in common."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bitdiff.conditions import Request, combine, derive_keys
+from bitdiff.conditions import Condition, Request, combine, derive_keys
 from bitdiff.data import Dataset, Source
 from bitdiff.diffusion import edm
 from bitdiff.diffusion.training_loss import denoising_loss
@@ -30,7 +30,13 @@ from bitdiff.tasks.task import Score, Task
 Evaluate = Callable[[dict[str, np.ndarray], Dataset, SampleOptions], dict[str, Score]]
 
 
-def make_denoising_task(config: Any, layout: Layout, evaluate: Evaluate, network: nn.Module | None = None) -> Task:
+def make_denoising_task(
+    config: Any,
+    layout: Layout,
+    evaluate: Evaluate,
+    network: nn.Module | None = None,
+    conditions: Sequence[Condition] = (),
+) -> Task:
     """A task over values of a layout: integers below config.data.vocab_size, or real numbers.
 
     With config.diffusion.sigma_data, the network has EDM's preconditioning, time input and loss weight. With
@@ -41,11 +47,12 @@ def make_denoising_task(config: Any, layout: Layout, evaluate: Evaluate, network
       layout: the values it generates.
       evaluate: the task's `evaluate`.
       network: a linen module in place of the config's.
+      conditions: conditions besides those that the config describes.
 
     Raises:
       UsageError: an unknown name, a missing size, or incompatible sections.
     """
-    model = make_denoiser(config, layout, network)
+    model = make_denoiser(config, layout, network, conditions)
     infer = next((condition.infer for condition in model.conditions if condition.infer), None)
     encodes_examples = any(condition.uses_examples and condition.infer is None for condition in model.conditions)
     return Task(
@@ -97,17 +104,18 @@ def condition_on(
     Raises:
       UsageError: labels or examples were given that the model cannot be conditioned on.
     """
-    if labels is not None and not any(c.guidance_option == "guidance" for c in model.conditions):
+    if labels is not None and not any(condition.takes_labels for condition in model.conditions):
         raise UsageError("labels were given, but the model is not class-conditional")
     request = Request(np.asarray(indices), labels, examples)
+    taken = {name for condition in model.conditions for name in condition.takes}
+    if examples is not None and not any(map(request.offers, taken)):
+        raise UsageError(
+            f"examples with {', '.join(sorted(examples[0]))} were given, but the model can only be conditioned on "
+            f"examples with {' or '.join(sorted(taken)) or 'nothing'}"
+        )
     arrays: dict[str, np.ndarray] = {}
     for condition in model.conditions:
         arrays |= condition.select(request)
-    if examples is not None and not arrays.keys() & {"image", "example", "known"}:
-        raise UsageError(
-            f"examples with {', '.join(sorted(examples[0]))} were given, but the model neither describes pictures nor "
-            "infers latents from them, nor completes known values"
-        )
     return arrays
 
 

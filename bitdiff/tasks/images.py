@@ -1,10 +1,12 @@
 """Images as analog bits: uint8 [H, W, C], denoised by the U-Net."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
 import numpy as np
 
+from bitdiff.conditions import Condition
 from bitdiff.data import Dataset
 from bitdiff.data.dataset import stack
 from bitdiff.metrics import classifier, frechet, neighbours, pixels, sliced
@@ -19,22 +21,23 @@ _NEIGHBOUR_LIMIT = 2_000  # test images whose nearest training image is found
 _CLASSIFIER_LIMIT = 5_000  # images the classifier is fitted on
 
 
-def make_image_task(config: Any, network: nn.Module | None = None) -> Task:
-    """Bit Diffusion of images of config.data.image_size and config.data.channels.
+def make_image_task(config: Any, network: nn.Module | None = None, conditions: Sequence[Condition] = ()) -> Task:
+    """Bit Diffusion of images with the size and channels in config.data.
 
     Raises:
-      UsageError: as `make_denoising_task`.
+      UsageError: see `make_denoising_task`.
     """
     size = config.data.image_size
 
     def evaluate_images(outputs, dataset, options):
         return bit_scores(outputs, config.bits.encoding) | evaluate(outputs, dataset, options)
 
-    return make_denoising_task(config, Layout("image", (size, size), config.data.channels), evaluate_images, network)
+    layout = Layout("image", (size, size), config.data.channels)
+    return make_denoising_task(config, layout, evaluate_images, network, conditions)
 
 
 def evaluate(outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOptions) -> dict[str, Score]:
-    """Scores generated images against the data, each beside the same score of real test images."""
+    """Scores generated images against the data, each next to the same score for real test images."""
     del options
     train, test = (stack(split, _REFERENCE_LIMIT) for split in (dataset.train, dataset.test))
     space = pixels.feature_space(dataset.shape, dataset.vocab_size)

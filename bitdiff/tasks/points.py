@@ -1,10 +1,12 @@
-"""Points of a few real numbers, denoised by an MLP: DisCo-Diff's two-dimensional toy."""
+"""Points of a few real numbers, denoised by an MLP: DisCo-Diff's two-dimensional toy example."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
 import numpy as np
 
+from bitdiff.conditions import Condition
 from bitdiff.data import Dataset, gaussians
 from bitdiff.data.dataset import stack
 from bitdiff.metrics import plane_points
@@ -17,8 +19,8 @@ from bitdiff.tasks.task import Score, Task
 _PAIRED = 2_000  # points that are optimally paired
 
 
-def make_point_task(config: Any, network: nn.Module | None = None) -> Task:
-    """EDM of points of config.data.channels numbers.
+def make_point_task(config: Any, network: nn.Module | None = None, conditions: Sequence[Condition] = ()) -> Task:
+    """EDM on points with config.data.channels coordinates.
 
     Raises:
       UsageError: the config is not EDM, or its network is not an MLP.
@@ -28,11 +30,11 @@ def make_point_task(config: Any, network: nn.Module | None = None) -> Task:
             f"config.network.name is {config.network.name!r} and config.diffusion.sigma_data is "
             f"{config.diffusion.sigma_data:g}; points require an 'mlp' with EDM, that is, sigma_data above 0"
         )
-    return make_denoising_task(config, Layout("point", (), config.data.channels), evaluate, network)
+    return make_denoising_task(config, Layout("point", (), config.data.channels), evaluate, network, conditions)
 
 
 def evaluate(outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOptions) -> dict[str, Score]:
-    """Scores generated points against the eight Gaussians, each beside the same score of the test points."""
+    """Scores generated points against the eight Gaussians, each next to the same score for the test points."""
     del options
     generated, real = outputs["point"], stack(dataset.test)["point"]
     count = min(_PAIRED, len(generated)) // len(gaussians.MODES) * len(gaussians.MODES)

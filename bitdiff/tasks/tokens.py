@@ -1,11 +1,13 @@
 """Token arrays as analog bits: int32 [L], denoised by the Transformer."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
 import numpy as np
 
+from bitdiff.conditions import Condition
 from bitdiff.data import Dataset
 from bitdiff.data.dataset import stack
 from bitdiff.diffusion.bits import Codec
@@ -25,17 +27,17 @@ _EXAMPLES_PER_STATE = 4  # with fewer, even real data would seem far from the tr
 _ORACLE_BATCH = 1_000
 
 
-def make_token_task(config: Any, network: nn.Module | None = None) -> Task:
-    """Bit Diffusion of token sequences of config.data.length, or of captions if there is a config.encoder.
+def make_token_task(config: Any, network: nn.Module | None = None, conditions: Sequence[Condition] = ()) -> Task:
+    """Bit Diffusion of token sequences of length config.data.length, or of captions if config.encoder is set.
 
     Raises:
-      UsageError: as `make_denoising_task`.
+      UsageError: see `make_denoising_task`.
     """
 
     def evaluate_tokens(outputs, dataset, options):
         return evaluate(outputs, dataset, options, config, codec=make_codec(config))
 
-    return make_denoising_task(config, Layout("tokens", (config.data.length,), 1), evaluate_tokens, network)
+    return make_denoising_task(config, Layout("tokens", (config.data.length,), 1), evaluate_tokens, network, conditions)
 
 
 def evaluate(

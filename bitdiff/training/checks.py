@@ -41,7 +41,7 @@ def check_training(config: ml_collections.ConfigDict, task: Task, dataset: Datas
 def device_divisor(config: Any) -> int:
     """A number that the device count must divide, so that a step's examples and the self-conditioned ones split evenly.
 
-    0, for any number of devices, if the config does not set them.
+    It is 0, which allows any number of devices, if the config has no `train` or `diffusion` section.
     """
     if "train" not in config or "diffusion" not in config:
         return 0

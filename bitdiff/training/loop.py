@@ -35,7 +35,7 @@ class Progress(NamedTuple):
 
 
 class Start(NamedTuple):
-    """Where training starts: the state, the stream of batches at its position, and the means of the log so far."""
+    """Where training starts: the state, the stream of batches at its position, and the metrics' running means."""
 
     state: TrainState
     batches: Any
@@ -119,7 +119,7 @@ class Loop:
             metrics = {name: float(value) for name, value in jax.device_get(metrics).items()}
             bad = [f"{name} is {value}" for name, value in metrics.items() if not math.isfinite(value)]
             if bad:
-                saved = f"the checkpoint of step {self.saved} is kept" if self.saved else "nothing was saved yet"
+                saved = f"the checkpoint of step {self.saved} is kept" if self.saved else "nothing has been saved yet"
                 raise DivergedError(
                     f"{' and '.join(bad)} at step {step} in {self.setup.folder}; {saved}. "
                     "A lower config.optimizer.learning_rate or a longer warmup_steps may help"

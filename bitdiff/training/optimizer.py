@@ -14,7 +14,7 @@ OPTIMIZERS = ("adam", "muon")
 _HIDDEN = re.compile(
     r"(attention\d*|cross)/|mlp_(in|out)\d*/|block\d+/(conv_in|conv_out|shortcut)/|(stem|hidden)[1-9]\d*/"
 )
-# Muon's own coefficients; given as a sequence, optax loops over the iterations, which compiles faster.
+# Muon's own coefficients; as a sequence, they make optax loop over the iterations, which compiles faster.
 _NEWTON_SCHULZ = ((3.4445, -4.7750, 2.0315),) * 5
 _MUON_RMS = 0.2  # root mean square of the update over the learning rate, as for Adam (arXiv 2502.16982)
 
@@ -55,7 +55,7 @@ def make_optimizer(options: Any, total_steps: int, frozen: tuple[str, ...] = ())
       frozen: entries of the parameters that are not updated.
 
     Raises:
-      UsageError: an unknown name, or as `learning_rate`.
+      UsageError: an unknown name; see also `learning_rate`.
     """
     choose("optimizer (config.optimizer.name)", options.name, OPTIMIZERS)
     clip = optax.clip_by_global_norm(options.clip_norm) if options.clip_norm > 0 else optax.identity()

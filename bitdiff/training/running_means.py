@@ -1,4 +1,4 @@
-"""Means of the training metrics since the last line of the log, which a checkpoint can hold."""
+"""Running means of the training metrics since the last line of the log, in a form that checkpoints can store."""
 
 from collections.abc import Mapping
 

@@ -46,7 +46,7 @@ def prepare(
       task: the task, in place of the one that the config describes.
 
     Raises:
-      UsageError: bad input, or a run with another config in the folder.
+      UsageError: bad input, or the folder holds a run with a different config.
     """
     dataset = data.load(config.data) if dataset is None else dataset
     if task is None:

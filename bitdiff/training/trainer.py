@@ -67,7 +67,7 @@ def _resumed(setup: Setup, restored: Restored) -> Start:
     """The start at a checkpoint.
 
     Raises:
-      UsageError: the data now have another number of examples.
+      UsageError: the data now have a different number of examples.
     """
     before, now = restored.progress["examples"], len(setup.dataset.train)
     if before != now:

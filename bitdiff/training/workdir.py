@@ -84,7 +84,7 @@ def load_tokenizer(workdir: Path, config: ml_collections.ConfigDict) -> Tokenize
     if pieces.fingerprint() != config.data.tokenizer_hash:
         raise UsageError(
             f"{workdir / 'tokenizer.model'} has {pieces.vocab_size} pieces ({pieces.fingerprint()}), but the run was "
-            f"trained with another tokenizer ({config.data.vocab_size}, {config.data.tokenizer_hash})"
+            f"trained with a different tokenizer ({config.data.vocab_size}, {config.data.tokenizer_hash})"
         )
     return pieces
 
@@ -104,12 +104,12 @@ def make(workdir: Path) -> None:
 
 
 def has_checkpoints(workdir: Path) -> bool:
-    """Whether the folder holds checkpoints; until then, a run with another config would lose nothing."""
+    """Whether the folder holds checkpoints; until it does, starting with a different config loses nothing."""
     return any(path.name.isdigit() for path in workdir.glob("checkpoints/*"))
 
 
 def check_unchanged(workdir: Path, config: ml_collections.ConfigDict) -> None:
-    """Checks that a config can continue the run in the workdir.
+    """Checks that a config can resume the run in the workdir.
 
     Raises:
       UsageError: fields that affect what is trained differ; the message names each with both values.
@@ -122,7 +122,8 @@ def check_unchanged(workdir: Path, config: ml_collections.ConfigDict) -> None:
     ]
     if changes:
         raise UsageError(
-            f"{workdir} holds a run with another config; pass that config, or another --workdir:\n" + "\n".join(changes)
+            f"{workdir} holds a run with a different config; pass that config, or another --workdir:\n"
+            + "\n".join(changes)
         )
 
 

@@ -146,7 +146,7 @@ def test_a_mismatched_vocabulary_is_refused(run, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
     (copy / "tokenizer.model").write_bytes(tokenizer.train(["some other words"], 40, "word").to_bytes())
-    with pytest.raises(UsageError, match=r"has 7 pieces .*, but the run was trained with another tokenizer"):
+    with pytest.raises(UsageError, match=r"has 7 pieces .*, but the run was trained with a different tokenizer"):
         trained.load(copy)
     (copy / "tokenizer.model").unlink()
     with pytest.raises(UsageError, match="there is no SentencePiece model"):

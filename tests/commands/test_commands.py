@@ -72,7 +72,7 @@ def test_a_damaged_checkpoint_is_skipped_with_a_warning(command, tmp_path, finis
     assert "warning: the checkpoint" in output
     assert "cannot be read" in output
     assert "warning: using the checkpoint of step 4 instead" in output
-    assert "wrote 2 samples of step 4" in output
+    assert "wrote 2 samples from step 4" in output
     assert "Traceback" not in output
     damage(4)
     damage(2)

@@ -52,7 +52,7 @@ def test_with_a_noise_level_per_position_the_oracle_samples_the_exact_conditiona
     first, expected = pairs
     samples = complete(first, True, 100, sampler)
     np.testing.assert_array_equal(samples[:, 0], first)
-    # The floor is 0.031 and spreads by 5 %; 0.030 and 0.032 were measured.
+    # The floor is 0.031 with a spread of 5%; 0.030 and 0.032 were measured.
     assert distributions.tv(samples, STATES, expected) < 1.2 * distributions.tv_floor(expected, COUNT)
 
 

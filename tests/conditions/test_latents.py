@@ -229,7 +229,7 @@ def test_a_first_stage_samples_from_examples_or_with_null_latents():
     assert (draw(config, task, params, condition, latent_guidance=2.0)["point"] != outputs["point"]).all()
     plain = tiny("plain")
     other = make_task(plain)
-    with pytest.raises(UsageError, match="neither describes pictures nor infers"):
+    with pytest.raises(UsageError, match="examples with point were given, but the model can only"):
         other.condition(np.arange(3), None, toy.test)
     with pytest.raises(UsageError, match=r"latent_guidance is 1.0; it requires a model conditioned on latents"):
         draw(plain, other, jax.eval_shape(other.init, KEY), other.condition(np.arange(3), None), latent_guidance=1.0)

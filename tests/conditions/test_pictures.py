@@ -1,4 +1,4 @@
-"""Pictures as a condition: dropped in training at their rate, and guided by in sampling."""
+"""Pictures as a condition: dropped in training at their rate, and used for guidance in sampling."""
 
 import jax
 import jax.numpy as jnp
@@ -48,7 +48,7 @@ def test_pictures_are_dropped_at_their_rate():
 
 
 @pytest.mark.slow
-def test_guidance_is_the_difference_to_the_dropped_picture():
+def test_guidance_is_the_difference_from_the_dropped_picture():
     config = tiny(image_dropout=0.1)
     task = make_task(config)
     params = jax.tree.map(lambda a: a + 0.1 * jax.random.normal(KEY, a.shape), jax.jit(task.init)(KEY))
@@ -60,7 +60,7 @@ def test_guidance_is_the_difference_to_the_dropped_picture():
         condition = task.condition(np.arange(4), None, examples)
         return np.asarray(task.sample(params, condition, keys, options)["histogram"])
 
-    # With weight -1 it is cond - (cond - uncond): whatever the pictures are, the model without them.
+    # With weight -1, the output is cond - (cond - uncond) = uncond, which does not depend on the pictures.
     np.testing.assert_array_equal(draw(images[0], -1.0), draw(images[1], -1.0))
     assert (draw(images[0], 0.0) != draw(images[1], 0.0)).any()
     assert (draw(images[0], 2.0) != draw(images[0], 0.0)).any()

@@ -113,7 +113,7 @@ def no_pictures(root):
         (None, {"length": 5, "cut": False}, "a caption of 000000000010.jpg in train2017: .* config.data.length is 5"),
         (None, {"train_split": "train2014"}, "there is no annotations file .*captions_train2014.json"),
         (None, {"path": "nowhere"}, "there is no folder 'nowhere'; it must contain annotations/"),
-        (None, {"tokenizer": ""}, "config.data.tokenizer is empty; make a model with"),
+        (None, {"tokenizer": ""}, "config.data.tokenizer is empty; train a model with"),
         (None, {"resize": "none"}, "set config.data.image_size and config.data.resize"),
         (None, {"captions": 0}, "config.data.captions is 0; they must be at least"),
     ],

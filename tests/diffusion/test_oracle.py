@@ -40,7 +40,7 @@ def test_total_variation_falls_to_its_floor(encoding, sampler):
     coarse, _ = total_variation(encoding, sampler, 3)
     fine, invalid = total_variation(encoding, sampler, 100)
     # Three steps are clearly too few (1.9 to 5.9 times the floor measured). At 100 steps the distance is at the floor
-    # (0.95 to 1.10 times measured): its own spread is about 5 %, which leaves a margin for first-order samplers.
+    # (0.95 to 1.10 times measured): its own spread is about 5%, which leaves a margin for first-order samplers.
     assert coarse > 1.5 * FLOOR
     assert fine < 1.2 * FLOOR
     assert invalid < 1e-3

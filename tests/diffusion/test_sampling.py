@@ -121,7 +121,7 @@ def test_ancestral_samplers_reproduce_the_variance_of_the_data(sampler):
     x0 = sampling.sample(
         gaussian_denoiser(variance), KEY, (20_000, 1), gamma=GAMMA, steps=200, sampler=sampler, clip=None
     )
-    # Standard error of the variance: 1 %; discretization at 200 steps: below 2 %.
+    # Standard error of the variance: 1%; discretization error at 200 steps: below 2%.
     assert float(x0.var()) == pytest.approx(variance, rel=0.05)
     assert abs(float(x0.mean())) < 0.02
 

@@ -1,4 +1,4 @@
-"""Parses command lines as the commands would, without running them; test_examples.py starts it.
+"""Parses command lines as the commands would, without running them; started by test_examples.py.
 
 Reads one line `COMMAND ARGUMENTS...` at a time, and prints those that the command refuses.
 """

@@ -20,7 +20,7 @@ def export(finished_run, tmp_path):
 
 
 @pytest.mark.slow
-def test_an_export_samples_what_its_run_samples(export, finished_run):
+def test_an_export_draws_the_same_samples_as_its_run(export, finished_run):
     run, model = bitdiff.load(finished_run), bitdiff.load(export)
     assert model.step == run.step == 6
     assert sorted(path.name for path in export.iterdir()) == ["README.md", "config.json", "weights.safetensors"]
@@ -70,7 +70,7 @@ def test_reports_about_an_export_are_written_elsewhere(command, export, tmp_path
     assert not (export / "evaluation.json").exists()
 
 
-def test_damage_is_named(export, tmp_path):
+def test_damaged_exports_are_reported(export, tmp_path):
     with pytest.raises(UsageError, match="--checkpoint is for workdirs"):
         bitdiff.load(export, checkpoint="6")
     config = json.loads((export / "config.json").read_text())

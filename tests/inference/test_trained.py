@@ -1,4 +1,4 @@
-"""The library's model: samples by keyword, and bad keywords named."""
+"""The library's model: sampling with keyword arguments, and error messages for bad ones."""
 
 import numpy as np
 import pytest
@@ -32,17 +32,25 @@ def test_samples_are_arrays_by_name(model):
         ({"step": 3}, r"unknown sampling options \['step'\]; valid options are: sampler, steps"),
         ({"labels": [10]}, "are not among the 10 classes"),
         ({"image_guidance": 1.0}, "image_guidance is 1.0; it requires a model conditioned on pictures"),
-        ({"images": np.zeros((1, 8, 8, 1), np.uint8)}, "neither describes pictures nor infers latents"),
+        ({"images": np.zeros((1, 8, 8, 1), np.uint8)}, "can only be conditioned on examples with known"),
         ({"images": np.zeros((1, 8, 8), np.uint8)}, r"they must be uint8 \[N, 8, 8, 1\]"),
         ({"images": np.full((1, 8, 8, 1), 17, np.uint8)}, "all values must be below 17"),
-        ({"known": np.zeros((0, 8, 8, 1), int)}, "images or known values are empty"),
-        ({"images": np.zeros(1), "known": np.zeros(1)}, "either images or known values, not both"),
+        ({"known": np.zeros((0, 8, 8, 1), int)}, "images, known or examples are empty"),
+        ({"known": np.full((1, 8, 8, 1), 3.7)}, "have dtype float64; they must be integers"),
+        ({"seed": -1}, "seed -1; they must be"),
+        ({"images": np.zeros(1), "known": np.zeros(1)}, "only one of images, known and examples"),
         ({"batch_size": 0}, "batch size is 0"),
     ],
 )
-def test_bad_arguments_are_named(model, arguments, message):
+def test_bad_arguments_are_reported(model, arguments, message):
     with pytest.raises(UsageError, match=message):
         model.sample(1, **{"steps": 2} | arguments)
+
+
+def test_a_folder_without_a_run_does_not_hide_a_shipped_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits").mkdir()
+    assert bitdiff.load("digits").config.data.name == "digits"
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ RESULTS = sorted((ROOT / "configs" / "results").glob("*.json"))
 
 
 @pytest.mark.parametrize("name", TABLES["DOCUMENTS"])
-def test_every_table_is_what_its_results_give(name):
+def test_every_table_matches_its_results(name):
     text = (ROOT / name).read_text()
     assert TABLES["rewrite"](text) == text
 
