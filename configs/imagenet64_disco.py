@@ -13,7 +13,7 @@ evaluations. See configs/imagenet64.py for which "ImageNet 64 x 64" this is.
 
 Hardware: EDM's paper used 32 A100s. On a GPU or TPU, add `--config.network.dtype=bfloat16`. At full size (disco, 359 M
 parameters), three training steps on 2 random pictures, and sampling, ran on a CPU: 16 GB, 45 s per step alongside other
-runs. Results: configs/README.md.
+runs (commit dfc3e62). Results: configs/README.md.
 """
 
 import ml_collections

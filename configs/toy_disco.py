@@ -9,8 +9,8 @@ r"""DisCo-Diff's toy example: EDM on eight Gaussians on a ring, with and without
 Variants: plain (the default), disco (the denoiser with its latent's encoder), prior (the second stage, which
 generates the latent). Evaluating `disco` infers latents from test points; evaluating `prior` generates them. With
 relaxed values in training, the loss was lower (0.68 to 0.70) and the trajectories straighter (curvature 0.14 to
-0.16), but a mode was lost (total variation 0.11). Hardware: two CPU cores, under two minutes each. Results:
-configs/README.md.
+0.16), but a mode was lost (total variation 0.11; commit 075c16b). Hardware: two CPU cores, under two minutes each.
+Results: configs/README.md.
 """
 
 import ml_collections
