@@ -38,6 +38,7 @@ def tiny_config():
     return config
 
 
+@pytest.mark.slow
 def test_the_loss_and_the_samples_depend_on_a_custom_condition():
     config = tiny_config()
     task = make_task(config, conditions=[vectors()])

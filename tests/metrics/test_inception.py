@@ -88,6 +88,7 @@ def test_another_resize_method_changes_the_features(variables):
     assert inception.preprocess(image).shape == (1, 299, 299, 3)
 
 
+@pytest.mark.slow
 def test_another_pooling_changes_the_features(variables, monkeypatch):
     monkeypatch.setattr(inception, "_mean_pool", nn.avg_pool)  # counts the padding
     result = features(variables, inception.preprocess(images()[64]))

@@ -139,6 +139,7 @@ FACTS = {"unet": {}, "transformer": {"length": 8}}
 
 
 @pytest.mark.parametrize("name", ["unet", "transformer"])
+@pytest.mark.slow
 def test_bfloat16_is_close_to_float32(name):
     if name == "unet":
         section, x = sections.unet(**TINY), jax.random.normal(jax.random.key(1), (2, 8, 8, 6))

@@ -56,6 +56,7 @@ def test_gradients_are_clipped_by_their_global_norm():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), clipped, expected)
 
 
+@pytest.mark.slow
 def test_muon_orthogonalizes_updates_of_hidden_matrices_and_leaves_the_rest_to_adam():
     section = options(name="muon", clip_norm=0.0)
     section.warmup_steps = 0
