@@ -2,7 +2,7 @@
 
     python -m bitdiff.train --config configs/digits.py --workdir runs/digits
 
-Variants: uint (the default), gray, uint_rand, one_hot. Hardware: two CPU cores, about three minutes. The paper does
+Variants: uint (the default), gray, uint_rand, one_hot. Hardware: two CPU cores, three to five minutes. The paper does
 not use this data set. Results: configs/README.md.
 """
 

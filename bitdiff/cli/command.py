@@ -41,6 +41,7 @@ def run(main: Callable[[], int | None], *, divisor: Callable[[], int] = lambda: 
         return code
 
     _define_flags()
+    _show_in_help()
     app.run(leave_together, flags_parser=_parse)
 
 
@@ -124,6 +125,14 @@ def _define_flags() -> None:
     flags.DEFINE_integer("num_processes", None, "Number of processes; by default from the launcher.", lower_bound=1)
     flags.DEFINE_integer("process_id", None, "Index of this process; by default from the launcher.", lower_bound=0)
     flags.DEFINE_integer("heartbeat_seconds", 100, "Seconds of silence after which a process is considered lost.")
+
+
+def _show_in_help() -> None:
+    """Lists all of the command's flags in --help, which by default omits those that other modules define."""
+    for module, members in flags.FLAGS.flags_by_module_dict().items():
+        for flag in members:
+            if module.startswith("bitdiff.") or flag.name == "config":
+                flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
 
 def _connect(divisor: int) -> None:
