@@ -14,7 +14,6 @@ import numpy as np
 
 from bitdiff.conditions.condition import Condition, Keys, Request, Signal
 from bitdiff.networks import make_latent_networks
-from bitdiff.runtime.errors import UsageError
 
 
 class Inference(NamedTuple):
@@ -28,19 +27,6 @@ class Inference(NamedTuple):
     blank: jax.Array
 
 
-def check_latents(options: Any) -> None:
-    """Raises UsageError if a number in a config's `latents` section is out of range."""
-    if options.count < 0 or (options.count and options.codes < 2):
-        raise UsageError(
-            f"config.latents has count {options.count} and codes {options.codes}; count must be 0 or more, and codes "
-            "2 or more"
-        )
-    if not options.temperature > 0:
-        raise UsageError(f"config.latents.temperature is {options.temperature}; it must be above 0")
-    if not 0 <= options.dropout < 1:
-        raise UsageError(f"config.latents.dropout is {options.dropout}; it must be in [0, 1)")
-
-
 def make_latents(options: Any, field: str, inference: Inference) -> Condition:
     """The latents of a config's `latents` section; dropped latents are replaced by a learned null embedding.
 
@@ -50,9 +36,8 @@ def make_latents(options: Any, field: str, inference: Inference) -> Condition:
       inference: how they are inferred.
 
     Raises:
-      UsageError: a number out of range, an unknown name or field.
+      UsageError: an unknown name or field.
     """
-    check_latents(options)
     encoder, embedding = make_latent_networks(options)
 
     def init(key):

@@ -1,91 +1,106 @@
-"""Sections of a configuration: the networks, with the defaults of all their fields."""
+"""Sections of a configuration: the networks, with the defaults, types and ranges of all their fields."""
 
 from typing import Any
 
 import ml_collections
 
+from bitdiff.configuration.fields import Table, boolean, fraction, integer, integers, text, to_config
+
+_WIDTH = 2**16
+_REMAT = boolean(False, "recomputes activations in the backward pass: less memory, a third more time")
+_DTYPE = text("float32", "the dtype of the computation", ("float32", "bfloat16"))
+_DROPOUT = fraction(0.0, "dropout rate")
+_HEAD_DIM = integer(64, "channels per attention head", 1, _WIDTH)
+
+UNET = {
+    "name": text("unet", "the network", ("unet",)),
+    "dim": integer(256, "channels at the full resolution", 1, _WIDTH),
+    "multipliers": integers((1, 1, 1), "channels at each resolution, relative to dim", 1, 2**8, length=-1),
+    "blocks": integer(3, "residual blocks per resolution", 1, 2**8),
+    "attention_resolutions": integers((16, 8), "resolutions with self-attention", 1, 2**13),
+    "head_dim": _HEAD_DIM,
+    "out_size": integer(3, "size of the last convolution's kernel", 1, 31),
+    "dropout": _DROPOUT,
+    "remat": _REMAT,
+    "dtype": _DTYPE,
+}
+TRANSFORMER = {
+    "name": text("transformer", "the network", ("transformer",)),
+    "dim": integer(512, "width", 1, _WIDTH),
+    "layers": integer(6, "number of blocks", 1, 2**10),
+    "head_dim": _HEAD_DIM,
+    "mlp_ratio": integer(4, "hidden width of the MLPs, relative to dim", 1, 2**6),
+    "embed_layers": integer(1, "2 embeds a token's bits with an MLP", 1, 2),
+    "dropout": _DROPOUT,
+    "remat": _REMAT,
+    "dtype": _DTYPE,
+}
+MLP = {
+    "name": text("mlp", "the network", ("mlp",)),
+    "dim": integer(128, "width", 1, _WIDTH),
+    "layers": integer(4, "number of blocks", 1, 2**10),
+    "dropout": _DROPOUT,
+    "dtype": _DTYPE,
+}
+VIT = {
+    "name": text("vit", "the image encoder", ("vit",)),
+    "patch": integer(16, "side of a patch in pixels", 1, 2**10),
+    "dim": integer(768, "width", 1, _WIDTH),
+    "layers": integer(12, "number of blocks", 1, 2**10),
+    "stem": integers((), "channels of convolutions that replace the linear patch embedding", 1, _WIDTH),
+    "head_dim": _HEAD_DIM,
+    "mlp_ratio": integer(4, "hidden width of the MLPs, relative to dim", 1, 2**6),
+    "remat": _REMAT,
+    "weights": text("", "a ViT's published .npz file to start from"),
+    "dtype": _DTYPE,
+}
+LATENT_ENCODER = {
+    "kind": text("vit", "the encoder that infers latents", ("vit", "mlp")),
+    "patch": integer(8, "side of a ViT's patch in pixels", 1, 2**10),
+    "dim": integer(768, "width", 1, _WIDTH),
+    "layers": integer(12, "blocks of a ViT, or Dense layers of an MLP", 1, 2**10),
+    "head_dim": _HEAD_DIM,
+    "dtype": _DTYPE,
+}
+LATENT_TRANSFORMER = {
+    "dim": integer(192, "width of the embedded latents", 1, _WIDTH),
+    "layers": integer(6, "number of blocks; with 0, latents are only embedded", 0, 2**10),
+    "head_dim": _HEAD_DIM,
+    "dtype": _DTYPE,
+}
+
 
 def unet(**changes: Any) -> ml_collections.ConfigDict:
     """The U-Net's fields at the paper's CIFAR-10 size."""
-    network = ml_collections.ConfigDict()
-    network.name = "unet"
-    network.dim = 256
-    network.multipliers = (1, 1, 1)
-    network.blocks = 3
-    network.attention_resolutions = (16, 8)
-    network.head_dim = 64
-    network.out_size = 3
-    network.dropout = 0.0
-    network.remat = False  # recomputes activations in the backward pass: less memory, a third more time
-    network.dtype = "float32"  # float32 | bfloat16, the dtype of the computation
-    network.update(changes)
-    return network
+    return _section(UNET, changes)
 
 
 def transformer(**changes: Any) -> ml_collections.ConfigDict:
     """The Transformer's fields."""
-    network = ml_collections.ConfigDict()
-    network.name = "transformer"
-    network.dim = 512
-    network.layers = 6
-    network.head_dim = 64
-    network.mlp_ratio = 4
-    network.embed_layers = 1  # 2 embeds a token's bits with an MLP
-    network.dropout = 0.0
-    network.remat = False
-    network.dtype = "float32"
-    network.update(changes)
-    return network
+    return _section(TRANSFORMER, changes)
 
 
 def mlp(**changes: Any) -> ml_collections.ConfigDict:
     """The fields of an MLP over points."""
-    network = ml_collections.ConfigDict()
-    network.name = "mlp"
-    network.dim = 128
-    network.layers = 4
-    network.dropout = 0.0
-    network.dtype = "float32"
-    network.update(changes)
-    return network
+    return _section(MLP, changes)
 
 
 def vit(**changes: Any) -> ml_collections.ConfigDict:
     """The image encoder's fields at the size of ViT-B/16."""
-    encoder = ml_collections.ConfigDict()
-    encoder.name = "vit"
-    encoder.patch = 16
-    encoder.dim = 768
-    encoder.layers = 12
-    encoder.stem = ()  # channels of convolutions that replace the linear patch embedding
-    encoder.head_dim = 64
-    encoder.mlp_ratio = 4
-    encoder.remat = False
-    encoder.weights = ""  # a ViT's published .npz file to start from
-    encoder.dtype = "float32"
-    encoder.update(changes)
-    return encoder
+    return _section(VIT, changes)
 
 
 def latent_encoder(**changes: Any) -> ml_collections.ConfigDict:
     """The fields of the encoder that infers latents, at the size of DisCo-Diff's for ImageNet 64 x 64."""
-    encoder = ml_collections.ConfigDict()
-    encoder.kind = "vit"  # vit | mlp
-    encoder.patch = 8
-    encoder.dim = 768
-    encoder.layers = 12
-    encoder.head_dim = 64
-    encoder.dtype = "float32"
-    encoder.update(changes)
-    return encoder
+    return _section(LATENT_ENCODER, changes)
 
 
 def latent_transformer(**changes: Any) -> ml_collections.ConfigDict:
     """The fields of the Transformer that embeds latents, at the size of DisCo-Diff's for images."""
-    embed = ml_collections.ConfigDict()
-    embed.dim = 192
-    embed.layers = 6
-    embed.head_dim = 64
-    embed.dtype = "float32"
-    embed.update(changes)
-    return embed
+    return _section(LATENT_TRANSFORMER, changes)
+
+
+def _section(table: Table, changes: dict[str, Any]) -> ml_collections.ConfigDict:
+    section = to_config(table)
+    section.update(changes)
+    return section

@@ -8,6 +8,7 @@ import jax
 import ml_collections
 import numpy as np
 
+from bitdiff.configuration.checking import CUSTOM
 from bitdiff.data import Source
 from bitdiff.data.dataset import Arrays
 from bitdiff.data.tokenizer import Tokenizer
@@ -105,7 +106,7 @@ def load(
     """
     folder = resolve_folder(folder)
     config = workdir.load_config(folder)
-    if task is None and config.network.get("name") == workdir.CUSTOM:
+    if task is None and config.network.get("name") == CUSTOM:
         raise UsageError(f"{folder} was trained with a custom network or task: pass it to bitdiff.load as task=...")
     if prior_steps is not None:
         if config.task != "prior" or config.prior.model != "bits":

@@ -55,11 +55,6 @@ def make_latent_networks(options: Mapping[str, Any]) -> tuple[LatentEncoder, Lat
       UsageError: an unknown encoder, field or dtype.
     """
     choose("latent encoder (config.latents.encoder.kind)", options["encoder"]["kind"], LATENT_ENCODERS)
-    least = {"encoder.dim": 1, "encoder.layers": 1, "embed.dim": 1, "embed.layers": 0, "embed.head_dim": 1}
-    for name, low in least.items():
-        part, field = name.split(".")
-        if options[part].get(field, low) < low:
-            raise UsageError(f"config.latents.{name} is {options[part][field]}; it must be {low} or more")
     facts = {name: options[name] for name in ("count", "codes")}
     encoder = _make(LatentEncoder, "latents.encoder", options["encoder"], facts)
     return encoder, _make(LatentTransformer, "latents.embed", options["embed"], facts)

@@ -6,6 +6,7 @@ from typing import Any
 import flax.linen as nn
 
 from bitdiff.conditions import Condition
+from bitdiff.configuration.checking import check_config
 from bitdiff.runtime.errors import UsageError, choose
 from bitdiff.tasks.autoregressive import make_autoregressive_task
 from bitdiff.tasks.images import make_image_task
@@ -52,8 +53,9 @@ def make_task(config: Any, network: nn.Module | None = None, conditions: Sequenc
       conditions: conditions of images, tokens or points besides those that the config describes.
 
     Raises:
-      UsageError: an unknown name, a missing size, or incompatible sections.
+      UsageError: an invalid field, a missing size, or incompatible sections.
     """
+    check_config(config, extra=network is not None)
     choose("task (config.task)", config.task, TASKS)
     if not conditions:
         return TASKS[config.task](config, network)

@@ -5,7 +5,7 @@ The codec and the objective check their own fields, see `parts.py`.
 
 from typing import Any
 
-from bitdiff.runtime.errors import UsageError, choose
+from bitdiff.runtime.errors import UsageError
 
 _EDM = {"prediction": "x0", "loss": "l2", "head": "linear", "lag": 0, "time_input": "gamma"}
 
@@ -25,9 +25,8 @@ def check_denoising(
     Raises:
       UsageError: an unknown name, a missing size, or incompatible sections.
     """
-    choose("time input (config.diffusion.time_input)", config.diffusion.time_input, ("gamma", "t"))
     _check_sizes(config, field, grid, channels)
-    _check_rates(config)
+    _check_pictures(config)
     _check_edm(config.diffusion)
     if not custom_network:
         _check_network(config, field)
@@ -53,7 +52,7 @@ def check_autoregressive(config: Any) -> None:
         raise UsageError(
             f"config.latents.count is {config.latents.count}; an autoregressive model has no latents, so it must be 0"
         )
-    _check_rates(config)
+    _check_pictures(config)
 
 
 def _check_sizes(config: Any, field: str, grid: tuple[int, ...], channels: int) -> None:
@@ -64,10 +63,7 @@ def _check_sizes(config: Any, field: str, grid: tuple[int, ...], channels: int) 
         )
 
 
-def _check_rates(config: Any) -> None:
-    for name in ("label_dropout", "image_dropout"):
-        if not 0 <= config.diffusion[name] < 1:
-            raise UsageError(f"config.diffusion.{name} is {config.diffusion[name]}; it must be in [0, 1)")
+def _check_pictures(config: Any) -> None:
     if config.diffusion.image_dropout and not config.encoder:
         raise UsageError(
             f"config.diffusion.image_dropout is {config.diffusion.image_dropout}, but config.encoder is empty: the "
@@ -77,7 +73,7 @@ def _check_rates(config: Any) -> None:
 
 def _check_edm(options: Any) -> None:
     chosen = {name: options[name] for name in _EDM}
-    if options.sigma_data < 0 or (options.sigma_data and chosen != _EDM):
+    if options.sigma_data and chosen != _EDM:
         raise UsageError(
             f"config.diffusion.sigma_data is {options.sigma_data}; it must be 0, or above 0 (EDM) with prediction x0, "
             "loss l2, head linear, lag 0 and time_input gamma"
@@ -86,7 +82,7 @@ def _check_edm(options: Any) -> None:
 
 def _check_network(config: Any, field: str) -> None:
     lag, network = config.diffusion.lag, config.network.name
-    if lag < 0 or (lag and network != "transformer"):
+    if lag and network != "transformer":
         raise UsageError(f"config.diffusion.lag is {lag}; it must be 0, or above 0 with a 'transformer'")
     if network == "mlp" and field != "point":
         raise UsageError(f"config.network.name is 'mlp', which is for points; {field} requires a unet or a transformer")
@@ -96,6 +92,10 @@ def _check_network(config: Any, field: str) -> None:
 
 def _check_latents(config: Any, field: str) -> None:
     latents = config.latents
+    if latents.codes < 2:
+        raise UsageError(
+            f"config.latents has count {latents.count} and codes {latents.codes}; latents require 2 codes or more"
+        )
     if latents.encoder.kind == "vit" and field != "image":
         raise UsageError(f"config.latents.encoder.kind is 'vit', which is for images; {field} requires an 'mlp'")
     if config.encoder and latents.embed.dim != config.encoder.dim:

@@ -1,8 +1,9 @@
 """How to sample: the options of a config's `sample` section, as one hashable value."""
 
-import math
 from typing import Any, NamedTuple
 
+from bitdiff.configuration.base import SAMPLE
+from bitdiff.configuration.checking import check_value
 from bitdiff.diffusion.noise_levels import AddedNoise, Churn, Grid, Plan, Restart, evaluations, make_plan
 from bitdiff.diffusion.schedules import make_schedule
 from bitdiff.diffusion.step_rules import RULES
@@ -90,15 +91,8 @@ def hashable(value: Any) -> Any:
 
 
 def _check(options: SampleOptions) -> None:
-    if len(options.churn) != 3 or any(not isinstance(part, tuple) or len(part) != 4 for part in options.restarts):
-        raise UsageError(
-            f"config.sample.churn is {options.churn} and config.sample.restarts is {options.restarts}; they must be "
-            "(S_churn, S_min, S_max) and a tuple of (steps, times, low, high)"
-        )
-    numbers = [getattr(options, weight) for weight in GUIDANCE]
-    numbers += [options.self_guidance, options.noise_scale, options.momentum, options.td, options.lag]
-    numbers += [number for restart in options.restarts for number in restart]
-    if not all(map(math.isfinite, numbers)):
-        raise UsageError(f"config.sample must hold finite numbers; it is {options}")
+    for name, field in SAMPLE.items():
+        if name in SampleOptions._fields:
+            check_value(f"{name} (config.sample.{name})", getattr(options, name), field)
     if any(int(number) != number for restart in options.restarts for number in restart[:2]):
         raise UsageError(f"config.sample.restarts is {options.restarts}; steps and times must be integers")

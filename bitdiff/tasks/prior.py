@@ -41,9 +41,8 @@ def make_prior_task(config: Any, network: nn.Module | None = None) -> Task:
     them. The loss is the prior's, on latents inferred by the first stage's encoder.
 
     Raises:
-      UsageError: an unknown name, or a first stage without latents.
+      UsageError: a first stage without latents.
     """
-    choose("prior (config.prior.model)", config.prior.model, PRIORS)
     first = make_first_stage(config.first)
     prior = PRIORS[config.prior.model](_prior_config(config), network)
     stages = Stages(first, prior, sample_options(config.prior.sample))

@@ -21,7 +21,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as managers
 
 from bitdiff.runtime import devices, processes
-from bitdiff.runtime.errors import SavingError, UsageError, choose
+from bitdiff.runtime.errors import SavingError, UsageError
 
 _log = logging.getLogger(__name__)
 _ITEMS = ("state", "progress", "config", "digest")
@@ -43,17 +43,8 @@ class Policy(NamedTuple):
 
     @classmethod
     def of(cls, options: Any) -> "Policy":
-        """The policy of a config's `checkpoint` section.
-
-        Raises:
-          UsageError: a number out of range or an unknown metric.
-        """
-        policy = cls(*(options[name] for name in cls._fields))
-        for name, lowest in {"keep": 1, "keep_every_steps": 0, "keep_best": 0}.items():
-            if options[name] < lowest:
-                raise UsageError(f"config.checkpoint.{name} is {options[name]}; it must be {lowest} or more")
-        choose("metric (config.checkpoint.best_metric)", policy.best_metric, ("test_loss", "loss"))
-        return policy
+        """The policy of a config's `checkpoint` section."""
+        return cls(*(options[name] for name in cls._fields))
 
     @property
     def needs_test_loss(self) -> bool:

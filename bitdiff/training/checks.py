@@ -50,17 +50,8 @@ def device_divisor(config: Any) -> int:
 
 
 def _check_numbers(config: ml_collections.ConfigDict, dataset: Dataset) -> None:
-    if not 0 <= config.seed < 2**31:
-        raise UsageError(f"config.seed is {config.seed}; it must be from 0 to 2^31 - 1")
-    if not 0 <= config.optimizer.ema_decay < 1:
-        raise UsageError(f"config.optimizer.ema_decay is {config.optimizer.ema_decay}; it must be in [0, 1)")
-    if config.data.prefetch_batches < 0:
-        raise UsageError(f"config.data.prefetch_batches is {config.data.prefetch_batches}; it must be 0 or more")
-    fields = ("train.steps", "train.accumulate", "train.log_every_steps", "checkpoint.every_steps", "sample.batch_size")
-    for field in fields:
-        section, name = field.split(".")
-        if config[section][name] < 1:
-            raise UsageError(f"config.{field} is {config[section][name]}; it must be 1 or more")
+    if config.train.steps < 1:
+        raise UsageError(f"config.train.steps is {config.train.steps}; it must be 1 or more")
     if Policy.of(config.checkpoint).needs_test_loss and not len(dataset.test):
         raise UsageError(
             "config.checkpoint.best_metric is 'test_loss', but the data have no test examples; use 'loss', or set "

@@ -10,6 +10,7 @@ import numpy as np
 import optax
 
 from bitdiff import data
+from bitdiff.configuration.checking import CUSTOM, check_config
 from bitdiff.data.dataset import fingerprint
 from bitdiff.runtime import processes
 from bitdiff.tasks import Task, make_task
@@ -48,6 +49,7 @@ def prepare(
     Raises:
       UsageError: bad input, or the folder holds a run with a different config.
     """
+    check_config(config, extra=task is not None)
     dataset = data.load(config.data) if dataset is None else dataset
     if task is None:
         config = with_first_stage(data.resolve(config, dataset), folder)
@@ -55,7 +57,7 @@ def prepare(
     else:
         config = data.resolve(config, dataset, any_task=True)
         with config.unlocked():
-            config.network = ml_collections.ConfigDict({"name": workdir.CUSTOM})
+            config.network = ml_collections.ConfigDict({"name": CUSTOM})
     optimizer = make_optimizer(config.optimizer, config.train.steps, task.frozen)
     check_training(config, task, dataset)
     if workdir.has_checkpoints(folder):

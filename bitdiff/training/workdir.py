@@ -12,8 +12,6 @@ from bitdiff.runtime.errors import UsageError
 from bitdiff.runtime.files import write, write_text
 from bitdiff.training.checkpoints import Checkpoints
 
-CUSTOM = "custom"  # the name of a network that no config describes
-
 # Fields that may change when a run is resumed: they do not affect what is trained from there on.
 _CHANGEABLE = (
     "train.steps",
