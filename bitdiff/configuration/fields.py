@@ -51,7 +51,10 @@ class Field(NamedTuple):
         text = self.kind if plural else {"integer": "an integer", "number": "a finite number"}[self.kind]
         low, high = _short(self.low), _short(self.high)
         if self.low > -math.inf and self.high < math.inf:
-            text += f" {'above' if self.above else 'from'} {low} {'and below' if self.below else 'to'} {high}"
+            if self.above or self.below:
+                text += f" {'above' if self.above else 'of at least'} {low} and {'below' if self.below else 'at most'} {high}"
+            else:
+                text += f" from {low} to {high}"
         elif self.low > -math.inf:
             text += f" above {low}" if self.above else f", {low} or more"
         if plural:

@@ -11,11 +11,12 @@ _FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
+METHODS = ("none", *_FILTERS)
 
 
 def check_method(resize: str) -> None:
     """Raises UsageError for an unknown method."""
-    choose("resize method (config.data.resize)", resize, ("none", *_FILTERS))
+    choose("resize method (config.data.resize)", resize, METHODS)
 
 
 def check_size(what: str, width: int, height: int, size: int, resize: str) -> None:

@@ -137,9 +137,9 @@ def test_unused_latents_and_bad_latent_options_are_refused():
         with pytest.raises(UsageError, match=message):
             make_task(bad)
     for part, field, value, message in (
-        ("encoder", "layers", -3, r"encoder.layers is -3; it must be 1 or more"),
-        ("embed", "layers", -1, r"embed.layers is -1; it must be 0 or more"),
-        ("embed", "head_dim", 0, r"embed.head_dim is 0; it must be 1 or more"),
+        ("encoder", "layers", -3, r"encoder.layers is -3; it must be an integer from 1"),
+        ("embed", "layers", -1, r"embed.layers is -1; it must be an integer from 0"),
+        ("embed", "head_dim", 0, r"embed.head_dim is 0; it must be an integer from 1"),
     ):
         bad = config.copy_and_resolve_references()
         bad.latents[part][field] = value
@@ -286,9 +286,9 @@ def test_labels_reach_both_stages():
     [
         ("plain", {"sample.restarts": (4, 2, 0.1, 1.0)}, "a tuple of"),
         ("plain", {"sample.restarts": ((4.5, 2, 0.1, 1.0),)}, "must be integers"),
-        ("plain", {"sample.churn": (1.0, 2.0)}, "S_churn"),
+        ("plain", {"sample.churn": (1.0, 2.0)}, "churn.* must be a tuple of 3 numbers, 0 or more"),
         ("plain", {"diffusion.time_input": "t"}, "time_input gamma"),
-        ("plain", {"diffusion.sigma_data": -1.0}, "it must be 0, or above 0"),
+        ("plain", {"diffusion.sigma_data": -1.0}, "it must be a finite number, 0 or more"),
         ("disco", {"latents.groups": 2}, "in 2 groups"),
         ("bits", {"network": sections.mlp()}, "which is for points"),
     ],

@@ -70,7 +70,7 @@ def test_guidance_is_the_difference_from_the_dropped_picture():
     ("config", "message"),
     [
         (tiny(), "image_guidance is 1.0; it requires a model trained with config.diffusion.image_dropout above 0"),
-        (tiny(image_dropout=1.0), "image_dropout is 1.0; it must be in"),
+        (tiny(image_dropout=1.0), "image_dropout is 1.0; it must be a finite number of at least 0 and below 1"),
     ],
 )
 def test_guidance_without_dropout_is_refused(config, message):
