@@ -14,6 +14,7 @@ from absl import logging as absl_logging
 from ml_collections import config_flags
 
 from bitdiff.configuration import named
+from bitdiff.configuration.checking import check_config
 from bitdiff.runtime import files, launchers, processes, startup
 from bitdiff.runtime.errors import DivergedError, SavingError, UsageError
 
@@ -181,7 +182,10 @@ def _quiet_late_callbacks() -> None:
 
 def _parse(argv: list[str]) -> list[str]:
     try:
-        return flags.FLAGS(_with_config_file(argv))
+        left = flags.FLAGS(_with_config_file(argv))
+        if "config" in flags.FLAGS and flags.FLAGS.config is not None:
+            check_config(flags.FLAGS.config)
+        return left
     except (flags.Error, OSError, AttributeError, KeyError, TypeError, ValueError, ImportError, SyntaxError) as error:
         # From a flag, a config file, or an override of a field; some messages quote a whole traceback.
         text = str(error).strip().replace("\\n", " ").replace("\\'", "'")

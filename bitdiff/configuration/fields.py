@@ -49,18 +49,22 @@ class Field(NamedTuple):
             return "a tuple of (steps, times, sigma low, sigma high)"
         plural = self.kind.endswith("s")
         text = self.kind if plural else {"integer": "an integer", "number": "a finite number"}[self.kind]
-        low, high = _short(self.low), _short(self.high)
-        if self.low > -math.inf and self.high < math.inf:
-            if self.above or self.below:
-                text += f" {'above' if self.above else 'of at least'} {low} and {'below' if self.below else 'at most'} {high}"
-            else:
-                text += f" from {low} to {high}"
-        elif self.low > -math.inf:
-            text += f" above {low}" if self.above else f", {low} or more"
+        text += self._range
         if plural:
             count = {0: "any number of", -1: "one or more"}.get(self.length, str(self.length))
             text = f"a tuple of {count} {text}"
         return text + (", or None" if self.optional else "")
+
+    @property
+    def _range(self) -> str:
+        low, high = _short(self.low), _short(self.high)
+        if self.low == -math.inf:
+            return ""
+        if self.high == math.inf:
+            return f" above {low}" if self.above else f", {low} or more"
+        if not (self.above or self.below):
+            return f" from {low} to {high}"
+        return f" {'above' if self.above else 'of at least'} {low} and {'below' if self.below else 'at most'} {high}"
 
     def accepts(self, value: Any) -> bool:
         """Whether a value is valid."""

@@ -97,7 +97,7 @@ class Checkpoints:
 
     def _open(self) -> ocp.CheckpointManager:
         if self._read_only:
-            options = ocp.CheckpointManagerOptions(read_only=True)
+            options = ocp.CheckpointManagerOptions(read_only=True, save_interval_steps=0, create=False)
         else:
             policies: list[Any] = [managers.LatestN(self._policy.keep)]
             if self._policy.keep_every_steps:
@@ -227,12 +227,12 @@ class Checkpoints:
         return None
 
     def restore_config(self) -> dict[str, Any] | None:
-        """The config of the latest checkpoint that has a readable one."""
+        """The config of the latest checkpoint that has a readable one; `restore` reports those that have none."""
         for step in reversed(self.steps()):
             try:
                 return self._restore(step, config=ocp.args.JsonRestore()).config
             except Exception as error:
-                _log.warning("the config in %s cannot be read (%s)", self.folder / str(step), error)
+                _log.debug("the config in %s cannot be read (%s)", self.folder / str(step), error)
         return None
 
     def wait(self) -> None:

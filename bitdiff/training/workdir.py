@@ -6,6 +6,7 @@ from typing import Any
 
 import ml_collections
 
+from bitdiff.configuration.checking import CUSTOM, check_config
 from bitdiff.data import tokenizer
 from bitdiff.data.tokenizer import Tokenizer
 from bitdiff.runtime.errors import UsageError
@@ -46,23 +47,57 @@ def load_config(workdir: Path) -> ml_collections.ConfigDict:
     """The config of a run, from workdir/config.json, or from its latest checkpoint if that file is missing.
 
     Raises:
-      UsageError: there is no such folder, no run in it, or its config cannot be read.
+      UsageError: there is no such folder, no run in it, its config cannot be read or holds an invalid field, or
+        config.json and the checkpoint disagree about a field that affects what is trained.
     """
     if not workdir.is_dir():
         raise UsageError(f"there is no folder {workdir}; it must be the workdir of a run")
-    path = workdir / "config.json"
+    path, saved = workdir / "config.json", None
+    if (workdir / "checkpoints").is_dir():
+        with Checkpoints(workdir, read_only=True) as checkpoints:
+            saved = checkpoints.restore_config()
     if path.exists():
-        try:
-            return ml_collections.ConfigDict(json.loads(path.read_text()))
-        except (ValueError, OSError) as error:
-            raise UsageError(f"{path} cannot be read: {error}; delete it to use the copy in the checkpoints") from error
+        config = _read_config(path)
+        if saved is not None:
+            _check_saved(path, config, ml_collections.ConfigDict(saved))
+        return config
     if not (workdir / "checkpoints").is_dir():
         raise UsageError(f"{workdir} holds no bitdiff run: it has neither config.json nor checkpoints")
-    with Checkpoints(workdir, read_only=True) as checkpoints:
-        config = checkpoints.restore_config()
-    if config is None:
+    if saved is None:
         raise UsageError(f"{workdir} holds no config.json, and no checkpoint with a readable config")
-    return ml_collections.ConfigDict(config)
+    return _checked(workdir / "checkpoints", saved)
+
+
+def _read_config(path: Path) -> ml_collections.ConfigDict:
+    """The config of a file."""
+    advice = "delete it to use the copy in the checkpoints"
+    try:
+        content = json.loads(path.read_text())
+    except (ValueError, OSError, RecursionError) as error:
+        raise UsageError(f"{path} cannot be read: {error}; {advice}") from error
+    try:
+        return _checked(path, content)
+    except UsageError as error:
+        raise UsageError(f"{error}; {advice}") from error
+
+
+def _checked(where: Path, content: Any) -> ml_collections.ConfigDict:
+    """A config as it is stored in `where`, after a check of its fields."""
+    try:
+        custom = isinstance(content, dict) and content.get("network") == {"name": CUSTOM}
+        check_config(content, extra=custom)
+        return ml_collections.ConfigDict(content)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from error
+
+
+def _check_saved(path: Path, config: ml_collections.ConfigDict, saved: ml_collections.ConfigDict) -> None:
+    changes = _differences(trained_fields(saved), trained_fields(config), "in the checkpoint", "in this file")
+    if changes:
+        raise UsageError(
+            f"{path} was edited since the checkpoint was saved; delete it to use the copy in the checkpoint, or undo:\n"
+            + "\n".join(changes)
+        )
 
 
 def save_tokenizer(workdir: Path, pieces: Tokenizer) -> None:
@@ -112,17 +147,21 @@ def check_unchanged(workdir: Path, config: ml_collections.ConfigDict) -> None:
     Raises:
       UsageError: fields that affect what is trained differ; the message names each with both values.
     """
-    before, now = trained_fields(load_config(workdir)), trained_fields(config)
-    changes = [
-        f"  config.{name}: {before.get(name, 'absent')!r} in the workdir, {now.get(name, 'absent')!r} now"
-        for name in sorted(before.keys() | now.keys())
-        if before.get(name) != now.get(name)
-    ]
+    changes = _differences(trained_fields(load_config(workdir)), trained_fields(config), "in the workdir", "now")
     if changes:
         raise UsageError(
             f"{workdir} holds a run with a different config; pass that config, or another --workdir:\n"
             + "\n".join(changes)
         )
+
+
+def _differences(first: dict[str, Any], second: dict[str, Any], here: str, there: str) -> list[str]:
+    """A line for each field that differs, with both values."""
+    return [
+        f"  config.{name}: {first.get(name, 'absent')!r} {here}, {second.get(name, 'absent')!r} {there}"
+        for name in sorted(first.keys() | second.keys())
+        if first.get(name) != second.get(name)
+    ]
 
 
 def trained_fields(config: ml_collections.ConfigDict) -> dict[str, Any]:
