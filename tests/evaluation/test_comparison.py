@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from conftest import tiny_config
 
 from bitdiff.configuration import base_config
 from bitdiff.evaluation import comparison
@@ -8,6 +9,7 @@ from bitdiff.evaluation.sweep_cells import cells, name_of, options_of
 from bitdiff.evaluation.sweep_tables import grids
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import sample_options
+from bitdiff.training import workdir
 
 CELLS = [sample_options(base_config().sample, steps=steps) for steps in (5, 10)]
 
@@ -51,7 +53,7 @@ def test_incomparable_runs_are_refused():
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"cells": {"x": {}}, "provenance": {}}', '{"cells": 3}'])
 def test_a_run_without_a_sweep_is_reported(tmp_path, content):
-    (tmp_path / "config.json").write_text("{}")
+    workdir.save_config(tmp_path, tiny_config())
     with pytest.raises(UsageError, match=r"sweep.json holds no readable sweep .*write one with bitdiff.sweep"):
         comparison.read(tmp_path)
     (tmp_path / "sweep.json").write_text(content)

@@ -145,15 +145,15 @@ def test_training_learns_the_digits(make_config, tmp_path):
         ({"train.batch_size": 15}, r"15 \* 0.5 must be an integer"),
         ({"seed": -1}, "config.seed is -1"),
         ({"optimizer.ema_decay": 1.5}, "ema_decay is 1.5"),
-        ({"network.dropout": 1.0}, "dropout rate is 1.0"),
+        ({"network.dropout": 1.0}, "config.network.dropout is 1.0"),
         ({"data.prefetch_batches": -1}, "prefetch_batches is -1"),
         ({"sample.batch_size": 0}, "sample.batch_size is 0"),
         ({"sample.sampler": "euler"}, "unknown sampler 'euler'"),
-        ({"sample.schedule": "square"}, "unknown schedule 'square'"),
+        ({"sample.schedule": "square"}, "sample.schedule is 'square'; it must be one of"),
         ({"sample.guidance": 1.0, "diffusion.label_dropout": 0.0}, "guidance is 1.0; it requires"),
         ({"network.multipliers": (1, 1, 1, 1, 1)}, "cannot be halved"),
         ({"optimizer.warmup_steps": 100, "optimizer.schedule": "cosine"}, "needs more steps"),
-        ({"bits.encoding": "grey"}, "unknown encoding"),
+        ({"bits.encoding": "grey"}, "bits.encoding is 'grey'"),
     ],
 )
 def test_bad_configs_fail_before_anything_is_written(make_config, tmp_path, changes, message):
