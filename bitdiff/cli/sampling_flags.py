@@ -7,7 +7,7 @@ from absl import flags
 
 from bitdiff.cli.command import given
 from bitdiff.inference.draws import Draw
-from bitdiff.inference.trained import Trained, load
+from bitdiff.inference.trained import WEIGHTS, Trained, load
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import GUIDANCE, SampleOptions, sample_options
 
@@ -19,11 +19,12 @@ class RunRequest(NamedTuple):
 
     folder: Path
     checkpoint: str | None
+    weights: str
     prior_steps: int | None
 
     def open(self) -> Trained:
         """Opens the model."""
-        return load(self.folder, checkpoint=self.checkpoint, prior_steps=self.prior_steps)
+        return load(self.folder, checkpoint=self.checkpoint, weights=self.weights, prior_steps=self.prior_steps)
 
 
 class DrawRequest(NamedTuple):
@@ -55,13 +56,14 @@ def define_run_flags() -> None:
         "workdir", None, "Folder of a run or an exported model, or the name of a shipped model.", required=True
     )
     flags.DEFINE_string("checkpoint", None, "Step of a checkpoint, or 'best'; by default the latest.")
+    flags.DEFINE_enum("weights", "ema", WEIGHTS, "Weights: their moving average (ema) or those of the last step (raw).")
     flags.DEFINE_integer("prior_steps", None, "Sampling steps of a Bit Diffusion prior; by default the config's.")
 
 
 def read_run() -> RunRequest:
     """Reads the flags of `define_run_flags` into a request."""
     values = flags.FLAGS
-    return RunRequest(Path(values.workdir), values.checkpoint, values.prior_steps)
+    return RunRequest(Path(values.workdir), values.checkpoint, values.weights, values.prior_steps)
 
 
 def define_draw_flags() -> None:

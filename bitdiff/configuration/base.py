@@ -132,7 +132,9 @@ OPTIMIZER = {
     "eps": number(1e-8, "added to the denominator"),
     "weight_decay": number(0.0, "decoupled weight decay, times the learning rate", high=1e3),
     "clip_norm": number(1.0, "bound on the global gradient norm; 0 disables clipping"),
-    "ema_decay": fraction(0.9999, "decay of the moving average of the weights"),
+    "ema_decay": fraction(
+        0.9999, "largest decay of the moving average of the weights, which warms up as (1 + step) / (10 + step)"
+    ),
 }
 
 TRAIN = {

@@ -85,7 +85,7 @@ def provenance(run: Trained, dataset: data.Dataset, judge: Judge | None) -> dict
         "jax": f"{jax.__version__} on {describe_devices()}",
         "workdir": str(run.folder),
         "step": run.step,
-        "weights": f"moving average, decay {run.config.optimizer.ema_decay}",
+        "weights": f"moving average, decay {run.config.optimizer.ema_decay}" if run.weights == "ema" else "raw",
         "data": dataset.about,
         "labels": _about_labels(run, dataset),
         "prior": workdir.plain(run.config.prior) if run.config.task == "prior" else None,

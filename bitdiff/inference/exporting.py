@@ -8,6 +8,7 @@ from clu import parameter_overview
 from bitdiff.inference.exported import Export, write_export
 from bitdiff.inference.model_card import model_card, read_evaluation
 from bitdiff.inference.trained import Trained
+from bitdiff.runtime.errors import UsageError
 from bitdiff.training import workdir
 
 _PATHS = ("data.path", "data.tokenizer", "encoder.weights", "first_run")
@@ -21,8 +22,10 @@ def export_model(run: Trained, folder: Path) -> int:
       folder: the folder to create.
 
     Raises:
-      UsageError: the folder holds other files, or cannot be written to.
+      UsageError: the folder holds other files, cannot be written to, or the weights are not the moving average.
     """
+    if run.weights != "ema":
+        raise UsageError(f"the model was opened with weights {run.weights!r}; only their moving average is exported")
     parameters = parameter_overview.count_parameters(run.params)
     evaluation = None if run.folder is None else read_evaluation(run.folder)
     if evaluation is not None:

@@ -84,6 +84,7 @@ def _description(run: Trained, request: Draw, labels: tuple[int, ...] | None, la
     description = {
         "run": workdir.plain(run.config) | {"sample": None, "evaluate": None},
         "step": run.step,
+        "weights": run.weights,
         "sampling": request.options._asdict(),
         "seed": request.seed,
         "labels": labels or list(range(run.config.data.num_classes)),  # assigned to the samples in turn

@@ -15,24 +15,26 @@ from bitdiff.data.tokenizer import Tokenizer
 from bitdiff.inference import exported
 from bitdiff.inference.draws import Draw, draw
 from bitdiff.runtime import devices
-from bitdiff.runtime.errors import UsageError
+from bitdiff.runtime.errors import UsageError, choose
 from bitdiff.tasks import SampleOptions, Task, make_task, sample_options
 from bitdiff.training import workdir
 from bitdiff.training.checkpoints import Checkpoints
 from bitdiff.training.optimizer import make_optimizer
 from bitdiff.training.state import init_state
 
+WEIGHTS = ("ema", "raw")
 _SHIPPED = Path(__file__).parents[1] / "models"
 
 
 class Trained(NamedTuple):
-    """A trained model: the moving average of its weights, replicated over the local devices.
+    """A trained model, with its parameters replicated over the local devices.
 
     folder: where it was opened from; None for a model that was trained in a temporary folder.
     config: its resolved config.
     task: the model.
     params: its parameters.
     step: the training step of the weights.
+    weights: 'ema' for their moving average, 'raw' for the weights themselves.
     tokenizer: the tokenizer of its tokens, if they are text.
     """
 
@@ -42,6 +44,7 @@ class Trained(NamedTuple):
     params: Any
     step: int
     tokenizer: Tokenizer | None
+    weights: str = "ema"
 
     def sample(
         self,
@@ -91,19 +94,26 @@ class Trained(NamedTuple):
 
 
 def load(
-    folder: str | Path, *, checkpoint: str | None = None, prior_steps: int | None = None, task: Task | None = None
+    folder: str | Path,
+    *,
+    checkpoint: str | None = None,
+    weights: str = "ema",
+    prior_steps: int | None = None,
+    task: Task | None = None,
 ) -> Trained:
     """Opens a trained model; nothing in the folder is changed.
 
     Args:
       folder: the workdir of a run, an exported folder, or the name of a model that bitdiff ships ('digits').
       checkpoint: a step or 'best'; by default the latest checkpoint that can be read.
+      weights: 'ema' for the moving average of the weights, or 'raw' for the weights of the last step.
       prior_steps: sampling steps of a Bit Diffusion prior, in place of config.prior.sample.steps.
       task: the task of a run whose network or task is not described by its config.
 
     Raises:
       UsageError: the folder holds no model, no finished checkpoint, or none that can be read.
     """
+    choose("weights", weights, WEIGHTS)
     folder = resolve_folder(folder)
     config = workdir.load_config(folder)
     if task is None and config.network.get("name") == CUSTOM:
@@ -126,8 +136,11 @@ def load(
     if tokenizer and config.data.name != "shapes":
         config.data.tokenizer = str(folder / "tokenizer.model")  # the run's own tokenizer may have moved
     if exported.is_export(folder):
-        if checkpoint is not None:
-            raise UsageError(f"--checkpoint is for workdirs; {folder} is an exported model with a single step")
+        if checkpoint is not None or weights != "ema":
+            raise UsageError(
+                f"--checkpoint and --weights are for workdirs; {folder} is an exported model, which holds the moving "
+                "average of one step"
+            )
         params, step = exported.read_weights(folder, jax.eval_shape(task.init, jax.random.key(0)))
         return Trained(folder, config, task, devices.replicate(params), step, tokenizer)
     abstract = jax.eval_shape(lambda: init_state(task.init(jax.random.key(0)), optimizer))
@@ -138,7 +151,8 @@ def load(
         raise UsageError(
             f"{folder} holds no finished checkpoint yet; training writes one every config.checkpoint.every_steps"
         )
-    return Trained(folder, config, task, restored.state.ema_params, restored.step, tokenizer)
+    params = restored.state.ema_params if weights == "ema" else restored.state.params
+    return Trained(folder, config, task, params, restored.step, tokenizer, weights)
 
 
 def resolve_folder(folder: str | Path) -> Path:

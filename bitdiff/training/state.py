@@ -29,9 +29,20 @@ def init_state(params: Any, optimizer: optax.GradientTransformation) -> TrainSta
 def apply_gradients(
     state: TrainState, grads: Any, optimizer: optax.GradientTransformation, ema_decay: float
 ) -> TrainState:
-    """One optimizer step; ema <- ema + (1 - ema_decay) (params - ema)."""
+    """One optimizer step; ema <- ema + (1 - decay) (params - ema), decay = min(ema_decay, (1 + step) / (10 + step)).
+
+    The warm-up of the decay keeps the random initial weights out of the average: at every step, it spans about the last
+    tenth of the steps so far, until it reaches the span of `ema_decay`.
+
+    Args:
+      state: the state before the step.
+      grads: gradients of state.params.
+      optimizer: the optimizer.
+      ema_decay: the largest decay, in [0, 1).
+    """
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
+    decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
     # In this form, the average of weights that never change, such as frozen ones, equals them to the last bit.
-    ema_params = jax.tree.map(lambda ema, new: ema + (1.0 - ema_decay) * (new - ema), state.ema_params, params)
+    ema_params = jax.tree.map(lambda ema, new: ema + (1.0 - decay) * (new - ema), state.ema_params, params)
     return TrainState(state.step + 1, params, ema_params, opt_state)

@@ -38,7 +38,7 @@ def make_train_step(
     Args:
       task: the task whose loss is minimized.
       optimizer: the optimizer.
-      ema_decay: decay of the moving average.
+      ema_decay: largest decay of the moving average; see `apply_gradients`.
       accumulate: number of parts in which a device processes its rows, one after another; gradients are averaged.
       key: the run's PRNG key.
     """

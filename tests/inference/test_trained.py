@@ -1,11 +1,13 @@
 """The library's model: sampling with keyword arguments, and error messages for bad ones."""
 
+import jax
 import numpy as np
 import pytest
 
 import bitdiff
 from bitdiff import data
 from bitdiff.data import from_arrays
+from bitdiff.inference.exporting import export_model
 from bitdiff.networks import Transformer
 from bitdiff.runtime.errors import UsageError
 
@@ -45,6 +47,21 @@ def test_samples_are_arrays_by_name(model):
 def test_bad_arguments_are_reported(model, arguments, message):
     with pytest.raises(UsageError, match=message):
         model.sample(1, **{"steps": 2} | arguments)
+
+
+def test_raw_weights_are_those_of_the_last_step(model, finished_run, tmp_path):
+    raw = bitdiff.load(finished_run, weights="raw")
+    assert (model.weights, raw.weights) == ("ema", "raw")
+    differences = [
+        float(abs(a - b).max()) for a, b in zip(*map(jax.tree.leaves, (model.params, raw.params)), strict=True)
+    ]
+    assert max(differences) > 1e-4
+    with pytest.raises(UsageError, match="unknown weights 'mean'; valid names are: ema, raw"):
+        bitdiff.load(finished_run, weights="mean")
+    with pytest.raises(UsageError, match="only their moving average is exported"):
+        export_model(raw, tmp_path / "out")
+    with pytest.raises(UsageError, match="which holds the moving average"):
+        bitdiff.load("digits", weights="raw")
 
 
 def test_a_folder_without_a_run_does_not_hide_a_shipped_model(tmp_path, monkeypatch):

@@ -41,8 +41,24 @@ def test_the_moving_average_starts_as_a_copy_and_follows_the_weights():
     second = state.apply_gradients(first, {"w": jnp.array([1.0, -1.0])}, optimizer, 0.9)
     # Adam's first step is the learning rate against the gradient's sign.
     np.testing.assert_allclose(second.params["w"], [0.99, 2.01], rtol=1e-5)
-    np.testing.assert_allclose(second.ema_params["w"], [0.999, 2.001], rtol=1e-5)
+    np.testing.assert_allclose(second.ema_params["w"], [0.991, 2.009], rtol=1e-5)  # the decay of the first step is 0.1
     assert int(second.step) == 1
+
+
+def test_the_moving_average_forgets_the_initial_weights():
+    """After 1,500 steps, a constant decay of 0.999 would leave 22% of them."""
+    optimizer = optax.identity()
+    step = jax.jit(lambda s: state.apply_gradients(s, {"w": jnp.zeros(1)}, optimizer, 0.999))
+    current = state.init_state({"w": jnp.zeros(1)}, optimizer)._replace(ema_params={"w": jnp.ones(1)})
+    expected = 1.0
+    for i in range(1500):
+        current = step(current)
+        expected *= min(0.999, (1 + i) / (10 + i))
+        if i < 20:
+            np.testing.assert_allclose(current.ema_params["w"], expected, rtol=1e-4)
+    assert 0 <= float(current.ema_params["w"][0]) < 1e-6
+    late = step(current._replace(step=jnp.int32(100_000), ema_params={"w": jnp.ones(1)}))
+    np.testing.assert_allclose(late.ema_params["w"], 0.999, rtol=1e-6)
 
 
 def test_gradients_are_clipped_by_their_global_norm():
