@@ -11,6 +11,7 @@ from bitdiff.runtime import devices, processes
 from bitdiff.runtime.devices import describe_devices
 from bitdiff.runtime.errors import UsageError
 from bitdiff.runtime.interrupts import StopSignals
+from bitdiff.runtime.locks import locked
 from bitdiff.tasks import Task
 from bitdiff.training import workdir
 from bitdiff.training.checkpoints import Checkpoints, Policy, Restored
@@ -27,7 +28,7 @@ def train(
     """Trains until config.train.steps, from the latest checkpoint in `folder` if there is one.
 
     Writes checkpoints, config.json, metrics.jsonl, TensorBoard files and previews. SIGINT and SIGTERM stop
-    training after the current step, with a checkpoint.
+    training after the current step, with a checkpoint. Meanwhile, no other training can write to the folder.
 
     Args:
       config: the configuration.
@@ -36,10 +37,15 @@ def train(
       task: the task, in place of the one that the config describes.
 
     Raises:
-      UsageError: bad input, before anything is compiled.
+      UsageError: bad input, or another training in the folder, before anything is compiled.
       DivergedError: the loss or its gradient is not finite; nothing is saved from then on.
     """
     setup = prepare(config, Path(folder), dataset, task)
+    with locked(setup.folder):
+        return _train(setup)
+
+
+def _train(setup: Setup) -> Progress:
     checkpoints = Checkpoints(setup.folder, policy=Policy.of(setup.config.checkpoint))
     abstract = jax.eval_shape(lambda: init_state(setup.task.init(setup.init_key), setup.optimizer))
     restored = checkpoints.restore(abstract, ("data", "examples", "sums"))
