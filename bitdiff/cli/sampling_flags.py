@@ -11,7 +11,7 @@ from bitdiff.inference.trained import WEIGHTS, Trained, load
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import GUIDANCE, SampleOptions, sample_options
 
-_OPTION_FLAGS = ("sampler", "steps", "td", "lag", *GUIDANCE, "momentum", "self_guidance", "beams")
+_OPTION_FLAGS = ("sampler", "schedule", "steps", "td", "lag", *GUIDANCE, "momentum", "self_guidance", "beams")
 
 
 class RunRequest(NamedTuple):
@@ -80,6 +80,9 @@ def define_draw_flags() -> None:
         None,
         "Sampler: ddim, ddpm, ddpm_small, dpm++ or heun; beam or random for autoregressive models; by default the "
         "config's.",
+    )
+    flags.DEFINE_string(
+        "schedule", None, "Sampling schedule: auto, cosine, linear, sigmoid or karras; by default the config's."
     )
     flags.DEFINE_integer(
         "steps", None, "Sampling steps, with one network evaluation each (two with heun); by default the config's."

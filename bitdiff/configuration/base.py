@@ -173,7 +173,9 @@ SAMPLE = {
     "frames": integer(0, "intermediate estimates kept for a strip", high=10**5),
     "beams": integer(1, "beams of an autoregressive model", low=1, high=2**10),
     "schedule": text(
-        "cosine", "the sampling schedule; karras is EDM's", ("cosine", "linear", "sigmoid", "karras", "lognormal")
+        "auto",
+        "the sampling schedule; karras is EDM's, auto is karras with heun and cosine otherwise",
+        ("auto", "cosine", "linear", "sigmoid", "karras", "lognormal"),
     ),
     "batch_size": integer(100, "samples per batch, over all devices", low=1, high=2**24),
     "num_samples": integer(64, "number of samples", low=1),

@@ -77,7 +77,8 @@ def sample(
       key: one PRNG key, from which example i derives `fold_in(key, i)`; or keys [B], one per example.
         An example's noise depends on its own key alone, never on the rest of the batch.
       shape: (B, ...).
-      gamma: the sampling schedule; it may differ from the training schedule.
+      gamma: the sampling schedule; it may differ from the training schedule. 'heun' requires one whose first steps are
+        not too large, such as `schedules.karras()`.
       steps: number of steps, 1 or more, with one network evaluation each; 'heun' takes 2 * steps - 1.
       td: shift of t_next in steps, 0 or more (the official code's unit).
       sampler: 'ddim', 'ddpm', 'ddpm_small', 'dpm++' or 'heun'.

@@ -32,7 +32,7 @@ def test_every_config_is_accepted_also_when_it_comes_back_from_json(name):
 def test_the_choices_are_those_of_the_code():
     assert set(base.BITS["encoding"].choices) == {*bits.ENCODINGS, "continuous"}
     assert set(base.DIFFUSION["schedule"].choices) == set(schedules.SCHEDULES)
-    assert set(base.SAMPLE["schedule"].choices) == set(schedules.SCHEDULES)
+    assert set(base.SAMPLE["schedule"].choices) == {*schedules.SCHEDULES, "auto"}
     assert set(base.DIFFUSION["prediction"].choices) == set(PREDICTIONS)
     assert set(base.DIFFUSION["loss"].choices) == set(objectives.LOSSES)
     assert set(base.DIFFUSION["head"].choices) == set(HEADS)
