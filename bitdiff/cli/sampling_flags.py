@@ -87,7 +87,9 @@ def define_draw_flags() -> None:
     flags.DEFINE_integer(
         "steps", None, "Sampling steps, with one network evaluation each (two with heun); by default the config's."
     )
-    flags.DEFINE_float("td", None, "Asymmetric time intervals, in steps; by default the config's.")
+    flags.DEFINE_float(
+        "td", None, "Asymmetric time intervals, in steps; sharpens the distribution; by default the config's."
+    )
     flags.DEFINE_float("lag", None, "Lag of a sequence's positions; by default the config's.")
     for weight, condition in GUIDANCE.items():
         flags.DEFINE_float(
