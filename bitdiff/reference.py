@@ -34,7 +34,7 @@ def main() -> int:
     dataset = data.load(values.config.data)
     index, count = processes.processes()
     partial_path = out.with_suffix(f".progress{index}of{count}.npz")
-    with StopSignals() as stop:
+    with StopSignals(quiet=not processes.is_main()) as stop:
         reference = make_reference(
             dataset,
             inception,

@@ -15,7 +15,7 @@ from ml_collections import config_flags
 
 from bitdiff.configuration import named
 from bitdiff.configuration.checking import check_config
-from bitdiff.runtime import files, launchers, processes, startup
+from bitdiff.runtime import files, interrupts, launchers, processes, startup
 from bitdiff.runtime.errors import DivergedError, SavingError, UsageError
 
 _EXIT_CODES: dict[type[Exception], int] = {DivergedError: 1, UsageError: 2, SavingError: 4}
@@ -50,6 +50,7 @@ def _guarded(main: Callable[[], int | None], divisor: Callable[[], int], argv: l
     """Runs a command and turns its errors into messages and exit codes."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+    interrupts.interrupt_promptly()
     _set_up_logging()
     _quiet_late_callbacks()
     try:
@@ -186,10 +187,14 @@ def _parse(argv: list[str]) -> list[str]:
         if "config" in flags.FLAGS and flags.FLAGS.config is not None:
             check_config(flags.FLAGS.config)
         return left
+    except (SystemExit, BrokenPipeError):  # --help has printed the flags, and absl would report an error
+        sys.exit(0)
     except (flags.Error, OSError, AttributeError, KeyError, TypeError, ValueError, ImportError, SyntaxError) as error:
         # From a flag, a config file, or an override of a field; some messages quote a whole traceback.
         text = str(error).strip().replace("\\n", " ").replace("\\'", "'")
         message = text.splitlines()[-1] if "Traceback" in text else " ".join(text.split())
+        if "must have a value other than None" in message:
+            message = f"{message.split('=')[0].removeprefix('flag ')} is required"
         if "get_config" in message:
             message = f"the --config file has no function get_config ({message})"
         elif isinstance(error, AttributeError | KeyError):

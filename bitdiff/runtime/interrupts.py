@@ -1,52 +1,123 @@
-"""SIGINT and SIGTERM as a request to stop, which a loop checks between two steps."""
+"""SIGINT and SIGTERM: answered at once, even while the main thread is inside XLA's compiler.
+
+Python runs a signal's handler in the main thread, and only between two of its instructions, which can take minutes. A
+thread that reads from `signal.set_wakeup_fd` learns of the signal immediately.
+"""
 
 import os
+import select
 import signal
+import socket
 import sys
 import threading
-from types import FrameType, TracebackType
+from collections.abc import Callable
+from types import TracebackType
 
 _GRACE_SECONDS = 600.0
+_INTERRUPT_SECONDS = 1.0  # how long a command may take to handle KeyboardInterrupt before it ends anyway
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Watcher:
+    """A thread that calls `received` for every signal that has a Python handler, and `late` if it is set and passes.
+
+    received: called with the signal's number; returns the seconds after which `late` is called, or None.
+    late: called with the number of the last signal.
+    """
+
+    def __init__(self, received: Callable[[int], float | None], late: Callable[[int], None]):
+        self._received, self._late = received, late
+        self._ours, self._signals = socket.socketpair()
+        self._signals.setblocking(False)
+        self._previous = signal.set_wakeup_fd(self._signals.fileno(), warn_on_full_buffer=False)
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stops the thread; signals go where they went before."""
+        signal.set_wakeup_fd(self._previous)
+        self._signals.close()  # wakes the thread
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+        self._ours.close()
+
+    def _watch(self) -> None:
+        seconds: float | None = None
+        last = 0
+        while True:
+            ready, _, _ = select.select([self._ours], [], [], seconds)
+            if not ready:
+                self._late(last)
+                return
+            numbers = self._ours.recv(16)
+            if not numbers:
+                return
+            for number in numbers:
+                if number in _SIGNALS:
+                    last = number
+                    seconds = self._received(number)
 
 
 class StopSignals:
-    """In a `with` block, records the first SIGINT or SIGTERM in `received`; a second signal acts immediately.
+    """In a `with` block, records the first SIGINT or SIGTERM in `received` and says so; a second one ends the process.
 
     If the loop has not finished ten minutes after the first signal (it may be waiting for a process or a file system
     that is gone), the process exits anyway, so that it never hangs.
     """
 
-    def __init__(self):
+    def __init__(self, *, quiet: bool = False):
+        """`quiet` prints nothing, for all processes but the first."""
         self.received: signal.Signals | None = None
-        self._previous = {}
-        self._deadline: threading.Timer | None = None
+        self._quiet = quiet
+        self._count = 0
+        self._handlers = {}
+        self._watcher: Watcher | None = None
 
     def __enter__(self) -> "StopSignals":
         if threading.current_thread() is not threading.main_thread():
             return self  # only the main thread can handle signals
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._record)
+        for number in _SIGNALS:
+            self._handlers[number] = signal.signal(number, self._note)
+        self._watcher = Watcher(self._record, self._give_up)
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._restore()
-        if self._deadline:
-            self._deadline.cancel()
-
-    def _record(self, number: int, frame: FrameType | None) -> None:
-        del frame
-        self.received = signal.Signals(number)
-        self._restore()
-        self._deadline = threading.Timer(_GRACE_SECONDS, self._give_up)
-        self._deadline.daemon = True
-        self._deadline.start()
-
-    def _give_up(self) -> None:
-        assert self.received is not None
-        print(f"error: still running {_GRACE_SECONDS:.0f} s after {self.received.name}; exiting now", file=sys.stderr)
-        sys.stderr.flush()
-        os._exit(128 + self.received)
-
-    def _restore(self) -> None:
-        for number, handler in self._previous.items():
+        if self._watcher:
+            self._watcher.close()
+        for number, handler in self._handlers.items():
             signal.signal(number, handler)
+
+    def _note(self, number: int, frame: object) -> None:
+        del frame
+        self.received = self.received or signal.Signals(number)
+
+    def _record(self, number: int) -> float:
+        self._count += 1
+        if self._count > 1:
+            _exit(number, "" if self._quiet else "stopped at once; what was saved is intact")
+        self.received = self.received or signal.Signals(number)
+        if not self._quiet:
+            again = "press Ctrl-C again" if number == signal.SIGINT else "send the signal again"
+            print(f"\nstopping after this step; {again} to stop now", file=sys.stderr, flush=True)
+        return _GRACE_SECONDS
+
+    def _give_up(self, number: int) -> None:
+        _exit(number, f"error: still running {_GRACE_SECONDS:.0f} s after {signal.Signals(number).name}; exiting now")
+
+
+def interrupt_promptly() -> None:
+    """From now on, Ctrl-C raises KeyboardInterrupt, and ends the process if that is not handled within a second."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    Watcher(
+        lambda number: _INTERRUPT_SECONDS if number == signal.SIGINT else None,
+        lambda number: _exit(number, "interrupted"),
+    )
+
+
+def _exit(number: int, message: str) -> None:
+    """Ends the process as the signal would, without waiting for the main thread."""
+    if message:
+        print(message, file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(128 + number)

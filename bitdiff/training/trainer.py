@@ -59,7 +59,7 @@ def _train(setup: Setup) -> Progress:
             workdir.save_tokenizer(setup.folder, setup.dataset.tokenizer)
         workdir.save_config(setup.folder, setup.config)  # last, so that an error keeps the old one
     print(f"{parameter_overview.count_parameters(start.state.params):,} parameters", flush=True)
-    with StopSignals() as stop:
+    with StopSignals(quiet=not processes.is_main()) as stop:
         return Loop(setup, start, checkpoints).run(stop)
 
 

@@ -1,0 +1,21 @@
+"""Imported first: Ctrl-C ends `python -m bitdiff.COMMAND` in one line while it is still importing its libraries."""
+
+import os
+import signal
+import sys
+
+
+def _is_command() -> bool:
+    """Whether this process was started as `python -m bitdiff.COMMAND`."""
+    before, _, after = " ".join(sys.orig_argv).partition(" -m bitdiff")
+    return bool(before and after)
+
+
+def _interrupted(number: int, frame: object) -> None:
+    del frame
+    os.write(2, b"interrupted\n")
+    os._exit(128 + number)
+
+
+if _is_command():
+    signal.signal(signal.SIGINT, _interrupted)

@@ -1,0 +1,79 @@
+"""Signals at every stage of a command: while importing, computing, training, and a second time."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import ROOT
+
+from bitdiff.runtime.interrupts import StopSignals
+
+# The main thread stays inside one call that holds no Python instructions, as XLA's compiler does.
+BUSY = """
+import hashlib
+from bitdiff.runtime import interrupts
+{setup}
+print("ready", flush=True)
+hashlib.pbkdf2_hmac("sha256", b"x", b"y", 50_000_000)
+"""
+
+
+def start(code, tmp_path):
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": env, "cwd": tmp_path}
+    return subprocess.Popen([sys.executable, "-c", code], **options)
+
+
+def text_within(stream, seconds):
+    ready, _, _ = select.select([stream], [], [], seconds)
+    return os.read(stream.fileno(), 1000).decode().strip() if ready else ""
+
+
+def test_a_signal_is_recorded():
+    before = signal.getsignal(signal.SIGTERM)
+    with StopSignals(quiet=True) as stop:
+        assert stop.received is None
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.received == signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.slow
+def test_the_first_signal_is_answered_at_once_and_the_second_ends_the_process(tmp_path):
+    process = start(BUSY.format(setup="interrupts.StopSignals().__enter__()"), tmp_path)
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    message = text_within(process.stderr, 2)
+    assert message == "stopping after this step; press Ctrl-C again to stop now"
+    process.send_signal(signal.SIGINT)
+    assert process.wait(2) == 130
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_command_that_cannot_handle_it(tmp_path):
+    process = start(BUSY.format(setup="interrupts.interrupt_promptly()"), tmp_path)
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(4) == 130
+    assert process.stderr.read().strip() == "interrupted"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("delay", [0.3, 0.8, 1.5, 2.5])
+def test_ctrl_c_while_a_command_starts_prints_one_line(tmp_path, delay):
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    line = [sys.executable, "-m", "bitdiff.train", "--config", "digits", "--workdir", str(tmp_path / "run")]
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": env, "cwd": tmp_path}
+    process = subprocess.Popen(line, **options)
+    time.sleep(delay)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert "Traceback" not in error
+    assert error.strip().splitlines()[-1] == "interrupted"
