@@ -18,6 +18,8 @@ import sys
 import time
 from collections.abc import Sequence
 
+GRACE_SECONDS = 30.0
+
 
 def start(
     count: int, arguments: Sequence[str], *, devices: int = 1, gpus: int = 0, **options
@@ -70,9 +72,27 @@ def main() -> int:
     signal.signal(signal.SIGTERM, forward)
     signal.signal(signal.SIGINT, lambda number, frame: None)  # a terminal already sends Ctrl-C to all of them
     processes += start(given.processes, line, devices=given.devices, gpus=given.gpus)
-    while any(process.poll() is None for process in processes):
+    return wait(processes)
+
+
+def wait(processes: Sequence[subprocess.Popen]) -> int:
+    """Waits for all processes; once one has failed, the others get half a minute before they are killed.
+
+    A process that is stopped or hangs would otherwise keep this script waiting forever.
+
+    Returns:
+      The first exit code that is not 0, or 0.
+    """
+    deadline = None
+    while None in (codes := [process.poll() for process in processes]):
+        if deadline is None and any(codes):
+            deadline = time.monotonic() + GRACE_SECONDS
+        if deadline is not None and time.monotonic() > deadline:
+            for process in processes:
+                process.kill()
         time.sleep(0.2)
-    return next((process.returncode for process in processes if process.returncode), 0)
+    ended = [code for code in codes if code]
+    return next((code for code in ended if code > 0), next(iter(ended), 0))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import numpy as np
 
 from bitdiff.data import Source
 from bitdiff.runtime import processes
-from bitdiff.runtime.console import progress_bar
+from bitdiff.runtime.console import announced, progress_bar
 from bitdiff.tasks import SampleOptions, Task
 from bitdiff.tasks.sample_batches import sample_batches
 
@@ -51,19 +51,23 @@ def draw_range(
     examples: Source | None = None,
 ) -> dict[str, np.ndarray]:
     """Draws samples first to end - 1 on this process's devices; the other arguments are those of `draw`."""
-    batches = []
-    with progress_bar("sampling", "sample", total=end, initial=first, shown=processes.is_main()) as bar:
-        for batch in sample_batches(
-            task,
-            params,
-            request.options,
-            num_samples=end,
-            batch_size=request.batch_size,
-            seed=request.seed,
-            labels=labels,
-            examples=examples,
-            first=first,
-        ):
+    source = sample_batches(
+        task,
+        params,
+        request.options,
+        num_samples=end,
+        batch_size=request.batch_size,
+        seed=request.seed,
+        labels=labels,
+        examples=examples,
+        first=first,
+    )
+    shown = processes.is_main()
+    with announced("compiling the sampler and drawing the first batch", shown=shown):
+        batches = [next(source)]
+    drawn = first + len(batches[0]["invalid"])
+    with progress_bar("sampling", "sample", total=end, initial=drawn, shown=shown) as bar:
+        for batch in source:
             batches.append(batch)
             bar.update(len(batch["invalid"]))
     return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}

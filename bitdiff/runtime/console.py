@@ -1,8 +1,13 @@
 """What commands show while they run: progress bars and aligned tables."""
 
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from tqdm import tqdm
+
+_SILENT_SECONDS = 1.0  # what takes less needs no message that it is done
 
 
 def progress_bar(description: str, unit: str, *, total: int, initial: int = 0, shown: bool = True) -> tqdm:
@@ -18,6 +23,18 @@ def progress_bar(description: str, unit: str, *, total: int, initial: int = 0, s
         file=sys.stderr if terminal else _Lines(),
         mininterval=0.2 if terminal else 10.0,
     )
+
+
+@contextmanager
+def announced(text: str, *, shown: bool = True) -> Iterator[None]:
+    """Prints what is about to take a silent while, and how long it took."""
+    if shown:
+        print(f"{text} ...", file=sys.stderr, flush=True)
+    started = time.monotonic()
+    yield
+    seconds = time.monotonic() - started
+    if shown and seconds >= _SILENT_SECONDS:
+        print(f"{text} took {seconds:.1f} s", file=sys.stderr, flush=True)
 
 
 class _Lines:

@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import sys
+from collections.abc import Iterator
 from glob import glob
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +13,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from bitdiff.runtime import launchers
+from bitdiff.runtime import heartbeat, launchers
 from bitdiff.runtime.devices import describe_devices
 from bitdiff.runtime.errors import UsageError
 from bitdiff.runtime.processes import is_joined
@@ -86,13 +88,15 @@ def connect(cluster: launchers.Cluster | None, platform: str | None, *, heartbea
                 "cluster_detection_method": "deactivate",  # jax's own would give each process one GPU at most
             }
         try:
-            jax.distributed.initialize(heartbeat_timeout_seconds=heartbeat_seconds, **details)
+            jax.distributed.initialize(heartbeat_timeout_seconds=2 * heartbeat_seconds, **details)
         except (RuntimeError, ValueError) as error:
             if cluster.count is None and "coordinator_address should be defined" in str(error):
                 return _check(None, platform)  # a TPU that is not part of a pod, as far as jax can tell
             reason = " ".join(str(error).split())[:300]
             raise UsageError(f"the processes described by {cluster.launcher} could not be joined: {reason}") from error
     _check(cluster, platform)
+    if cluster is not None:
+        heartbeat.start(heartbeat_seconds)
 
 
 def _check(cluster: launchers.Cluster | None, platform: str | None) -> None:
@@ -118,9 +122,24 @@ def _check(cluster: launchers.Cluster | None, platform: str | None) -> None:
         if cluster.count not in (None, jax.process_count()):
             raise UsageError(f"{cluster.count} processes were requested, but {jax.process_count()} were joined")
         own = np.array([jax.local_device_count(), list(_PLATFORMS).index(found)])
-        gathered = multihost_utils.process_allgather(own)
+        with _without_stdout():
+            gathered = multihost_utils.process_allgather(own)
         if (gathered != gathered[0]).any():
             raise UsageError(f"the processes have different devices: (number, platform) {gathered.tolist()}")
+
+
+@contextlib.contextmanager
+def _without_stdout() -> Iterator[None]:
+    """Drops what is printed: on a CPU, the first exchange between processes prints a line of Gloo's per process."""
+    sys.stdout.flush()
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _visible_gpus() -> int:

@@ -3,12 +3,13 @@
 import json
 import os
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from tensorboardX import SummaryWriter
 
-from bitdiff.runtime.console import progress_bar
+from bitdiff.runtime.console import announced, progress_bar
 
 
 class TrainLog:
@@ -30,6 +31,15 @@ class TrainLog:
         """Advances the progress bar by one step."""
         self._bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
         self._bar.update()
+
+    def announced(self, text: str) -> AbstractContextManager[None]:
+        """Prints what is about to take a silent while above the progress bar, and how long it took."""
+        self._bar.clear()
+        return announced(text)
+
+    def start_clock(self) -> None:
+        """Leaves the time so far out of the bar's rate and remaining time."""
+        self._bar.unpause()
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Records the metrics of a step."""
@@ -57,6 +67,14 @@ class NoLog:
         del workdir, first_step, total_steps
 
     def step(self, loss: float) -> None:
+        """Does nothing."""
+
+    def announced(self, text: str) -> AbstractContextManager[None]:
+        """Does nothing."""
+        del text
+        return nullcontext()
+
+    def start_clock(self) -> None:
         """Does nothing."""
 
     def scalars(self, step: int, values: dict[str, float]) -> None:

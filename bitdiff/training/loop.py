@@ -65,7 +65,10 @@ class Loop:
         train_step = self._compile()
         try:
             while self.step < self.setup.config.train.steps and not self.stopped_by:
-                self._train_once(train_step, stop)
+                if self.step == self.first:
+                    self._compile_by_training(train_step, stop)
+                else:
+                    self._train_once(train_step, stop)
                 self._write_what_is_due()
             if self.saved < self.step:
                 self._save()
@@ -86,6 +89,14 @@ class Loop:
             key=self.setup.run_key,
         )
 
+    def _compile_by_training(self, train_step: Callable, stop: StopSignals) -> None:
+        """The first step, which compiles; the log's times start after it."""
+        with self.log.announced("compiling the training step"):
+            self._train_once(train_step, stop)
+            jax.block_until_ready(self.state)
+        self.log.start_clock()
+        self.logged_at = (time.monotonic(), self.step)
+
     def _train_once(self, train_step: Callable, stop: StopSignals) -> None:
         received = np.full(len(self.rows), stop.received or 0, np.float32)
         rows = Rows(next(self.batches), self.rows, received)
@@ -105,7 +116,8 @@ class Loop:
             self._save()
         every = config.train.sample_every_steps
         if every and (last or self.step % every == 0) and processes.is_main():
-            path = write_preview(self.setup, self.state.ema_params, self.step)
+            with self.log.announced(f"drawing a preview at step {self.step}"):
+                path = write_preview(self.setup, self.state.ema_params, self.step)
             self.log.message(f"samples at step {self.step}: {path}")
 
     def _collect(self, keep: int) -> None:
