@@ -88,7 +88,7 @@ def connect(cluster: launchers.Cluster | None, platform: str | None, *, heartbea
                 "cluster_detection_method": "deactivate",  # jax's own would give each process one GPU at most
             }
         try:
-            jax.distributed.initialize(heartbeat_timeout_seconds=2 * heartbeat_seconds, **details)
+            jax.distributed.initialize(heartbeat_timeout_seconds=4 * heartbeat_seconds, **details)
         except (RuntimeError, ValueError) as error:
             if cluster.count is None and "coordinator_address should be defined" in str(error):
                 return _check(None, platform)  # a TPU that is not part of a pod, as far as jax can tell

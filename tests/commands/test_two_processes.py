@@ -115,6 +115,31 @@ def test_when_one_process_dies_the_other_exits_with_an_error(pair, tmp_path):
     started(processes, tmp_path, 6)  # by then the checkpoint of step 2 is complete
     processes[1].kill()
     codes, outputs = ends(processes)
-    assert codes[0] not in (0, None)
-    assert "another process of the run exited" in outputs[0] or "unhealthy" in outputs[0], outputs[0]
+    assert codes[0] == 3
+    assert "error: stopping, because" in outputs[0], outputs[0]
+    assert "stack trace" not in outputs[0]
     assert workdir.has_checkpoints(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stopped", [0, 1])
+def test_when_one_process_is_stopped_the_other_exits_with_a_clear_line(pair, tmp_path, stopped):
+    """Process 0 holds jax's coordination service, process 1 does not."""
+    processes = pair("train", *DIGITS, "--workdir", tmp_path, "--config.train.steps=100000")
+    started(processes, tmp_path, 6)
+    processes[stopped].send_signal(signal.SIGSTOP)
+    other = processes[1 - stopped]
+    output, _ = other.communicate(timeout=40)
+    assert other.returncode == 3
+    assert f"error: stopping, because process {stopped} has not answered for 10 s" in output
+    assert "Check failure stack trace" not in output
+    assert workdir.has_checkpoints(tmp_path)
+
+
+@pytest.mark.slow
+def test_the_local_launcher_ends_when_a_process_fails_and_another_hangs():
+    launcher = runpy.run_path(str(ROOT / "launch" / "local.py"))
+    launcher["wait"].__globals__["GRACE_SECONDS"] = 0.5
+    processes = [subprocess.Popen(["sleep", "100"]), subprocess.Popen(["false"])]
+    assert launcher["wait"](processes) == 1
+    assert processes[0].poll() == -signal.SIGKILL
