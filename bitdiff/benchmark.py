@@ -17,7 +17,7 @@ from bitdiff.cli import command
 from bitdiff.evaluation.speed import PARTS, Bench
 from bitdiff.evaluation.speed_reports import ratios, read_report
 from bitdiff.runtime import files, processes
-from bitdiff.runtime.console import table
+from bitdiff.runtime.console import announced, table
 from bitdiff.runtime.devices import describe_devices
 from bitdiff.runtime.errors import UsageError, choose
 from bitdiff.runtime.version import __version__
@@ -83,22 +83,24 @@ def measure(request: Request) -> None:
     config = data.resolve(request.config, dataset)
     check_training(config, make_task(config), dataset)
     bench = Bench(config, dataset, next(training_batches(config, dataset)), request.seconds, request.arguments)
-    parts: dict[str, dict[str, float]] = {}
-    for part in request.parts:
-        parts[part] = PARTS[part](bench)
-        rows = [(f"{part}: {name.replace('_', ' ')}", f"{value:.4g}") for name, value in parts[part].items()]
-        print(table(rows), flush=True)
-    if "training" in parts and "data" in parts:
-        parts["data"]["over_training"] = parts["data"]["batches_per_second"] / parts["training"]["steps_per_second"]
-        print(table([("data: over training", f"{parts['data']['over_training']:.4g}")]))
     report: dict[str, Any] = {
         "device": describe_devices(),
         "versions": {"bitdiff": __version__, "jax": jax.__version__},
         "config": workdir.plain(config),
-        "parts": parts,
+        "parts": {},
     }
-    if request.out and processes.is_main():
-        files.write_text(request.out, json.dumps(report, indent=2) + "\n")
+    parts: dict[str, dict[str, float]] = report["parts"]
+    names = ", ".join(request.parts)
+    print(f"measuring {names}: about {request.seconds:g} s for each number, and compilation", flush=True)
+    for part in request.parts:
+        with announced(f"measuring {part}", shown=processes.is_main()):
+            parts[part] = PARTS[part](bench)
+        if "training" in parts and part == "data":
+            parts["data"]["over_training"] = parts["data"]["batches_per_second"] / parts["training"]["steps_per_second"]
+        rows = [(f"{part}: {name.replace('_', ' ')}", f"{value:.4g}") for name, value in parts[part].items()]
+        print(table(rows), flush=True)
+        if request.out and processes.is_main():
+            files.write_text(request.out, json.dumps(report, indent=2) + "\n")  # after each part, for interruptions
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ values of -1 in the file are open (to be sampled), and so are those where its ar
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from absl import flags
 
 from bitdiff.cli import command, sampling_flags
@@ -97,6 +98,8 @@ def sample(request: Request) -> None:
     if request.out is not None:
         check_out(request.out)
     run = request.run.open()
+    if request.labels is not None:
+        check_labels(run, request.labels)
     samples = request.draw.resolve(run, run.config.sample)
     check_options(run, [samples.options, samples.options._replace(frames=request.frames)])
     if run.config.get("encoder"):
@@ -148,6 +151,8 @@ def write_file(request: Request, run: Trained, samples: Draw) -> None:
         files.check_writable(out)
     examples = read_examples(request, run)
     check_examples(run, samples.options, examples)
+    if request.known is not None and examples is not None:
+        check_known(run, examples)
     if request.known is not None and examples is not None and request.draw.num_samples is None:
         samples = samples._replace(num_samples=len(examples))
     outputs = draw(run.task, run.params, samples, labels=request.labels, examples=examples)
@@ -190,6 +195,22 @@ def draw_strip(request: Request, run: Trained, samples: Draw, examples: Source |
     shorter = Draw(options, rows, samples.seed, rows)
     trajectory = draw(run.task, run.params, shorter, labels=request.labels, examples=examples)["trajectory"]
     return {run.task.field: trajectory.reshape(-1, *trajectory.shape[2:])}
+
+
+def check_labels(run: Trained, labels: tuple[int, ...]) -> None:
+    """Checks --labels before anything is compiled."""
+    try:
+        run.task.condition(np.arange(1), labels)
+    except UsageError as error:
+        raise UsageError(f"--labels: {error}") from error
+
+
+def check_known(run: Trained, examples: Source) -> None:
+    """Checks --known before anything is compiled."""
+    try:
+        run.task.condition(np.arange(len(examples)), None, examples)
+    except UsageError as error:
+        raise UsageError(f"--known: {error}") from error
 
 
 def check_out(out: Path) -> None:

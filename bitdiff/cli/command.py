@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from bitdiff.runtime import files, interrupts, launchers, processes, startup
 from bitdiff.runtime.errors import DivergedError, SavingError, UsageError
 
 _EXIT_CODES: dict[type[Exception], int] = {DivergedError: 1, UsageError: 2, SavingError: 4}
+
+
+_PATHS = ("workdir", "out", "images", "known")
 
 
 def run(main: Callable[[], int | None], *, divisor: Callable[[], int] = lambda: 0) -> None:
@@ -49,7 +53,8 @@ def run(main: Callable[[], int | None], *, divisor: Callable[[], int] = lambda: 
 def _guarded(main: Callable[[], int | None], divisor: Callable[[], int], argv: list[str]) -> int | None:
     """Runs a command and turns its errors into messages and exit codes."""
     if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+        print(f"error: unexpected arguments: {' '.join(argv[1:])}\n(--help lists the flags)", file=sys.stderr)
+        return 2
     interrupts.interrupt_promptly()
     _set_up_logging()
     _quiet_late_callbacks()
@@ -170,7 +175,8 @@ def _set_up_logging() -> None:
 def _quiet_late_callbacks() -> None:
     """Drops the tracebacks that Orbax prints after a failed read has closed its event loop.
 
-    The failure itself is reported where it happened; hundreds of these follow it.
+    The failure itself is reported where it happened; hundreds of these follow it. The same goes for the threads that
+    write TensorBoard's files when the disk is full.
     """
     default = sys.unraisablehook
 
@@ -179,28 +185,71 @@ def _quiet_late_callbacks() -> None:
             default(unraisable)
 
     sys.unraisablehook = hook
+    default_in_thread = threading.excepthook
+
+    def hook_in_thread(args):
+        if not isinstance(args.exc_value, OSError):
+            default_in_thread(args)
+
+    threading.excepthook = hook_in_thread
 
 
 def _parse(argv: list[str]) -> list[str]:
     try:
         left = flags.FLAGS(_with_config_file(argv))
+        _check_texts()
         if "config" in flags.FLAGS and flags.FLAGS.config is not None:
             check_config(flags.FLAGS.config)
         return left
     except (SystemExit, BrokenPipeError):  # --help has printed the flags, and absl would report an error
         sys.exit(0)
-    except (flags.Error, OSError, AttributeError, KeyError, TypeError, ValueError, ImportError, SyntaxError) as error:
-        # From a flag, a config file, or an override of a field; some messages quote a whole traceback.
+    except Exception as error:
+        # From a flag, a config file (which may raise anything), or an override; some messages quote a whole traceback.
         text = str(error).strip().replace("\\n", " ").replace("\\'", "'")
         message = text.splitlines()[-1] if "Traceback" in text else " ".join(text.split())
         if "must have a value other than None" in message:
             message = f"{message.split('=')[0].removeprefix('flag ')} is required"
+        if not isinstance(error, UsageError | flags.Error | OSError) and _from_config_file(error):
+            message = f"the --config file raised {type(error).__name__}: {message}"
         if "get_config" in message:
             message = f"the --config file has no function get_config ({message})"
         elif isinstance(error, AttributeError | KeyError):
             message = f"the config has no such field: {message}"
     print(f"error: {message}\n(--help lists the flags)", file=sys.stderr)
     sys.exit(2)
+
+
+def _from_config_file(error: Exception) -> bool:
+    """Whether an error was raised by the code of a config file."""
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_name == "get_config":
+            return True
+        trace = trace.tb_next
+    return False
+
+
+def _check_texts() -> None:
+    """Checks that texts on the command line can be printed and saved, and that paths are local.
+
+    Raises:
+      UsageError: a text is not UTF-8, or a path is a URL.
+    """
+    for flag in flags.FLAGS.get_key_flags_for_module(sys.argv[0]):
+        for text in flag.value if isinstance(flag.value, list) else [flag.value]:
+            if not isinstance(text, str):
+                continue
+            if not text and flag.name in _PATHS:
+                raise UsageError(f"--{flag.name} is empty; it must be a path")
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                raise UsageError(f"--{flag.name} is {text!r}; it must be UTF-8 text") from error
+            if "://" in text:
+                raise UsageError(
+                    f"--{flag.name} is {text}; it must be a local path: mount the bucket or server, e.g. with gcsfuse, "
+                    "and pass the path in it"
+                )
 
 
 def _with_config_file(argv: list[str]) -> list[str]:

@@ -146,4 +146,5 @@ def find_images(root: Path) -> tuple[list[Path], np.ndarray | None, tuple[str, .
 
 
 def _images(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES and not p.name.startswith("."))
+    files = (p for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES and not p.name.startswith("."))
+    return sorted(p for p in files if p.is_file())  # reading a pipe or a device might wait forever

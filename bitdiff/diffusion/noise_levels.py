@@ -185,8 +185,8 @@ def _with_restarts(before, now, after, restarts: Sequence[Restart]) -> list[tupl
     for restart in restarts:
         if restart.steps < 2 or restart.times < 1 or not 0 < restart.low < restart.high:
             raise UsageError(
-                f"a restart is {tuple(restart)}; it must be (steps, times, low, high) with steps >= 2, times >= 1 "
-                "and 0 < low < high"
+                f"restarts holds {tuple(restart)}; a restart must be (steps, times, low, high) with steps >= 2, "
+                "times >= 1 and 0 < low < high"
             )
         inserted.setdefault(int(np.argmin(np.abs(ends - np.log(restart.low)))), []).append(restart)
     parts, start = [], 0
@@ -196,7 +196,9 @@ def _with_restarts(before, now, after, restarts: Sequence[Restart]) -> list[tupl
         for restart in inserted[index]:
             low = float(sigma_of(after[index]))
             if low >= restart.high:
-                raise UsageError(f"a restart goes up to sigma {restart.high}, but the grid is already at {low:g} there")
+                raise UsageError(
+                    f"restarts: one goes up to sigma {restart.high}, but the grid is already at {low:g} there"
+                )
             t = np.linspace(1.0, 0.0, restart.steps)
             levels = np.asarray(karras(low, restart.high)(t), np.float64)
             starts = np.concatenate([[after[index]], levels[1:-1]])

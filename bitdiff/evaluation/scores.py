@@ -36,6 +36,8 @@ def open_data(run: Trained, path: str | None = None, tokenizer: str | None = Non
     """
     config = run.config.copy_and_resolve_references()
     if path is not None:
+        if not config.data.path:
+            raise UsageError(f"data_path is {path}, but the data set {config.data.name!r} is not read from a path")
         config.data.path = path
     if tokenizer is not None:
         config.evaluate.tokenizer = tokenizer

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from bitdiff.runtime import files
+
 _MAX_COLUMNS = 24  # for grids whose columns have a meaning
 _MAX_CAPTIONED, _CAPTIONED_SIDE = 24, 192  # pictures on a page with captions, and their minimum width
 _MIN_SIDE = 48  # smaller images are enlarged by an integer factor
@@ -63,10 +65,10 @@ def write_texts(path: Path, texts: Sequence[str], images: np.ndarray | None = No
     path.parent.mkdir(parents=True, exist_ok=True)
     if images is not None:
         path = path.with_suffix(".png")
-        caption_sheet(images, texts).save(path)
+        _save(path, caption_sheet(images, texts))
     else:
         path = path.with_suffix(".txt")
-        path.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
+        files.write_text(path, "".join(f"{text}\n" for text in texts))
     return path
 
 
@@ -79,9 +81,13 @@ def write_samples(path: Path, outputs: dict[str, np.ndarray], vocab_size: int, c
     path.parent.mkdir(parents=True, exist_ok=True)
     if "image" in outputs:
         path = path.with_suffix(".png")
-        image_grid(outputs["image"], vocab_size, columns).save(path)
+        _save(path, image_grid(outputs["image"], vocab_size, columns))
     else:
         path = path.with_suffix(".txt")
         rows = outputs["tokens" if "tokens" in outputs else "point"].tolist()
-        path.write_text("".join(" ".join(f"{value:g}" for value in row) + "\n" for row in rows))
+        files.write_text(path, "".join(" ".join(f"{value:g}" for value in row) + "\n" for row in rows))
     return path
+
+
+def _save(path: Path, picture: Image.Image) -> None:
+    files.write(path, lambda file: picture.save(file, format="png"))

@@ -8,6 +8,9 @@ import numpy as np
 
 matplotlib.use("Agg")  # needs no display
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from bitdiff.runtime import files
 
 
 def histogram(path: Path, counts: Sequence[int], scale: float) -> None:
@@ -16,8 +19,7 @@ def histogram(path: Path, counts: Sequence[int], scale: float) -> None:
     figure, axes = plt.subplots(figsize=(5, 3), layout="constrained")
     axes.stairs(np.asarray(counts) / max(sum(counts), 1), edges, fill=True)
     axes.set(xlabel="analog bit", ylabel="fraction", yscale="log")
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    _save(path, figure)
 
 
 def curves(path: Path, lines: Mapping[str, Mapping[float, float]], *, x_label: str, y_label: str) -> None:
@@ -28,8 +30,7 @@ def curves(path: Path, lines: Mapping[str, Mapping[float, float]], *, x_label: s
         axes.plot(x, [points[value] for value in x], marker="o", label=name)
     axes.set(xlabel=x_label, ylabel=y_label)
     axes.legend()
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    _save(path, figure)
 
 
 def trajectories(path: Path, paths: Mapping[str, np.ndarray], curvature: Mapping[str, Mapping[float, float]]) -> None:
@@ -44,5 +45,9 @@ def trajectories(path: Path, paths: Mapping[str, np.ndarray], curvature: Mapping
         axes[-1].plot(list(points), list(points.values()), marker="o", label=name)
     axes[-1].set(xlabel="sigma", ylabel="curvature", xscale="log", yscale="log")
     axes[-1].legend()
-    figure.savefig(path, dpi=120)
+    _save(path, figure)
+
+
+def _save(path: Path, figure: Figure) -> None:
+    files.write(path, lambda file: figure.savefig(file, dpi=120, format="png"))
     plt.close(figure)

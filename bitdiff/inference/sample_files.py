@@ -1,6 +1,5 @@
 """Writing samples: arrays as .npz, images as PNG files, and a preview page beside them."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +22,8 @@ def write_npz(path: Path, outputs: dict[str, np.ndarray]) -> None:
 def write_png(folder: Path, first: int, images: np.ndarray, vocab_size: int) -> None:
     """Writes images as folder/000000.png and so on, counting from `first`; each file atomically."""
     for i, pixels in enumerate(pages.to_8_bits(images, vocab_size), start=first):
-        partial = folder / f"{i:06d}.partial"
-        Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(partial, format="png")
-        os.replace(partial, folder / f"{i:06d}.png")
+        picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+        files.write(folder / f"{i:06d}.png", lambda file, picture=picture: picture.save(file, format="png"))
 
 
 def write_page(path: Path, run: Trained, outputs: dict[str, np.ndarray], columns: int | None = None) -> Path:

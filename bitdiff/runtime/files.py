@@ -26,11 +26,19 @@ ARRAY_ERRORS = (
 
 
 def write(path: Path, write_to: Callable[[BinaryIO], object]) -> None:
-    """Replaces `path` with what `write_to` writes to the file it is passed; a kill leaves the old or the new file."""
+    """Replaces `path` with what `write_to` writes to the file it is passed; a kill leaves the old or the new file.
+
+    Raises:
+      OSError: it cannot be written, e.g. since the disk is full; it names the path, and the old file is left.
+    """
     partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        write_to(file)
-    os.replace(partial, path)
+    try:
+        with partial.open("wb") as file:
+            write_to(file)
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
 def write_text(path: Path, text: str) -> None:

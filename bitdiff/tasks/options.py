@@ -16,6 +16,8 @@ GUIDANCE = {"guidance": "class labels", "image_guidance": "pictures", "latent_gu
 # schedule, the variance of the samples is 70 times that of the data.
 _LARGE_FIRST_STEPS = ("cosine", "linear", "sigmoid")
 
+_MOST_STEPS = 10**6
+
 
 class SampleOptions(NamedTuple):
     """How to sample; hashable, so that compiled samplers can be cached by it. Defaults are in the base config.
@@ -118,3 +120,6 @@ def _check(options: SampleOptions) -> None:
             check_value(f"{name} (config.sample.{name})", getattr(options, name), field)
     if any(int(number) != number for restart in options.restarts for number in restart[:2]):
         raise UsageError(f"config.sample.restarts is {options.restarts}; steps and times must be integers")
+    total = options.steps + sum(steps * times for steps, times, _, _ in options.restarts)
+    if total > _MOST_STEPS:
+        raise UsageError(f"steps and restarts add up to {total:,} steps; they must not exceed {_MOST_STEPS:,}")

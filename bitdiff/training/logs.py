@@ -1,7 +1,6 @@
 """The metrics of a training run: a progress bar, `metrics.jsonl`, and TensorBoard files."""
 
 import json
-import os
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 from tensorboardX import SummaryWriter
 
+from bitdiff.runtime import files
 from bitdiff.runtime.console import announced, progress_bar
 
 
@@ -19,10 +19,8 @@ class TrainLog:
         """Opens the files in `workdir` for the steps after `first_step`."""
         self._path = workdir / "metrics.jsonl"
         if self._path.exists():
-            kept = [line for line in self._path.read_text().splitlines() if _step_of(line) <= first_step]
-            partial = self._path.with_name("metrics.jsonl.partial")
-            partial.write_text("".join(line + "\n" for line in kept))
-            os.replace(partial, self._path)
+            lines = self._path.read_text(errors="replace").splitlines()  # a damaged line is dropped, as a truncated one
+            files.write_text(self._path, "".join(line + "\n" for line in lines if _step_of(line) <= first_step))
         self._file = self._path.open("a")
         self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=first_step + 1 if first_step else None)
         self._bar = progress_bar("training", "step", total=total_steps, initial=first_step)
@@ -42,9 +40,16 @@ class TrainLog:
         self._bar.unpause()
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
-        """Records the metrics of a step."""
-        self._file.write(json.dumps({"step": step, **values}) + "\n")
-        self._file.flush()
+        """Records the metrics of a step.
+
+        Raises:
+          OSError: they cannot be written; it names the file.
+        """
+        try:
+            self._file.write(json.dumps({"step": step, **values}) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._path)) from error
         for name, value in values.items():
             self._board.add_scalar(name, value, step)
 
