@@ -68,7 +68,14 @@ def _guarded(main: Callable[[], int | None], divisor: Callable[[], int], argv: l
     except OSError as error:
         print(f"error: {error.strerror or error}: {error.filename or 'unknown file'}", file=sys.stderr)
         return 2
+    except MemoryError as error:
+        print(f"error: out of memory on the host ({error or 'no details'}); lower the batch size", file=sys.stderr)
+        return 2
     except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" in str(error):
+            reason = " ".join(str(error).split())[:200]
+            print(f"error: out of memory ({reason}); lower the batch size", file=sys.stderr)
+            return 2
         if not processes.is_joined():
             raise
         reason = " ".join(str(error).split())[:300]

@@ -7,6 +7,7 @@ import numpy as np
 from bitdiff.data import Source
 from bitdiff.runtime import processes
 from bitdiff.runtime.console import announced, progress_bar
+from bitdiff.runtime.memory import SAMPLING_ADVICE, advised
 from bitdiff.tasks import SampleOptions, Task
 from bitdiff.tasks.sample_batches import sample_batches
 
@@ -63,11 +64,12 @@ def draw_range(
         first=first,
     )
     shown = processes.is_main()
-    with announced("compiling the sampler and drawing the first batch", shown=shown):
-        batches = [next(source)]
-    drawn = first + len(batches[0]["invalid"])
-    with progress_bar("sampling", "sample", total=end, initial=drawn, shown=shown) as bar:
-        for batch in source:
-            batches.append(batch)
-            bar.update(len(batch["invalid"]))
+    with advised(SAMPLING_ADVICE):
+        with announced("compiling the sampler and drawing the first batch", shown=shown):
+            batches = [next(source)]
+        drawn = first + len(batches[0]["invalid"])
+        with progress_bar("sampling", "sample", total=end, initial=drawn, shown=shown) as bar:
+            for batch in source:
+                batches.append(batch)
+                bar.update(len(batch["invalid"]))
     return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}

@@ -6,15 +6,19 @@ from typing import Any
 import jax
 import ml_collections
 import numpy as np
+import optax
 
 from bitdiff.data import Dataset
-from bitdiff.runtime import devices
+from bitdiff.runtime import devices, memory
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import Task, sample_options
 from bitdiff.training.checkpoints import Policy
+from bitdiff.training.state import init_state
 
 
-def check_training(config: ml_collections.ConfigDict, task: Task, dataset: Dataset) -> None:
+def check_training(
+    config: ml_collections.ConfigDict, task: Task, dataset: Dataset, optimizer: optax.GradientTransformation
+) -> None:
     """Checks the numbers of a config, and traces the loss and the sampler to find shapes that do not fit.
 
     Raises:
@@ -30,11 +34,19 @@ def check_training(config: ml_collections.ConfigDict, task: Task, dataset: Datas
     batch = {
         name: jax.ShapeDtypeStruct((size, *np.shape(value)), np.asarray(value).dtype) for name, value in example.items()
     }
-    jax.eval_shape(task.loss, params, batch, keys)
+    state = memory.tree_bytes(jax.eval_shape(lambda params: init_state(params, optimizer), params))
+    gradients = memory.tree_bytes(params)
+    memory.check_fits(state + gradients, "training needs a state", "lower config.network.dim or the number of layers")
+    memory.check_trace(task.loss, params, batch, keys, what="the loss", advice=memory.TRAINING_ADVICE)
     condition = task.condition(np.arange(size), None)
     options = sample_options(config.sample)
-    jax.eval_shape(
-        lambda params, condition, keys: task.sample(params, condition, keys, options), params, condition, keys
+    memory.check_trace(
+        lambda params, condition, keys: task.sample(params, condition, keys, options),
+        params,
+        condition,
+        keys,
+        what="the sampler",
+        advice=memory.SAMPLING_ADVICE,
     )
 
 

@@ -15,6 +15,7 @@ from bitdiff.runtime import devices, processes
 from bitdiff.runtime.console import table
 from bitdiff.runtime.errors import DivergedError
 from bitdiff.runtime.interrupts import StopSignals
+from bitdiff.runtime.memory import SAMPLING_ADVICE, TRAINING_ADVICE, advised
 from bitdiff.training import workdir
 from bitdiff.training.checkpoints import Checkpoints, Policy
 from bitdiff.training.logs import NoLog, TrainLog
@@ -64,12 +65,8 @@ class Loop:
         started = time.monotonic()
         train_step = self._compile()
         try:
-            while self.step < self.setup.config.train.steps and not self.stopped_by:
-                if self.step == self.first:
-                    self._compile_by_training(train_step, stop)
-                else:
-                    self._train_once(train_step, stop)
-                self._write_what_is_due()
+            with advised(TRAINING_ADVICE):
+                self._train(train_step, stop)
             if self.saved < self.step:
                 self._save()
             self.checkpoints.wait()
@@ -78,6 +75,14 @@ class Loop:
             self.checkpoints.close()
         self._report(time.monotonic() - started)
         return Progress(self.step, self.stopped_by)
+
+    def _train(self, train_step: Callable, stop: StopSignals) -> None:
+        while self.step < self.setup.config.train.steps and not self.stopped_by:
+            if self.step == self.first:
+                self._compile_by_training(train_step, stop)
+            else:
+                self._train_once(train_step, stop)
+            self._write_what_is_due()
 
     def _compile(self) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
         config = self.setup.config
@@ -116,7 +121,7 @@ class Loop:
             self._save()
         every = config.train.sample_every_steps
         if every and (last or self.step % every == 0) and processes.is_main():
-            with self.log.announced(f"drawing a preview at step {self.step}"):
+            with self.log.announced(f"drawing a preview at step {self.step}"), advised(SAMPLING_ADVICE):
                 path = write_preview(self.setup, self.state.ema_params, self.step)
             self.log.message(f"samples at step {self.step}: {path}")
 

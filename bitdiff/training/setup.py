@@ -59,7 +59,7 @@ def prepare(
         with config.unlocked():
             config.network = ml_collections.ConfigDict({"name": CUSTOM})
     optimizer = make_optimizer(config.optimizer, config.train.steps, task.frozen)
-    check_training(config, task, dataset)
+    check_training(config, task, dataset, optimizer)
     if workdir.has_checkpoints(folder):
         workdir.check_unchanged(folder, config)
     processes.check_equal("the config", workdir.plain(config))
