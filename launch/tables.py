@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes the result tables of the documents from configs/results/*.json.
 
-    python launch/tables.py           # rewrites every table
+    python launch/tables.py           # rewrites every table, and the lists of configuration fields
     python launch/tables.py --check   # exits with code 1 if a table differs from its results
 
 A table is placed between two comments in a Markdown file:
@@ -22,8 +22,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bitdiff.configuration import base, sections
+
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = ("README.md", "bitdiff/README.md", "configs/README.md", "launch/README.md", "tests/README.md")
+DOCUMENTS = (
+    "README.md",
+    "bitdiff/README.md",
+    "configs/README.md",
+    "configs/fields.md",
+    "launch/README.md",
+    "tests/README.md",
+)
+_FIELDS = re.compile(r"(<!-- fields: (?P<spec>.*?) -->\n).*?(<!-- end of fields -->)", re.DOTALL)
 _TABLE = re.compile(r"(<!-- table: (?P<spec>.*?) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
@@ -98,8 +108,21 @@ def _provenance(results: dict[str, Any]) -> str:
     )
 
 
+def fields(spec: str) -> str:
+    """A Markdown table of the fields of a section, e.g. 'data: DATA', from the table of that name."""
+    section, _, name = (part.strip() for part in spec.partition(":"))
+    rows = getattr(base, name, None) or getattr(sections, name)
+    prefix = f"{section}." if section else ""
+    lines = ["| field | default | value | about |", "| --- | --- | --- | --- |"]
+    for field, entry in rows.items():
+        cells = (f"`{prefix}{field}`", f"`{entry.default!r}`", entry.valid, entry.about)
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def rewrite(text: str) -> str:
-    """A document with all its tables written from the results."""
+    """A document with all its tables written from the results, and its lists of fields from the configuration."""
+    text = _FIELDS.sub(lambda match: match[1] + fields(match["spec"]) + match[3], text)
     return _TABLE.sub(lambda match: match[1] + table(match["spec"]) + match[3], text)
 
 

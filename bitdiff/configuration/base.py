@@ -54,7 +54,9 @@ DATA = {
     "curriculum_steps": integer(0, "only the first caption for half of these steps, then gradually all of them"),
     "tokenizer": text("", "a SentencePiece .model"),
     "tokenizer_kind": text(
-        "unigram", "the pieces of a tokenizer that is trained on the text itself", ("unigram", "bpe", "word", "char")
+        "auto",
+        "the pieces of a tokenizer that is trained on the text itself; auto is words if they fit, and bpe otherwise",
+        ("auto", "unigram", "bpe", "word", "char"),
     ),
     "tokenizer_hash": text("", "filled in from the tokenizer"),
     "eos": integer(-1, "end-of-sequence token, filled in from the tokenizer", low=-1),

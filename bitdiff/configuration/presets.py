@@ -5,6 +5,7 @@ from pathlib import Path
 
 import ml_collections
 
+from bitdiff.configuration import sections
 from bitdiff.configuration.base import base_config
 
 BIT_ENCODINGS = ("uint", "gray", "uint_rand", "one_hot")
@@ -77,6 +78,15 @@ def small_run(config: ml_collections.ConfigDict, *, steps: int, batch_size: int)
     config.train.batch_size = batch_size
     config.train.sample_every_steps = 1_000
     config.checkpoint.every_steps = 500
+
+
+def small_images(config: ml_collections.ConfigDict) -> None:
+    """Sets a small U-Net and a run of a few minutes on two CPU cores, for images of up to about 16 x 16."""
+    config.network = sections.unet(dim=32, multipliers=(1, 2), blocks=1, attention_resolutions=(8,), head_dim=32)
+    config.diffusion.label_dropout = 0.1
+    small_run(config, steps=2_000, batch_size=32)
+    config.sample.steps = 40
+    config.evaluate.num_samples = 1_000
 
 
 def medium_run(config: ml_collections.ConfigDict) -> None:

@@ -4,6 +4,7 @@ An `.npz` file holds them under these names. An `.npy` file holds only the image
 it may be larger than memory; its labels are in a file beside it: `x.npy`, `x.label.npy`.
 """
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import numpy as np
 from bitdiff.data.dataset import Arrays, Dataset, label_frequencies, split
 from bitdiff.runtime import files
 from bitdiff.runtime.errors import UsageError
+
+_log = logging.getLogger(__name__)
 
 
 def from_arrays(
@@ -53,6 +56,7 @@ def from_arrays(
     if "label" in arrays:
         examples["label"] = _labels(about, np.asarray(arrays["label"]), len(values))
         num_classes = max(num_classes, int(examples["label"].max()) + 1)
+        _warn_of_empty_classes(about, examples["label"], num_classes)
     else:
         num_classes = 0
     train, test = split(Arrays(examples), test_fraction)
@@ -119,6 +123,19 @@ def _tokens(about: str, tokens: np.ndarray) -> np.ndarray:
     if tokens.size and tokens.max() >= 2**30:
         raise UsageError(f"{about}: `tokens` holds {tokens.max()}; values must be below 2^30")
     return tokens if tokens.dtype == np.int32 else tokens.astype(np.int32)
+
+
+def _warn_of_empty_classes(about: str, labels: np.ndarray, num_classes: int) -> None:
+    """Logs a warning if most classes are empty, as after a stray label: each class costs parameters."""
+    found = len(np.unique(labels))
+    if found <= num_classes // 2:
+        _log.warning(
+            "%s: labels go up to %d, so the model gets %d classes, but only %d of them have examples",
+            about,
+            labels.max(),
+            num_classes,
+            found,
+        )
 
 
 def _labels(about: str, labels: np.ndarray, count: int) -> np.ndarray:

@@ -1,5 +1,6 @@
 """A folder of images, with an optional sub-folder per class."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from bitdiff.data.dataset import Dataset, label_frequencies, split
 from bitdiff.data.resizing import check_method, check_size, to_pixels
 from bitdiff.runtime.errors import UsageError
 
+_log = logging.getLogger(__name__)
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 _GREY_MODES = ("1", "L", "LA")
 _COLOUR_MODES = ("RGB", "RGBA", "P", "CMYK", "YCbCr")
@@ -36,8 +38,8 @@ class ImageFolder:
 def load(options: Any) -> Dataset:
     """Reads the layout of the folder `options.path` and the headers of its images.
 
-    Images lie in the folder itself, or in one sub-folder per class (sorted by name). Size and channels
-    of 0 are taken from the first image.
+    Images lie in the folder itself, or in one sub-folder per class (sorted by name). A size of 0 is taken from the
+    first image; channels of 0 are 1 if all images are gray, and 3 otherwise.
 
     Raises:
       UsageError: no such folder, no images in it, images beside class folders, unreadable images, or
@@ -50,14 +52,21 @@ def load(options: Any) -> Dataset:
     files, labels, class_names = find_images(root)
     with open_image(files[0]) as first:
         size = options.image_size or first.width
-        channels = options.channels or (1 if first.mode in _GREY_MODES else 3)
-    if channels not in (1, 3):
-        raise UsageError(
-            f"config.data.channels is {channels}; it must be 1 (gray), 3 (RGB) or 0 (as in the first image)"
-        )
+    gray = checked = 0
     for i in np.linspace(0, len(files), min(len(files), _CHECKED_AHEAD), endpoint=False).astype(int):
         with open_image(files[i]) as image:
             check_size(str(files[i]), *image.size, size, options.resize)
+            gray, checked = gray + (image.mode in _GREY_MODES), checked + 1
+    channels = options.channels or (1 if gray == checked else 3)
+    if channels not in (1, 3):
+        raise UsageError(f"config.data.channels is {channels}; it must be 1 (gray), 3 (RGB) or 0 (as in the images)")
+    if 0 < gray < checked and not options.channels:
+        _log.warning(
+            "%s: %d of %d images are gray, others in color; all are read in color (config.data.channels=1: in gray)",
+            root,
+            gray,
+            checked,
+        )
     images = ImageFolder(files, labels, size, channels, options.resize)
     if len(images) <= _DECODED_AHEAD:
         for i in range(len(images)):

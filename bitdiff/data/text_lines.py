@@ -10,6 +10,7 @@ from bitdiff.data.dataset import Arrays, Dataset, split
 from bitdiff.runtime.errors import UsageError
 
 _TRAINED_ON = 200_000  # at most this many lines train the file's own tokenizer
+_MOST_TOKENS = 2**16
 
 
 def read_lines(path: Path) -> dict[int, str]:
@@ -36,8 +37,6 @@ def load(options: Any) -> Dataset:
     Raises:
       UsageError: no text, no usable tokenizer, or a line too long.
     """
-    if options.length < 2:
-        raise UsageError(f"config.data.length is {options.length}; it must be at least 2 (tokens per line)")
     path = Path(options.path).expanduser()
     numbered = read_lines(path)
     lines = list(numbered.values())
@@ -50,22 +49,34 @@ def load(options: Any) -> Dataset:
             "config.data.tokenizer is empty and config.data.vocab_size is 0; set config.data.tokenizer, or "
             "config.data.vocab_size to train a tokenizer on the text"
         )
-    tokens = np.zeros((len(lines), options.length), np.int32)
-    for i, (number, line) in enumerate(numbered.items()):
-        try:
-            tokens[i] = pieces.encode(line, options.length, cut=options.cut)
-        except UsageError as error:
-            raise UsageError(f"line {number} of {path}: {error}") from error
+    lengths = np.array([len(pieces.split(line)) + 1 for line in lines])
+    length = options.length or int(lengths.max())
+    if not options.cut:
+        _check_lengths(path, list(numbered), lengths, length)
+    tokens = np.stack([pieces.encode(line, length, cut=options.cut) for line in lines])
     tokenizer.warn_of_unknown(tokens, pieces, str(path))
     train, test = split(Arrays({"tokens": tokens}), options.test_fraction)
     return Dataset(
         field="tokens",
         train=train,
         test=test,
-        shape=(options.length,),
+        shape=(length,),
         vocab_size=pieces.vocab_size,
         num_classes=0,
         class_names=(),
-        about=f"text {path.resolve()}, {len(lines)} lines",
+        about=f"text {path.resolve()}, {len(lines)} lines, a vocabulary of {pieces.vocab_size}, "
+        f"{np.median(lengths):g} tokens per line (median with EOS), {lengths.max()} at most",
         tokenizer=pieces,
     )
+
+
+def _check_lengths(path: Path, numbers: list[int], lengths: np.ndarray, length: int) -> None:
+    """Raises UsageError with the number of lines that are too long, and the longest of them."""
+    long = int((lengths > length).sum())
+    if length < 2 or length > _MOST_TOKENS or long:
+        longest = int(np.argmax(lengths))
+        raise UsageError(
+            f"{long} of the {len(lengths)} lines of {path} have more than {length} tokens including EOS "
+            f"(config.data.length), which must be from 2 to {_MOST_TOKENS}; line {numbers[longest]} is the longest, "
+            f"with {lengths[longest]}. Set config.data.length to that, or config.data.cut=True to truncate"
+        )

@@ -16,7 +16,8 @@ import sentencepiece as spm
 
 from bitdiff.runtime.errors import UsageError, choose
 
-KINDS = ("unigram", "bpe", "word", "char")
+KINDS = ("auto", "unigram", "bpe", "word", "char")
+_SPECIAL = 4  # PAD, BOS, EOS and UNK
 _LONG = 4192  # SentencePiece's default limit on a text in bytes; raised only if needed, as models may depend on it
 _log = logging.getLogger(__name__)
 
@@ -133,7 +134,7 @@ def train(texts: Sequence[str], vocab_size: int, kind: str = "unigram") -> Token
       texts: sentences or captions.
       vocab_size: number of pieces, including the four special ones; the model has fewer if the texts do not yield
         that many, with a warning unless pieces are words or characters.
-      kind: one of KINDS.
+      kind: one of KINDS; 'auto' is words if the vocabulary has room for all of them, and bpe otherwise.
 
     Raises:
       UsageError: no texts, an unknown kind, or a vocabulary too small for their characters.
@@ -141,6 +142,9 @@ def train(texts: Sequence[str], vocab_size: int, kind: str = "unigram") -> Token
     choose("kind of pieces", kind, KINDS)
     if not any(text.strip() for text in texts):
         raise UsageError("there is no text to train a tokenizer on")
+    if kind == "auto":
+        words = {word for text in texts for word in text.split()}
+        kind = "word" if len(words) + _SPECIAL <= vocab_size else "bpe"
     longest = max(len(text.encode()) for text in texts)
     room: Any = {"max_sentence_length": longest + 1} if longest >= _LONG else {}  # SentencePiece skips longer texts
     model = io.BytesIO()

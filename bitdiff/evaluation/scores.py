@@ -1,6 +1,7 @@
 """Scores of a trained model, and their provenance."""
 
 import json
+import logging
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from bitdiff.runtime.errors import UsageError
 from bitdiff.runtime.version import __version__
 from bitdiff.tasks import Score, examples_for, make_task, network_evaluations
 from bitdiff.training import workdir
+
+_log = logging.getLogger(__name__)
+_FEW_SAMPLES = 200
 
 
 def open_data(run: Trained, path: str | None = None, tokenizer: str | None = None) -> tuple[Trained, data.Dataset]:
@@ -72,6 +76,13 @@ def measure(
         raise UsageError(
             f"{request.num_samples} captions were requested, one per test picture, but there are only {len(examples)}; "
             "lower --num_samples (config.evaluate.num_samples)"
+        )
+    if request.num_samples < _FEW_SAMPLES:
+        _log.warning(
+            "%d samples: fractions are uncertain by %.0f percentage points, and distances are biased; use %d or more",
+            request.num_samples,
+            50 / request.num_samples**0.5,
+            _FEW_SAMPLES,
         )
     outputs = draw(run.task, run.params, request, labels=labels, examples=examples)
     scores = run.task.evaluate(outputs, dataset, request.options)

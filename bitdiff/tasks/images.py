@@ -74,6 +74,8 @@ def _frechet_scores(samples: np.ndarray, real: np.ndarray, held_out: np.ndarray,
     sets = np.split(samples[: len(samples) // size * size], len(samples) // size)
     value = float(np.mean([frechet.distance(frechet.moments(s), reference) for s in sets]))
     about = f"{space} distance (not FID) to the training images; mean over {len(sets)} sets of {size} samples"
+    if size <= real.shape[1]:
+        about += f"; mostly bias, since {size} samples cannot estimate a covariance in {real.shape[1]} dimensions"
     scores = {"frechet_pixels": Score(value, about)}
     if len(held_out) >= 2:
         value = frechet.distance(frechet.moments(held_out), reference)

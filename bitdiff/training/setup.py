@@ -19,11 +19,14 @@ from bitdiff.training.checks import check_training
 from bitdiff.training.first_stage import with_first_stage
 from bitdiff.training.optimizer import make_optimizer
 
+_INFERRED = ("image_size", "channels", "length", "vocab_size", "num_classes")
+
 
 class Setup(NamedTuple):
     """A run: its resolved config, its folder, and what they describe.
 
     init_key, run_key: PRNG keys of the weights and of the training steps.
+    inferred: the fields of config.data that were taken from the data, by name.
     """
 
     config: ml_collections.ConfigDict
@@ -33,6 +36,7 @@ class Setup(NamedTuple):
     optimizer: optax.GradientTransformation
     init_key: jax.Array
     run_key: jax.Array
+    inferred: dict[str, object]
 
 
 def prepare(
@@ -51,6 +55,7 @@ def prepare(
     """
     check_config(config, extra=task is not None)
     dataset = data.load(config.data) if dataset is None else dataset
+    given = config.data
     if task is None:
         config = with_first_stage(data.resolve(config, dataset), folder)
         task = make_task(config)
@@ -68,7 +73,8 @@ def prepare(
         workdir.make(folder)
     processes.check_shared(folder)
     init_key, run_key = jax.random.split(jax.random.key(config.seed))
-    return Setup(config, folder, dataset, task, optimizer, init_key, run_key)
+    inferred = {name: config.data[name] for name in _INFERRED if config.data[name] != given[name]}
+    return Setup(config, folder, dataset, task, optimizer, init_key, run_key, inferred)
 
 
 def training_batches(config: ml_collections.ConfigDict, dataset: data.Dataset) -> Iterator[dict[str, np.ndarray]]:

@@ -51,6 +51,10 @@ def _train(setup: Setup) -> Progress:
     restored = checkpoints.restore(abstract, ("data", "examples", "sums"))
     about, count = setup.dataset.about, len(setup.dataset.train)
     print(f"{describe_devices()}; {about}; {count} training examples", flush=True)
+    if setup.inferred:
+        print(
+            f"taken from the data: {', '.join(f'{name} {value}' for name, value in setup.inferred.items())}", flush=True
+        )
     start = _from_scratch(setup) if restored is None else _resumed(setup, restored)
     if restored is not None:
         print(f"resuming from step {restored.step} in {checkpoints.folder}", flush=True)
