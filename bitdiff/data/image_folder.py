@@ -49,6 +49,10 @@ def load(options: Any) -> Dataset:
     if not options.path or not root.is_dir():
         raise UsageError(f"config.data.path: there is no folder {str(options.path)!r}")
     check_method(options.resize)
+    if options.channels not in (0, 1, 3):
+        raise UsageError(
+            f"config.data.channels is {options.channels}; it must be 1 (gray), 3 (RGB) or 0 (as in the images)"
+        )
     files, labels, class_names = find_images(root)
     with open_image(files[0]) as first:
         size = options.image_size or first.width
@@ -58,8 +62,6 @@ def load(options: Any) -> Dataset:
             check_size(str(files[i]), *image.size, size, options.resize)
             gray, checked = gray + (image.mode in _GREY_MODES), checked + 1
     channels = options.channels or (1 if gray == checked else 3)
-    if channels not in (1, 3):
-        raise UsageError(f"config.data.channels is {channels}; it must be 1 (gray), 3 (RGB) or 0 (as in the images)")
     if 0 < gray < checked and not options.channels:
         _log.warning(
             "%s: %d of %d images are gray, others in color; all are read in color (config.data.channels=1: in gray)",

@@ -225,7 +225,7 @@ def test_a_text_file_is_read_line_by_line(tmp_path):
     assert (len(dataset.train), len(dataset.test)) == (27, 3)
     assert dataset.tokenizer.decode(dataset.train[0]["tokens"]) in CAPTIONS
     for fields, message in (
-        ({"length": 4}, "line 2 of .*lines.txt: the text has 5 tokens plus EOS"),
+        ({"length": 4}, "15 of the 30 lines of .*lines.txt have more than 4 tokens.*line 5 is the longest, with 8"),
         ({"vocab_size": 0}, "set config.data.tokenizer, or config.data.vocab_size"),
         ({"path": str(tmp_path / "none.txt")}, "there is no text file"),
         ({"length": 0}, "config.data.length is 0"),

@@ -1,4 +1,5 @@
 import fcntl
+import os
 import sys
 
 import numpy as np
@@ -7,7 +8,7 @@ from PIL import Image
 
 from bitdiff import data
 from bitdiff.configuration import base_config, load_config
-from bitdiff.data import photo_crops, preparing, token_pairs
+from bitdiff.data import from_arrays, photo_crops, preparing, token_pairs
 from bitdiff.data.dataset import Arrays, Subset, assign_labels, label_frequencies, split, stack
 from bitdiff.runtime.errors import UsageError
 
@@ -453,3 +454,43 @@ def test_reading_a_file_cannot_run_code(tmp_path):
         with pytest.raises(UsageError, match=r"cannot be read as an .np[yz] file of"):
             data.load(section(name="npz", path=str(path)))
         assert not (tmp_path / "ran").exists()
+
+
+def test_mixed_channels_are_read_in_color_with_a_warning(tmp_path, caplog):
+    for i, mode in enumerate(("L", "RGB", "L")):
+        Image.new(mode, (8, 8)).save(tmp_path / f"{i}.png")
+    options = base_config().data
+    options.update(name="folder", path=str(tmp_path), test_fraction=0.0)
+    assert data.load(options).shape == (8, 8, 3)
+    assert "2 of 3 images are gray" in caplog.text
+    options.channels = 1
+    caplog.clear()
+    assert data.load(options).shape == (8, 8, 1)
+    assert not caplog.text
+
+
+def test_what_is_no_regular_file_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    Image.new("L", (8, 8)).save(tmp_path / "b.png")
+    options = base_config().data
+    options.update(name="folder", path=str(tmp_path), test_fraction=0.0)
+    assert len(data.load(options).train) == 1
+
+
+def test_empty_classes_give_a_warning(caplog):
+    arrays = {"image": np.zeros((4, 8, 8, 1), np.uint8), "label": np.array([0, 1, 2, 1_000])}
+    assert from_arrays(arrays).num_classes == 1_001
+    assert "labels go up to 1000, so the model gets 1001 classes, but only 4 of them have examples" in caplog.text
+
+
+def test_lines_that_are_too_long_are_reported_together(tmp_path):
+    path = tmp_path / "lines.txt"
+    path.write_text("one two three\n" * 5 + "a b c d e f g h\n" + "x y z u v w\n")
+    options = base_config().data
+    options.update(name="text", path=str(path), vocab_size=100, length=5, test_fraction=0.0)
+    with pytest.raises(UsageError, match=r"2 of the 7 lines .* more than 5 tokens.*line 6 is the longest, with 9"):
+        data.load(options)
+    options.length = 0
+    dataset = data.load(options)
+    assert dataset.shape == (9,)
+    assert "a vocabulary of 21, 4 tokens per line (median with EOS), 9 at most" in dataset.about
