@@ -17,15 +17,32 @@ from bitdiff.configuration import base_config, presets, sections
 
 def get_config(variant: str = "bits") -> ml_collections.ConfigDict:
     """The configuration for a kind of model."""
-    presets.check_variant(__file__, variant, presets.CAPTION_MODELS)
+    presets.check_variant(__file__, variant, ("small", *presets.CAPTION_MODELS))
     config = base_config()
     config.data.name = "text"
     config.data.length = 64
     config.data.vocab_size = 1_000
     config.data.num_classes = 0
+    if variant == "small":
+        _small(config)
+        return config
     config.network = sections.transformer()
     presets.medium_run(config)
     presets.captioning(config, variant)
     config.diffusion.label_dropout = 0.0
     config.evaluate.num_samples = 1_000
     return config
+
+
+def _small(config: ml_collections.ConfigDict) -> None:
+    """Sets a run of a few minutes on two CPU cores, for a few thousand simple lines."""
+    config.data.length = 0
+    config.network = sections.transformer(dim=96, layers=3, head_dim=32)
+    presets.captioning(config, "softmax")
+    presets.small_run(config, steps=4_000, batch_size=64)
+    config.optimizer.name = "muon"
+    config.diffusion.lag = 12.0
+    config.sample.lag = 12.0
+    config.sample.steps = 40
+    config.sample.td = 0.0
+    config.evaluate.num_samples = 1_000
