@@ -81,11 +81,12 @@ class Field(NamedTuple):
         return self._in_range(value)
 
     def _in_range(self, value: Any) -> bool:
-        whole = self.kind.startswith("integer")
-        if not _is_number(value) or (whole and not isinstance(value, numbers.Integral)):
+        kind = numbers.Integral if self.kind.startswith("integer") else numbers.Real
+        if not _is_number(value) or not isinstance(value, kind):
             return False
-        above = value > self.low if self.above else value >= self.low
-        return bool(above and (value < self.high if self.below else value <= self.high))
+        size = float(value)
+        above = size > self.low if self.above else size >= self.low
+        return above and (size < self.high if self.below else size <= self.high)
 
 
 Table = Mapping[str, Field]
@@ -96,9 +97,9 @@ def integer(default: int, about: str, low: int = 0, high: int = MOST) -> Field:
     return Field(default, about, "integer", low, high)
 
 
-def number(default: float, about: str, low: float = 0.0, high: float = math.inf, **bounds: bool) -> Field:
-    """A finite number from `low` to `high`; `above` and `below` exclude the bounds."""
-    return Field(default, about, "number", low, high, **bounds)
+def number(default: float, about: str, low: float = 0.0, high: float = math.inf, *, above: bool = False) -> Field:
+    """A finite number from `low` to `high`; `above` excludes `low`."""
+    return Field(default, about, "number", low, high, above=above)
 
 
 def fraction(default: float, about: str) -> Field:

@@ -146,7 +146,7 @@ def test_unused_latents_and_bad_latent_options_are_refused():
         with pytest.raises(UsageError, match=message):
             make_task(bad)
     config.latents.encoder.kind = "resnet"
-    with pytest.raises(UsageError, match="unknown latent encoder"):
+    with pytest.raises(UsageError, match=r"latents.encoder.kind is 'resnet'; it must be one of"):
         make_task(config)
 
 

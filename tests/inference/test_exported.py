@@ -71,7 +71,7 @@ def test_reports_about_an_export_are_written_elsewhere(command, export, tmp_path
 
 
 def test_damaged_exports_are_reported(export, tmp_path):
-    with pytest.raises(UsageError, match="--checkpoint is for workdirs"):
+    with pytest.raises(UsageError, match="--checkpoint and --weights are for workdirs"):
         bitdiff.load(export, checkpoint="6")
     config = json.loads((export / "config.json").read_text())
     config["network"]["dim"] = 16
