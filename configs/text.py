@@ -41,8 +41,8 @@ def _small(config: ml_collections.ConfigDict) -> None:
     presets.captioning(config, "softmax")
     presets.small_run(config, steps=4_000, batch_size=64)
     config.optimizer.name = "muon"
-    config.diffusion.lag = 12.0
-    config.sample.lag = 12.0
-    config.sample.steps = 40
+    config.diffusion.lag = 8.0
+    config.sample.lag = 8.0
+    config.sample.steps = 100
     config.sample.td = 0.0
     config.evaluate.num_samples = 1_000
