@@ -28,7 +28,7 @@ def get_config(variant: str = "image") -> ml_collections.ConfigDict:
         config.task = "tokens"
         config.network = sections.transformer(dim=64, layers=2, head_dim=32)
         config.diffusion.label_dropout = 0.1
-        presets.small_run(config, steps=2_000, batch_size=128)
+        presets.small_run(config, steps=6_000, batch_size=128)
         return config
     if variant == "image":
         config.network = sections.unet(dim=64, multipliers=(1, 2), blocks=2, attention_resolutions=(16, 8))
