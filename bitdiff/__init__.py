@@ -4,7 +4,7 @@ Models: `load` opens a trained one, `fit` trains one, `make_task` builds one fro
 name, `base_config` with every field's default. Math: `bits`, `schedules`, `sampling`.
 """
 
-import bitdiff.runtime.early  # noqa: F401  # acts when it is imported
+import bitdiff.runtime.early  # noqa: F401  # takes effect on import
 from bitdiff.configuration import base_config, load_config
 from bitdiff.diffusion import bits, sampling, schedules
 from bitdiff.inference.fitting import fit

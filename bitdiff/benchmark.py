@@ -93,7 +93,7 @@ def measure(request: Request) -> None:
     }
     parts: dict[str, dict[str, float]] = report["parts"]
     names = ", ".join(request.parts)
-    print(f"measuring {names}: about {request.seconds:g} s for each number, and compilation", flush=True)
+    print(f"measuring {names}: about {request.seconds:g} s for each number, plus compilation", flush=True)
     for part in request.parts:
         with announced(f"measuring {part}", shown=processes.is_main()):
             parts[part] = PARTS[part](bench)
@@ -102,7 +102,7 @@ def measure(request: Request) -> None:
         rows = [(f"{part}: {name.replace('_', ' ')}", f"{value:.4g}") for name, value in parts[part].items()]
         print(table(rows), flush=True)
         if request.out and processes.is_main():
-            files.write_text(request.out, json.dumps(report, indent=2) + "\n")  # after each part, for interruptions
+            files.write_text(request.out, json.dumps(report, indent=2) + "\n")  # in case later parts are interrupted
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from bitdiff.configuration import base_config, presets, sections
 
 
 def get_config(variant: str = "image") -> ml_collections.ConfigDict:
-    """The configuration for 'image' or 'tokens', small or not."""
+    """The configuration for 'image' or 'tokens', or for one of their small variants."""
     presets.check_variant(__file__, variant, ("image_small", "tokens_small", "image", "tokens"))
     config = base_config()
     config.data.name = "npz"

@@ -78,7 +78,7 @@ def main() -> int:
 def wait(processes: Sequence[subprocess.Popen]) -> int:
     """Waits for all processes; once one has failed, the others get half a minute before they are killed.
 
-    A process that is stopped or hangs would otherwise keep this script waiting forever.
+    A process that is suspended or hangs would otherwise keep this script waiting forever.
 
     Returns:
       The first exit code that is not 0, or 0.

@@ -1,7 +1,7 @@
-"""Runs commands with bad input, and checks that each is refused in one line.
+"""Runs commands with bad input, and checks that each is rejected with a one-line error.
 
     python tests/hostile.py                # every case
-    python tests/hostile.py --only known   # those whose name contains a text
+    python tests/hostile.py --only known   # cases whose name contains this text
     python tests/hostile.py --every 10     # every tenth, as the tests do
 
 A case fails if the command succeeds, prints a traceback, takes more than 30 seconds, or changes the checkpoints of the
@@ -39,7 +39,7 @@ class Case(NamedTuple):
 
     name: for messages and --only.
     line: the command and its arguments.
-    says: a text that the message must contain.
+    says: text that the message must contain.
     prepare: changes files before the command runs.
     """
 
@@ -77,7 +77,7 @@ def run(line: list[str], folder: Path) -> Outcome:
 
 
 def _run_here(line: list[str], log: Path, folder: Path) -> None:
-    """Replaces this fork's output and runs the command; never returns."""
+    """Redirects this fork's output and runs the command; never returns."""
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(file, 1)
     os.dup2(file, 2)
@@ -376,7 +376,7 @@ def folder_cases(folder: Path) -> Iterator[Case]:
 
 
 def command_cases(folder: Path, run_folder: Path) -> Iterator[Case]:
-    """Missing and senseless arguments of the other commands."""
+    """Missing and nonsensical arguments of the other commands."""
     place = str(run_folder)
     lines = {
         "train": [[], ["--config", "digits"], ["--workdir", "x"]],
@@ -419,7 +419,7 @@ def cases(folder: Path, run_folder: Path) -> list[Case]:
 def main() -> int:
     """Runs the cases and returns the number of those that failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", default="", help="a text that the names of the cases must contain")
+    parser.add_argument("--only", default="", help="text that the names of the cases must contain")
     parser.add_argument("--every", type=int, default=1, help="runs every n-th case")
     parser.add_argument("--show", action="store_true", help="prints the messages")
     given = parser.parse_args()
@@ -444,7 +444,7 @@ def main() -> int:
                 print(f"FAILED {case.name}: {wrong}\n{last}\n", flush=True)
             elif given.show:
                 print(f"{case.name} ({outcome.code}, {outcome.seconds:.1f} s): {last[-300:]}\n", flush=True)
-        print(f"{len(chosen) - failures} of {len(chosen)} commands were refused as they should be")
+        print(f"{len(chosen) - failures} of {len(chosen)} commands were rejected as they should be")
         return failures
 
 

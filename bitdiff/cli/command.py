@@ -208,7 +208,7 @@ def _parse(argv: list[str]) -> list[str]:
         if "config" in flags.FLAGS and flags.FLAGS.config is not None:
             check_config(flags.FLAGS.config)
         return left
-    except (SystemExit, BrokenPipeError):  # --help has printed the flags, and absl would report an error
+    except (SystemExit, BrokenPipeError):  # --help has already printed the flags; absl would report an error
         sys.exit(0)
     except Exception as error:
         # From a flag, a config file (which may raise anything), or an override; some messages quote a whole traceback.
@@ -237,10 +237,10 @@ def _from_config_file(error: Exception) -> bool:
 
 
 def _check_texts() -> None:
-    """Checks that texts on the command line can be printed and saved, and that paths are local.
+    """Checks that strings on the command line can be printed and saved, and that paths are local.
 
     Raises:
-      UsageError: a text is not UTF-8, or a path is a URL.
+      UsageError: a string is not UTF-8, or a path is empty or a URL.
     """
     for flag in flags.FLAGS.get_key_flags_for_module(sys.argv[0]):
         for text in flag.value if isinstance(flag.value, list) else [flag.value]:
@@ -255,7 +255,7 @@ def _check_texts() -> None:
             if "://" in text:
                 raise UsageError(
                     f"--{flag.name} is {text}; it must be a local path: mount the bucket or server, e.g. with gcsfuse, "
-                    "and pass the path in it"
+                    "and pass the path of the mount"
                 )
 
 

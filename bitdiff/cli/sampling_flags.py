@@ -56,7 +56,12 @@ def define_run_flags() -> None:
         "workdir", None, "Folder of a run or an exported model, or the name of a shipped model.", required=True
     )
     flags.DEFINE_string("checkpoint", None, "Step of a checkpoint, or 'best'; by default the latest.")
-    flags.DEFINE_enum("weights", "ema", WEIGHTS, "Weights: their moving average (ema) or those of the last step (raw).")
+    flags.DEFINE_enum(
+        "weights",
+        "ema",
+        WEIGHTS,
+        "Weights: their moving average (ema) or those of the last step (raw); by default ema.",
+    )
     flags.DEFINE_integer("prior_steps", None, "Sampling steps of a Bit Diffusion prior; by default the config's.")
 
 
@@ -88,7 +93,9 @@ def define_draw_flags() -> None:
         "steps", None, "Sampling steps, with one network evaluation each (two with heun); by default the config's."
     )
     flags.DEFINE_float(
-        "td", None, "Asymmetric time intervals, in steps; sharpens the distribution; by default the config's."
+        "td",
+        None,
+        "Asymmetric time intervals, in steps; a larger td sharpens the distribution; by default the config's.",
     )
     flags.DEFINE_float("lag", None, "Lag of a sequence's positions; by default the config's.")
     for weight, condition in GUIDANCE.items():

@@ -30,11 +30,13 @@ DATA = {
     "builder": text("", "the TFDS builder, e.g. cifar10"),
     "train_split": text("", "name of the training split, for tfds and coco"),
     "test_split": text("", "name of the test split, for tfds and coco"),
-    "image_size": integer(0, "side of the square images in pixels; 0 as in the data", high=2**13),
-    "channels": integer(0, "1 gray, 3 RGB; 0 as in the data", high=2**10),
-    "length": integer(0, "tokens per sequence; 0 as in the data", high=2**16),
-    "vocab_size": integer(0, "values a pixel channel or a token can take; 0 as in the data", high=2**24),
-    "num_classes": integer(-1, "number of classes; 0 for unconditional, -1 as in the data", low=-1, high=2**20),
+    "image_size": integer(0, "side of the square images in pixels; 0 to take it from the data", high=2**13),
+    "channels": integer(0, "1 for gray, 3 for RGB; 0 to take it from the data", high=2**10),
+    "length": integer(0, "tokens per sequence; 0 to take it from the data", high=2**16),
+    "vocab_size": integer(0, "number of values of a pixel channel or a token; 0 to take it from the data", high=2**24),
+    "num_classes": integer(
+        -1, "number of classes; 0 for unconditional, -1 to take it from the data", low=-1, high=2**20
+    ),
     "resize": text(
         "none",
         "interpolation after a center crop to a square",
@@ -51,14 +53,16 @@ DATA = {
     ),
     "captions": integer(0, "captions per picture", high=2**10),
     "captions_drawn": integer(0, "captions per picture in a batch, drawn at random; 0 for all", high=2**10),
-    "curriculum_steps": integer(0, "only the first caption for half of these steps, then gradually all of them"),
-    "tokenizer": text("", "a SentencePiece .model"),
+    "curriculum_steps": integer(
+        0, "steps of a curriculum: only the first caption in the first half, then gradually all of them"
+    ),
+    "tokenizer": text("", "path of a SentencePiece .model file"),
     "tokenizer_kind": text(
         "auto",
-        "the pieces of a tokenizer that is trained on the text itself; auto is words if they fit, and bpe otherwise",
+        "kind of pieces of a tokenizer trained on the text itself; auto is word if all words fit, and bpe otherwise",
         ("auto", "unigram", "bpe", "word", "char"),
     ),
-    "tokenizer_hash": text("", "filled in from the tokenizer"),
+    "tokenizer_hash": text("", "hash of the tokenizer, filled in from it"),
     "eos": integer(-1, "end-of-sequence token, filled in from the tokenizer", low=-1),
     "pad": integer(-1, "padding token, filled in from the tokenizer", low=-1),
     "cut": boolean(False, "whether texts longer than data.length are truncated; otherwise they are an error"),
@@ -77,14 +81,14 @@ BITS = {
 }
 
 SCHEDULE_OPTIONS = {
-    "start": optional_number("cosine and sigmoid"),
-    "end": optional_number("cosine and sigmoid"),
-    "tau": optional_number("cosine and sigmoid"),
-    "sigma_min": optional_number("karras"),
-    "sigma_max": optional_number("karras"),
-    "rho": optional_number("karras"),
-    "mean": optional_number("lognormal"),
-    "std": optional_number("lognormal"),
+    "start": optional_number("for cosine and sigmoid"),
+    "end": optional_number("for cosine and sigmoid"),
+    "tau": optional_number("for cosine and sigmoid"),
+    "sigma_min": optional_number("for karras"),
+    "sigma_max": optional_number("for karras"),
+    "rho": optional_number("for karras"),
+    "mean": optional_number("for lognormal"),
+    "std": optional_number("for lognormal"),
 }
 
 DIFFUSION = {
@@ -98,10 +102,14 @@ DIFFUSION = {
         ("l2", "logistic", "softmax", "cross_entropy"),
     ),
     "head": text(
-        "linear", "factorised_softmax averages the codes of the vocabulary into bits", ("linear", "factorised_softmax")
+        "linear",
+        "factorised_softmax is a softmax over the vocabulary, whose codes it averages into bits",
+        ("linear", "factorised_softmax"),
     ),
     "time_input": text(
-        "gamma", "the network's time input, times 1000: gamma in the official code, t in the paper", ("gamma", "t")
+        "gamma",
+        "the network's time input, multiplied by 1000; gamma as in the official code, t as in the paper",
+        ("gamma", "t"),
     ),
     "self_cond_rate": number(0.5, "fraction of a batch that is self-conditioned; 0 disables self-conditioning", high=1),
     "lag": number(0.0, "largest lag of a sequence's positions, see schedules.lagged; 0 in the paper"),
@@ -112,27 +120,31 @@ DIFFUSION = {
 
 LATENTS = {
     "count": integer(0, "latents per example (DisCo-Diff's, inferred from the clean example); 0 for none", high=2**12),
-    "codes": integer(0, "values a latent can take; 2 makes them bits", high=2**16),
+    "codes": integer(0, "number of values that a latent can take; 2 makes latents bits", high=2**16),
     "groups": integer(
         1,
-        "with more than 1, each group is attended to at one resolution of the U-Net's upsampling half",
+        "number of groups; if above 1, each is attended to at one resolution of the U-Net's upsampling half",
         low=1,
         high=2**6,
     ),
     "temperature": number(1.0, "temperature of Gumbel-Softmax", above=True),
-    "straight_through": boolean(False, "one-hot values with the relaxed gradient; otherwise relaxed values"),
+    "straight_through": boolean(False, "whether values are one-hot, with the relaxed gradient; otherwise relaxed"),
     "dropout": fraction(0.1, "rate at which an example's latents are dropped in training, for guidance"),
 }
 
 OPTIMIZER = {
-    "name": text("adam", "muon updates the hidden matrices, Adam the rest", ("adam", "muon")),
+    "name": text("adam", "muon updates the hidden matrices, and Adam the rest", ("adam", "muon")),
     "learning_rate": number(1e-4, "the peak learning rate", high=1e3, above=True),
-    "schedule": text("constant", "after the warm-up, to 0 at the last step", ("constant", "cosine", "linear")),
+    "schedule": text(
+        "constant",
+        "the learning rate after the warm-up; cosine and linear decay to 0 at the last step",
+        ("constant", "cosine", "linear"),
+    ),
     "warmup_steps": integer(10_000, "steps of linear warm-up"),
     "b1": fraction(0.9, "decay of the mean of gradients"),
     "b2": fraction(0.999, "decay of the mean of squared gradients"),
     "eps": number(1e-8, "added to the denominator"),
-    "weight_decay": number(0.0, "decoupled weight decay, times the learning rate", high=1e3),
+    "weight_decay": number(0.0, "decoupled weight decay, multiplied by the learning rate", high=1e3),
     "clip_norm": number(1.0, "bound on the global gradient norm; 0 disables clipping"),
     "ema_decay": fraction(
         0.9999, "largest decay of the moving average of the weights, which warms up as (1 + step) / (10 + step)"
@@ -142,7 +154,9 @@ OPTIMIZER = {
 TRAIN = {
     "steps": integer(0, "training steps"),
     "batch_size": integer(128, "examples per step, over all devices", low=1, high=2**24),
-    "accumulate": integer(1, "parts that a device processes one after another, to save memory", low=1, high=2**16),
+    "accumulate": integer(
+        1, "parts of its batch that a device processes one after another, to save memory", low=1, high=2**16
+    ),
     "log_every_steps": integer(100, "steps between two lines of metrics.jsonl", low=1),
     "sample_every_steps": integer(10_000, "steps between two previews; 0 draws none"),
 }
@@ -172,7 +186,7 @@ SAMPLE = {
     "self_guidance": number(
         0.0, "weight of guidance by self-conditioning, 3 to 5 in the paper; 0 disables it", high=1e3
     ),
-    "frames": integer(0, "intermediate estimates kept for a strip", high=10**5),
+    "frames": integer(0, "number of intermediate estimates to return; 0 for none", high=10**5),
     "beams": integer(1, "beams of an autoregressive model", low=1, high=2**10),
     "schedule": text(
         "auto",

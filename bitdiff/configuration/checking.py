@@ -26,15 +26,15 @@ _LONGEST = 60  # characters of a value that a message quotes
 
 
 def check_config(config: Any, *, extra: bool = False, prefix: str = "config") -> None:
-    """Checks that a config has every field, no other, and only valid values.
+    """Checks that a config has every field and no others, and that every value is valid.
 
     Args:
       config: the config, with lists in place of tuples if it was read from JSON.
-      extra: whether it may have other fields and no network, since the task is the caller's own.
+      extra: whether it may have additional fields and no network, because the caller supplies the task.
       prefix: what its fields are called in messages.
 
     Raises:
-      UsageError: a field is missing, unknown, or its value is of the wrong type or out of range.
+      UsageError: a field is missing or unknown, or its value has the wrong type or is out of range.
     """
     if not isinstance(config, Mapping) and not hasattr(config, "items"):
         raise UsageError(f"{prefix} is {_quote(config)}; it must have sections and fields")
@@ -60,7 +60,7 @@ def check_section(name: str, section: Any, fields: Table, *, nested: Iterable[st
     """Checks one section; `nested` are the sections within it.
 
     Raises:
-      UsageError: as `check_config`.
+      UsageError: as in `check_config`.
     """
     if not hasattr(section, "items"):
         raise UsageError(f"{name} is {_quote(section)}; it must be a section with the fields {', '.join(fields)}")
@@ -78,7 +78,7 @@ def check_value(name: str, value: Any, field: Field) -> None:
     """Checks the value of a field.
 
     Raises:
-      UsageError: it is of the wrong type or out of range.
+      UsageError: it has the wrong type or is out of range.
     """
     if not field.accepts(value):
         raise UsageError(f"{name} is {_quote(value)}; it must be {field.valid}")
@@ -100,7 +100,7 @@ def _check_latents(name: str, section: Any, extra: bool) -> None:
 
 
 def _check_choice(name: str, section: Any, tables: Mapping[str, Table], *, custom: bool) -> None:
-    """Checks a section whose fields depend on its `name`; with `custom`, it may also be empty or a custom one."""
+    """Checks a section whose fields depend on its `name`; with `custom`, it may also be empty or named 'custom'."""
     if not hasattr(section, "items"):
         raise UsageError(f"{name} is {_quote(section)}; it must be a section")
     if custom and (not len(section) or section.get("name") == CUSTOM):
@@ -108,7 +108,7 @@ def _check_choice(name: str, section: Any, tables: Mapping[str, Table], *, custo
     if "name" not in section:
         raise UsageError(f"{name} has no name; valid names are: {', '.join(tables)}")
     check_value(f"{name}.name", section["name"], _NAME)
-    if section["name"] in tables:  # the registry of networks knows the others, and refuses unknown ones
+    if section["name"] in tables:  # the registry of networks checks all other names
         check_section(name, section, tables[section["name"]])
 
 

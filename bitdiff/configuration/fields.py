@@ -21,8 +21,8 @@ class Field(NamedTuple):
     about: what it is, as a phrase.
     kind: 'integer', 'number', 'text', 'boolean', 'integers', 'numbers' or 'restarts'.
     low, high: bounds of a number, or of each number of a tuple.
-    above, below: whether the bound itself is excluded.
-    choices: the valid names; () if any text will do.
+    above, below: whether `low` or `high` itself is excluded.
+    choices: the valid names; () if any text is valid.
     length: number of entries of a tuple; 0 for any number, -1 for one or more.
     optional: whether None is valid.
     """
@@ -46,7 +46,7 @@ class Field(NamedTuple):
         if self.kind in ("text", "boolean"):
             return {"text": "text", "boolean": "True or False"}[self.kind]
         if self.kind == "restarts":
-            return "a tuple of (steps, times, sigma low, sigma high)"
+            return "a tuple of tuples (steps, times, sigma low, sigma high)"
         plural = self.kind.endswith("s")
         text = self.kind if plural else {"integer": "an integer", "number": "a finite number"}[self.kind]
         text += self._range
@@ -113,7 +113,7 @@ def optional_number(about: str) -> Field:
 
 
 def text(default: str, about: str, choices: tuple[str, ...] = ()) -> Field:
-    """A text, or one of several names."""
+    """Any text, or one of several names."""
     return Field(default, about, "text", choices=choices)
 
 
@@ -128,7 +128,7 @@ def integers(default: tuple[int, ...], about: str, low: int, high: int, length: 
 
 
 def to_config(table: Table) -> ml_collections.ConfigDict:
-    """A section of the defaults."""
+    """A config section that holds the defaults."""
     return ml_collections.ConfigDict(
         {
             name: ml_collections.config_dict.placeholder(float) if field.optional else field.default

@@ -19,7 +19,7 @@ UNET = {
     "blocks": integer(3, "residual blocks per resolution", 1, 2**8),
     "attention_resolutions": integers((16, 8), "resolutions with self-attention", 1, 2**13),
     "head_dim": _HEAD_DIM,
-    "out_size": integer(3, "size of the last convolution's kernel", 1, 31),
+    "out_size": integer(3, "kernel size of the last convolution", 1, 31),
     "dropout": _DROPOUT,
     "remat": _REMAT,
     "dtype": _DTYPE,
@@ -30,7 +30,7 @@ TRANSFORMER = {
     "layers": integer(6, "number of blocks", 1, 2**10),
     "head_dim": _HEAD_DIM,
     "mlp_ratio": integer(4, "hidden width of the MLPs, relative to dim", 1, 2**6),
-    "embed_layers": integer(1, "2 embeds a token's bits with an MLP", 1, 2),
+    "embed_layers": integer(1, "1 embeds a token's bits linearly, 2 with an MLP", 1, 2),
     "dropout": _DROPOUT,
     "remat": _REMAT,
     "dtype": _DTYPE,
@@ -51,7 +51,7 @@ VIT = {
     "head_dim": _HEAD_DIM,
     "mlp_ratio": integer(4, "hidden width of the MLPs, relative to dim", 1, 2**6),
     "remat": _REMAT,
-    "weights": text("", "a ViT's published .npz file to start from"),
+    "weights": text("", "path of a ViT's published weights (.npz) to start from"),
     "dtype": _DTYPE,
 }
 LATENT_ENCODER = {

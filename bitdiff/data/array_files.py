@@ -126,7 +126,7 @@ def _tokens(about: str, tokens: np.ndarray) -> np.ndarray:
 
 
 def _warn_of_empty_classes(about: str, labels: np.ndarray, num_classes: int) -> None:
-    """Logs a warning if most classes are empty, as after a stray label: each class costs parameters."""
+    """Logs a warning if most classes are empty, e.g. because of a stray label: each class adds parameters."""
     found = len(np.unique(labels))
     if found <= num_classes // 2:
         _log.warning(

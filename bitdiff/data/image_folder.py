@@ -38,8 +38,8 @@ class ImageFolder:
 def load(options: Any) -> Dataset:
     """Reads the layout of the folder `options.path` and the headers of its images.
 
-    Images lie in the folder itself, or in one sub-folder per class (sorted by name). A size of 0 is taken from the
-    first image; channels of 0 are 1 if all images are gray, and 3 otherwise.
+    Images lie in the folder itself, or in one sub-folder per class (sorted by name). A size of 0 means that of the
+    first image; channels of 0 means 1 if all images are gray, and 3 otherwise.
 
     Raises:
       UsageError: no such folder, no images in it, images beside class folders, unreadable images, or
@@ -64,7 +64,8 @@ def load(options: Any) -> Dataset:
     channels = options.channels or (1 if gray == checked else 3)
     if 0 < gray < checked and not options.channels:
         _log.warning(
-            "%s: %d of %d images are gray, others in color; all are read in color (config.data.channels=1: in gray)",
+            "%s: %d of %d images are gray, and the others are in color; all are read in color (set "
+            "config.data.channels=1 to read them in gray)",
             root,
             gray,
             checked,

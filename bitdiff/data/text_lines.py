@@ -76,7 +76,7 @@ def _check_lengths(path: Path, numbers: list[int], lengths: np.ndarray, length: 
     if length < 2 or length > _MOST_TOKENS or long:
         longest = int(np.argmax(lengths))
         raise UsageError(
-            f"{long} of the {len(lengths)} lines of {path} have more than {length} tokens including EOS "
-            f"(config.data.length), which must be from 2 to {_MOST_TOKENS}; line {numbers[longest]} is the longest, "
-            f"with {lengths[longest]}. Set config.data.length to that, or config.data.cut=True to truncate"
+            f"{long} of the {len(lengths)} lines of {path} have more than {length} tokens including EOS; line "
+            f"{numbers[longest]} is the longest, with {lengths[longest]}. Set config.data.length to that (it must be "
+            f"from 2 to {_MOST_TOKENS}), or set config.data.cut=True to truncate"
         )

@@ -134,7 +134,7 @@ def train(texts: Sequence[str], vocab_size: int, kind: str = "unigram") -> Token
       texts: sentences or captions.
       vocab_size: number of pieces, including the four special ones; the model has fewer if the texts do not yield
         that many, with a warning unless pieces are words or characters.
-      kind: one of KINDS; 'auto' is words if the vocabulary has room for all of them, and bpe otherwise.
+      kind: one of KINDS; 'auto' means 'word' if the vocabulary has room for all words, and 'bpe' otherwise.
 
     Raises:
       UsageError: no texts, an unknown kind, or a vocabulary too small for their characters.

@@ -185,7 +185,7 @@ def _with_restarts(before, now, after, restarts: Sequence[Restart]) -> list[tupl
     for restart in restarts:
         if restart.steps < 2 or restart.times < 1 or not 0 < restart.low < restart.high:
             raise UsageError(
-                f"restarts holds {tuple(restart)}; a restart must be (steps, times, low, high) with steps >= 2, "
+                f"restarts contains {tuple(restart)}; a restart must be (steps, times, low, high) with steps >= 2, "
                 "times >= 1 and 0 < low < high"
             )
         inserted.setdefault(int(np.argmin(np.abs(ends - np.log(restart.low)))), []).append(restart)
@@ -197,7 +197,7 @@ def _with_restarts(before, now, after, restarts: Sequence[Restart]) -> list[tupl
             low = float(sigma_of(after[index]))
             if low >= restart.high:
                 raise UsageError(
-                    f"restarts: one goes up to sigma {restart.high}, but the grid is already at {low:g} there"
+                    f"a restart in restarts goes up to sigma {restart.high}, but the grid is already at {low:g} there"
                 )
             t = np.linspace(1.0, 0.0, restart.steps)
             levels = np.asarray(karras(low, restart.high)(t), np.float64)

@@ -22,10 +22,10 @@ def export_model(run: Trained, folder: Path) -> int:
       folder: the folder to create.
 
     Raises:
-      UsageError: the folder holds other files, cannot be written to, or the weights are not the moving average.
+      UsageError: the folder holds other files or cannot be written to, or the weights are not the moving average.
     """
     if run.weights != "ema":
-        raise UsageError(f"the model was opened with weights {run.weights!r}; only their moving average is exported")
+        raise UsageError(f"the model was opened with weights {run.weights!r}; only the moving average can be exported")
     parameters = parameter_overview.count_parameters(run.params)
     evaluation = None if run.folder is None else read_evaluation(run.folder)
     if evaluation is not None:

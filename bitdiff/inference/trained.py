@@ -34,7 +34,7 @@ class Trained(NamedTuple):
     task: the model.
     params: its parameters.
     step: the training step of the weights.
-    weights: 'ema' for their moving average, 'raw' for the weights themselves.
+    weights: 'ema' for the moving average of the weights, 'raw' for the weights themselves.
     tokenizer: the tokenizer of its tokens, if they are text.
     """
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
-_SILENT_SECONDS = 1.0  # what takes less needs no message that it is done
+_SILENT_SECONDS = 1.0  # anything faster gets no completion message
 
 
 def progress_bar(description: str, unit: str, *, total: int, initial: int = 0, shown: bool = True) -> tqdm:
@@ -27,7 +27,7 @@ def progress_bar(description: str, unit: str, *, total: int, initial: int = 0, s
 
 @contextmanager
 def announced(text: str, *, shown: bool = True) -> Iterator[None]:
-    """Prints what is about to take a silent while, and how long it took."""
+    """Prints what is about to run without output, and how long it took."""
     if shown:
         print(f"{text} ...", file=sys.stderr, flush=True)
     started = time.monotonic()

@@ -1,4 +1,4 @@
-"""Imported first: Ctrl-C ends `python -m bitdiff.COMMAND` in one line while it is still importing its libraries."""
+"""Imported first, so that Ctrl-C ends `python -m bitdiff.COMMAND` with one line even during its imports."""
 
 import os
 import signal

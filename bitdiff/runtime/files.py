@@ -29,7 +29,7 @@ def write(path: Path, write_to: Callable[[BinaryIO], object]) -> None:
     """Replaces `path` with what `write_to` writes to the file it is passed; a kill leaves the old or the new file.
 
     Raises:
-      OSError: it cannot be written, e.g. since the disk is full; it names the path, and the old file is left.
+      OSError: it cannot be written, e.g. because the disk is full; the error names the path, and the old file is kept.
     """
     partial = path.with_name(path.name + ".partial")
     try:

@@ -1,7 +1,7 @@
 """Every process of a run shows the others that it is alive, so that none waits forever for one that is not.
 
-A process that is killed closes its connections, which the others notice at once. One that is stopped, swapped out or
-behind a broken network does not; jax detects it too, but ends the others with a C++ stack trace.
+A process that is killed closes its connections, which the others notice at once. One that is suspended, swapped
+out or cut off by a broken network does not; jax detects this too, but ends the others with a C++ stack trace.
 """
 
 import os
@@ -14,7 +14,7 @@ import jax
 from jax._src import distributed
 
 _FOLDER = "bitdiff/alive/"
-_BEATS = 5  # per allowed silence
+_BEATS = 5  # heartbeats within the longest allowed silence
 
 
 def start(seconds: float) -> None:
@@ -43,7 +43,7 @@ def _beat(client: Any, own: str, seen: dict[int, float], interval: float) -> Non
                 if index != own and values.get(index) != value:
                     values[index] = value
                     seen[int(index)] = time.monotonic()
-        except Exception:  # the service of process 0 is gone or shutting down: its silence will tell
+        except Exception:  # the service of process 0 is gone or shutting down; `_watch` will notice its silence
             pass
         time.sleep(interval)
 
@@ -54,7 +54,7 @@ def _watch(seen: dict[int, float], seconds: float) -> None:
     while True:
         time.sleep(seconds / _BEATS)
         now = time.monotonic()
-        if now - last > seconds / 2:  # this process was the one that stood still
+        if now - last > seconds / 2:  # this process itself was suspended
             for index in seen:
                 seen[index] = now
         last = now
@@ -62,7 +62,7 @@ def _watch(seen: dict[int, float], seconds: float) -> None:
         if silent:
             names = ", ".join(map(str, silent))
             print(
-                f"error: stopping, because process {names} has not answered for {seconds:g} s\n"
+                f"error: stopping, because process {names} has not responded for {seconds:g} s\n"
                 "Start the run again with the same command to resume from its last checkpoint",
                 file=sys.stderr,
                 flush=True,

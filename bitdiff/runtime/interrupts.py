@@ -1,7 +1,7 @@
-"""SIGINT and SIGTERM: answered at once, even while the main thread is inside XLA's compiler.
+"""SIGINT and SIGTERM, handled immediately even while the main thread is inside XLA's compiler.
 
-Python runs a signal's handler in the main thread, and only between two of its instructions, which can take minutes. A
-thread that reads from `signal.set_wakeup_fd` learns of the signal immediately.
+Python runs a signal's handler in the main thread, and only between two of its instructions, one of which can take
+minutes. A thread that reads from `signal.set_wakeup_fd` learns of the signal immediately.
 """
 
 import os
@@ -14,12 +14,12 @@ from collections.abc import Callable
 from types import TracebackType
 
 _GRACE_SECONDS = 600.0
-_INTERRUPT_SECONDS = 1.0  # how long a command may take to handle KeyboardInterrupt before it ends anyway
+_INTERRUPT_SECONDS = 1.0  # how long a command may take to handle KeyboardInterrupt before it is ended anyway
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Watcher:
-    """A thread that calls `received` for every signal that has a Python handler, and `late` if it is set and passes.
+    """A thread that calls `received` for every signal that has a Python handler, and `late` if its deadline passes.
 
     received: called with the signal's number; returns the seconds after which `late` is called, or None.
     late: called with the number of the last signal.
@@ -34,7 +34,7 @@ class Watcher:
         self._thread.start()
 
     def close(self) -> None:
-        """Stops the thread; signals go where they went before."""
+        """Stops the thread, and restores the previous wakeup file descriptor."""
         signal.set_wakeup_fd(self._previous)
         self._signals.close()  # wakes the thread
         if threading.current_thread() is not self._thread:
@@ -59,14 +59,14 @@ class Watcher:
 
 
 class StopSignals:
-    """In a `with` block, records the first SIGINT or SIGTERM in `received` and says so; a second one ends the process.
+    """In a `with` block, records the first SIGINT or SIGTERM in `received` and reports it; a second ends the process.
 
     If the loop has not finished ten minutes after the first signal (it may be waiting for a process or a file system
     that is gone), the process exits anyway, so that it never hangs.
     """
 
     def __init__(self, *, quiet: bool = False):
-        """`quiet` prints nothing, for all processes but the first."""
+        """With `quiet`, prints nothing; for all processes but the first."""
         self.received: signal.Signals | None = None
         self._quiet = quiet
         self._count = 0
@@ -94,7 +94,7 @@ class StopSignals:
     def _record(self, number: int) -> float:
         self._count += 1
         if self._count > 1:
-            _exit(number, "" if self._quiet else "stopped at once; what was saved is intact")
+            _exit(number, "" if self._quiet else "stopped immediately; everything saved so far is intact")
         self.received = self.received or signal.Signals(number)
         if not self._quiet:
             again = "press Ctrl-C again" if number == signal.SIGINT else "send the signal again"

@@ -24,20 +24,20 @@ _log = logging.getLogger(__name__)
 def locked(folder: Path) -> Iterator[None]:
     """Holds a lock on a folder, in its file `.lock`; the system releases it when the process ends, however it ends.
 
-    The lock is flock(2), which Linux also provides on NFS. With several processes, the first one holds it for all.
+    The lock is flock(2), which Linux also provides on NFS. With several processes, the first holds it for all of them.
 
     Args:
       folder: an existing folder.
 
     Raises:
-      UsageError: another process holds the lock; raised in every process, and names the holder.
+      UsageError: another process holds the lock. Raised in every process; in the first, it names the holder.
     """
     file, holder = _acquire(folder) if processes.is_main() else (None, "")
     try:
         if processes.any_process(bool(holder)):
             raise UsageError(
-                f"another training writes to {folder}{': ' if holder else ''}{holder}; wait until it ends, stop it, or "
-                "pass another workdir"
+                f"another training run is writing to {folder}{': ' if holder else ''}{holder}; wait until it ends, "
+                "stop it, or pass another workdir"
             )
         yield
     finally:
@@ -58,7 +58,7 @@ def _acquire(folder: Path) -> tuple[TextIO | None, str]:
         file.close()
         return None, holder
     except OSError as error:
-        _log.warning("%s cannot be locked (%s): make sure that no other training writes to it", folder, error)
+        _log.warning("%s cannot be locked (%s): make sure that no other training run writes to it", folder, error)
         return file, ""
     file.truncate(0)
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")

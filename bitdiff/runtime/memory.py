@@ -1,4 +1,4 @@
-"""Memory of a device: what it has, what a computation needs at least, and what to lower when it runs out."""
+"""Device memory: how much there is, the minimum a computation needs, and what to lower when it runs out."""
 
 import math
 import os
@@ -14,14 +14,14 @@ from bitdiff.runtime.errors import UsageError
 _LIMIT = Path("/sys/fs/cgroup/memory.max")  # Linux: bytes that this container may use, or 'max'
 _EXHAUSTED = ("RESOURCE_EXHAUSTED", "Out of memory", "out of memory")
 TRAINING_ADVICE = (
-    "lower config.train.batch_size, raise config.train.accumulate (the same gradients in more parts), set "
+    "lower config.train.batch_size, raise config.train.accumulate (the same gradients, in more parts), set "
     "config.network.remat=True, or lower config.network.dim"
 )
 SAMPLING_ADVICE = "lower the batch size (--batch_size, config.sample.batch_size)"
 
 
 def device_memory() -> int:
-    """Bytes of memory of one device; CPU devices divide the machine's."""
+    """Bytes of memory of one device; CPU devices split the machine's memory evenly."""
     stats = jax.local_devices()[0].memory_stats()
     if stats and "bytes_limit" in stats:
         return stats["bytes_limit"]
@@ -32,7 +32,7 @@ def device_memory() -> int:
 
 
 def tree_bytes(tree: Any) -> int:
-    """Bytes of the arrays of a tree of arrays or of their shapes."""
+    """Total bytes of a tree of arrays, or of their shapes."""
     return sum(_bytes(leaf) for leaf in jax.tree.leaves(tree))
 
 
@@ -48,7 +48,7 @@ def check_trace(function: Callable[..., Any], *args: Any, what: str, advice: str
       advice: what to change if it does not fit.
 
     Raises:
-      UsageError: whatever the function raises while it is traced, or an array does not fit.
+      UsageError: an array does not fit. Errors of the function itself are raised unchanged.
     """
     jaxpr = jax.make_jaxpr(function)(*args)
     largest = max(map(_bytes, _arrays(jaxpr.jaxpr)), default=0)
@@ -65,7 +65,7 @@ def check_fits(size: int, what: str, advice: str) -> None:
 
 @contextmanager
 def advised(advice: str) -> Iterator[None]:
-    """Turns running out of memory into a UsageError with what to change."""
+    """Turns an out-of-memory error into a UsageError that states what to change."""
     try:
         yield
     except (jax.errors.JaxRuntimeError, MemoryError) as error:

@@ -130,7 +130,7 @@ def _check(cluster: launchers.Cluster | None, platform: str | None) -> None:
 
 @contextlib.contextmanager
 def _without_stdout() -> Iterator[None]:
-    """Drops what is printed: on a CPU, the first exchange between processes prints a line of Gloo's per process."""
+    """Discards stdout: on CPUs, Gloo prints a line per process when the processes first communicate."""
     sys.stdout.flush()
     kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
     try:

@@ -12,7 +12,7 @@ from bitdiff.runtime.errors import UsageError
 # The guidance weights, by the name of their condition.
 GUIDANCE = {"guidance": "class labels", "image_guidance": "pictures", "latent_guidance": "latents"}
 
-# Here the trapezoidal rule in sigma amplifies errors: with an exact Gaussian denoiser and 10 steps on the cosine
+# On these, the trapezoidal rule in sigma amplifies errors: with an exact Gaussian denoiser and 10 steps on the cosine
 # schedule, the variance of the samples is 70 times that of the data.
 _LARGE_FIRST_STEPS = ("cosine", "linear", "sigmoid")
 
@@ -76,7 +76,7 @@ def plan_of(options: SampleOptions, length: int = 1) -> Plan:
     """The noise levels that the options describe; `length` is the number of positions of sequences that may lag.
 
     Raises:
-      UsageError: as `make_plan`, or a second-order sampler on a schedule whose first steps are too large for it.
+      UsageError: as in `make_plan`, or a second-order sampler on a schedule whose first steps are too large for it.
     """
     return make_plan(
         make_schedule(_schedule_of(options), dict(options.schedule_options)),
@@ -97,7 +97,7 @@ def _schedule_of(options: SampleOptions) -> str:
     if second_order and options.schedule in _LARGE_FIRST_STEPS:
         raise UsageError(
             f"{options.sampler} is unstable on the {options.schedule} schedule, whose first steps divide sigma by ten "
-            "or more; use the schedule karras (config.sample.schedule, --schedule), or the sampler dpm++"
+            "or more; use the karras schedule (config.sample.schedule, --schedule), or the dpm++ sampler"
         )
     return options.schedule
 

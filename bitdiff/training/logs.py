@@ -19,7 +19,7 @@ class TrainLog:
         """Opens the files in `workdir` for the steps after `first_step`."""
         self._path = workdir / "metrics.jsonl"
         if self._path.exists():
-            lines = self._path.read_text(errors="replace").splitlines()  # a damaged line is dropped, as a truncated one
+            lines = self._path.read_text(errors="replace").splitlines()  # drops damaged lines, like truncated ones
             files.write_text(self._path, "".join(line + "\n" for line in lines if _step_of(line) <= first_step))
         self._file = self._path.open("a")
         self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=first_step + 1 if first_step else None)
@@ -31,19 +31,19 @@ class TrainLog:
         self._bar.update()
 
     def announced(self, text: str) -> AbstractContextManager[None]:
-        """Prints what is about to take a silent while above the progress bar, and how long it took."""
+        """Prints, above the progress bar, what is about to run without output, and how long it took."""
         self._bar.clear()
         return announced(text)
 
     def start_clock(self) -> None:
-        """Leaves the time so far out of the bar's rate and remaining time."""
+        """Excludes the time so far from the bar's rate and remaining time."""
         self._bar.unpause()
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Records the metrics of a step.
 
         Raises:
-          OSError: they cannot be written; it names the file.
+          OSError: they cannot be written; the error names the file.
         """
         try:
             self._file.write(json.dumps({"step": step, **values}) + "\n")

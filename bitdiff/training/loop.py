@@ -95,7 +95,7 @@ class Loop:
         )
 
     def _compile_by_training(self, train_step: Callable, stop: StopSignals) -> None:
-        """The first step, which compiles; the log's times start after it."""
+        """Runs the first step, which compiles; the log's timing starts after it."""
         with self.log.announced("compiling the training step"):
             self._train_once(train_step, stop)
             jax.block_until_ready(self.state)

@@ -31,8 +31,8 @@ def apply_gradients(
 ) -> TrainState:
     """One optimizer step; ema <- ema + (1 - decay) (params - ema), decay = min(ema_decay, (1 + step) / (10 + step)).
 
-    The warm-up of the decay keeps the random initial weights out of the average: at every step, it spans about the last
-    tenth of the steps so far, until it reaches the span of `ema_decay`.
+    The warm-up of the decay keeps the random initial weights out of the average, which at every step spans about the
+    last tenth of the steps so far, until this span reaches that of `ema_decay`.
 
     Args:
       state: the state before the step.

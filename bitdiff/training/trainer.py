@@ -28,7 +28,7 @@ def train(
     """Trains until config.train.steps, from the latest checkpoint in `folder` if there is one.
 
     Writes checkpoints, config.json, metrics.jsonl, TensorBoard files and previews. SIGINT and SIGTERM stop
-    training after the current step, with a checkpoint. Meanwhile, no other training can write to the folder.
+    training after the current step, with a checkpoint. Meanwhile, no other training run can write to the folder.
 
     Args:
       config: the configuration.
@@ -37,7 +37,7 @@ def train(
       task: the task, in place of the one that the config describes.
 
     Raises:
-      UsageError: bad input, or another training in the folder, before anything is compiled.
+      UsageError: bad input, or another training run in the folder; raised before anything is compiled.
       DivergedError: the loss or its gradient is not finite; nothing is saved from then on.
     """
     setup = prepare(config, Path(folder), dataset, task)

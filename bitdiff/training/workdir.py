@@ -47,7 +47,7 @@ def load_config(workdir: Path) -> ml_collections.ConfigDict:
     """The config of a run, from workdir/config.json, or from its latest checkpoint if that file is missing.
 
     Raises:
-      UsageError: there is no such folder, no run in it, its config cannot be read or holds an invalid field, or
+      UsageError: there is no such folder or no run in it, its config cannot be read or has an invalid field, or
         config.json and the checkpoint disagree about a field that affects what is trained.
     """
     if not workdir.is_dir():
@@ -69,7 +69,7 @@ def load_config(workdir: Path) -> ml_collections.ConfigDict:
 
 
 def _read_config(path: Path) -> ml_collections.ConfigDict:
-    """The config of a file."""
+    """Reads and checks the config in a file."""
     advice = "delete it to use the copy in the checkpoints"
     try:
         content = json.loads(path.read_text())
@@ -95,8 +95,8 @@ def _check_saved(path: Path, config: ml_collections.ConfigDict, saved: ml_collec
     changes = _differences(trained_fields(saved), trained_fields(config), "in the checkpoint", "in this file")
     if changes:
         raise UsageError(
-            f"{path} was edited since the checkpoint was saved; delete it to use the copy in the checkpoint, or undo:\n"
-            + "\n".join(changes)
+            f"{path} was edited after the checkpoint was saved; delete it to use the copy in the checkpoint, or undo "
+            "these changes:\n" + "\n".join(changes)
         )
 
 

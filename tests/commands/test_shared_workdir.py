@@ -1,4 +1,4 @@
-"""What a workdir is protected against: a second training, a full disk, damaged logs; and what its commands say."""
+"""What a workdir is protected against: a second training run, a full disk, damaged logs; and --help."""
 
 import json
 import shutil
@@ -14,14 +14,14 @@ NO_SPACE = ("bash", "-c", 'ulimit -f 0; exec "$@"', "bash")  # only empty files
 
 
 @pytest.mark.slow
-def test_a_second_training_in_a_workdir_is_refused(command, tmp_path):
+def test_a_second_training_run_in_a_workdir_is_refused(command, tmp_path):
     flags = [*TRAIN, "--config.train.steps=100000", "--workdir", tmp_path / "run"]
     first = command.start("train", *flags)
     while "compiling the training step took" not in first.stdout.readline():
         assert first.poll() is None
     code, output = command("train", *flags)
     assert code == 2
-    assert f"error: another training writes to {tmp_path / 'run'}: process {first.pid} on" in output
+    assert f"error: another training run is writing to {tmp_path / 'run'}: process {first.pid} on" in output
     first.send_signal(signal.SIGTERM)
     first.communicate(timeout=100)
     assert first.returncode == 128 + signal.SIGTERM

@@ -123,15 +123,15 @@ def test_when_one_process_dies_the_other_exits_with_an_error(pair, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stopped", [0, 1])
-def test_when_one_process_is_stopped_the_other_exits_with_a_clear_line(pair, tmp_path, stopped):
-    """Process 0 holds jax's coordination service, process 1 does not."""
+def test_when_one_process_is_suspended_the_other_exits_with_a_clear_error(pair, tmp_path, stopped):
+    """Process 0 runs jax's coordination service; process 1 does not."""
     processes = pair("train", *DIGITS, "--workdir", tmp_path, "--config.train.steps=100000")
     started(processes, tmp_path, 6)
     processes[stopped].send_signal(signal.SIGSTOP)
     other = processes[1 - stopped]
     output, _ = other.communicate(timeout=40)
     assert other.returncode == 3
-    assert f"error: stopping, because process {stopped} has not answered for 10 s" in output
+    assert f"error: stopping, because process {stopped} has not responded for 10 s" in output
     assert "Check failure stack trace" not in output
     assert workdir.has_checkpoints(tmp_path)
 

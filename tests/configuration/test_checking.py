@@ -1,4 +1,4 @@
-"""The check of every configuration field: what it accepts, and what it says about what it refuses."""
+"""The check of every configuration field: what it accepts, and its errors for what it rejects."""
 
 import json
 
@@ -23,7 +23,7 @@ from bitdiff.training.workdir import plain
 
 
 @pytest.mark.parametrize("name", names())
-def test_every_config_is_accepted_also_when_it_comes_back_from_json(name):
+def test_every_config_is_accepted_even_after_a_round_trip_through_json(name):
     config = load_config(name)
     check_config(config)
     check_config(ml_collections.ConfigDict(json.loads(json.dumps(plain(config)))))
@@ -87,7 +87,7 @@ def damaged(**changes):
         ({"optimizer__ema_decay": 1.0}, "ema_decay is 1.0; it must be a finite number of at least 0 and below 1"),
         ({"sample__guidance": 1e38}, "guidance is 1e\\+38; it must be a finite number from -1000 to 1000"),
         ({"sample__schedule_options": {"start": "low"}}, "schedule_options.end is missing"),
-        ({"sample__restarts": [[1, 2]]}, r"restarts is \[\[1, 2\]\]; it must be a tuple of \(steps, times"),
+        ({"sample__restarts": [[1, 2]]}, r"restarts is \[\[1, 2\]\]; it must be a tuple of tuples \(steps, times"),
         ({"sample__churn": [0, 0]}, "churn is \\[0, 0\\]; it must be a tuple of 3 numbers, 0 or more"),
         ({"data__flip": 1}, "flip is 1; it must be True or False"),
         ({"first": 3}, "config.first is 3; it must be a config, or empty"),
@@ -102,7 +102,7 @@ def test_a_bad_value_is_refused_with_what_is_valid(changes, message):
 
 
 @pytest.mark.parametrize("value", [None, [], "text", 3, {}, [[[[]]]]])
-def test_what_is_no_config_is_refused(value):
+def test_what_is_not_a_config_is_refused(value):
     with pytest.raises(UsageError, match=r"config is .*must have sections|is missing"):
         check_config(value)
 

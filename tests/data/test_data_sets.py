@@ -469,7 +469,7 @@ def test_mixed_channels_are_read_in_color_with_a_warning(tmp_path, caplog):
     assert not caplog.text
 
 
-def test_what_is_no_regular_file_is_not_read(tmp_path):
+def test_only_regular_files_are_read(tmp_path):
     os.mkfifo(tmp_path / "a.png")
     Image.new("L", (8, 8)).save(tmp_path / "b.png")
     options = base_config().data

@@ -58,7 +58,7 @@ def test_raw_weights_are_those_of_the_last_step(model, finished_run, tmp_path):
     assert max(differences) > 1e-4
     with pytest.raises(UsageError, match="unknown weights 'mean'; valid names are: ema, raw"):
         bitdiff.load(finished_run, weights="mean")
-    with pytest.raises(UsageError, match="only their moving average is exported"):
+    with pytest.raises(UsageError, match="only the moving average can be exported"):
         export_model(raw, tmp_path / "out")
     with pytest.raises(UsageError, match="which holds the moving average"):
         bitdiff.load("digits", weights="raw")

@@ -1,4 +1,4 @@
-"""Signals at every stage of a command: while importing, computing, training, and a second time."""
+"""Signals at every stage of a command: during imports, computation and training; and a second signal."""
 
 import os
 import select
@@ -12,7 +12,7 @@ from conftest import ROOT
 
 from bitdiff.runtime.interrupts import StopSignals
 
-# The main thread stays inside one call that holds no Python instructions, as XLA's compiler does.
+# The main thread stays inside one call that runs no Python instructions, as XLA's compiler does.
 BUSY = """
 import hashlib
 from bitdiff.runtime import interrupts
@@ -43,7 +43,7 @@ def test_a_signal_is_recorded():
 
 
 @pytest.mark.slow
-def test_the_first_signal_is_answered_at_once_and_the_second_ends_the_process(tmp_path):
+def test_the_first_signal_is_reported_immediately_and_the_second_ends_the_process(tmp_path):
     process = start(BUSY.format(setup="interrupts.StopSignals().__enter__()"), tmp_path)
     assert process.stdout.readline() == "ready\n"
     time.sleep(0.2)

@@ -1,4 +1,4 @@
-"""The lock on a workdir: who gets it, who is told, and that a crash releases it."""
+"""The lock on a workdir: who gets it, who is rejected, and that a crash releases it."""
 
 import errno
 import os
@@ -24,7 +24,7 @@ with locked(Path(sys.argv[1])):
 
 def test_a_lock_is_held_once_and_released(tmp_path):
     with locks.locked(tmp_path):
-        message = rf"another training writes to .*: process {os.getpid()} on .*, since .* UTC; wait until it ends"
+        message = rf"another training run is writing to .*: process {os.getpid()} on .*, since .* UTC; wait until"
         with pytest.raises(UsageError, match=message), locks.locked(tmp_path):
             pass
     with locks.locked(tmp_path):

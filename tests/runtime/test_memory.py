@@ -1,4 +1,4 @@
-"""What fits on a device, and what is said when it does not."""
+"""What fits on a device, and the errors for what does not."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ from bitdiff.runtime import memory
 from bitdiff.runtime.errors import UsageError
 
 
-def test_the_memory_of_cpu_devices_is_the_machines():
+def test_the_memory_of_cpu_devices_is_that_of_the_machine():
     total = memory.device_memory() * jax.local_device_count()
     assert 2**28 < total < 2**45
 

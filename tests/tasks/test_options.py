@@ -23,7 +23,7 @@ def denoise(x_t, x0_prev, gamma_t):
 @pytest.mark.parametrize(("steps", "error"), [(10, 0.15), (40, 0.06)])
 @pytest.mark.parametrize("sampler", list(RULES))
 def test_every_sampler_keeps_the_variance_on_its_own_schedule(sampler, steps, error):
-    """The errors of the samplers themselves; the standard error of the variance is 0.004."""
+    """The tolerances are the samplers' own errors; the standard error of the variance is 0.004."""
     options = sample_options(base_config().sample, sampler=sampler, steps=steps)
     plan = plan_of(options)
     sample = jax.jit(lambda key: follow(denoise, key, (10_000, 1), plan, sampler=sampler, estimation=NO_CLIP))
@@ -33,7 +33,7 @@ def test_every_sampler_keeps_the_variance_on_its_own_schedule(sampler, steps, er
 @pytest.mark.parametrize("schedule", ["cosine", "linear", "sigmoid"])
 def test_heun_is_refused_on_schedules_with_large_first_steps(schedule):
     options = sample_options(base_config().sample, sampler="heun", schedule=schedule)
-    with pytest.raises(UsageError, match=f"heun is unstable on the {schedule} schedule.*use the schedule karras"):
+    with pytest.raises(UsageError, match=f"heun is unstable on the {schedule} schedule.*use the karras schedule"):
         plan_of(options)
     plan_of(options._replace(schedule="karras"))
     plan_of(options._replace(schedule="auto"))
