@@ -36,7 +36,7 @@ def evaluate(request: Request) -> None:
     """Measures a model, prints a table, and writes evaluation.json."""
     run = request.run.open()
     samples = request.draw.resolve(run, run.config.evaluate)
-    check_options(run, [samples.options])
+    check_options(run, [samples.options], samples.batch_size, samples.num_samples)
     judge = request.data.open_judge(run)
     run, dataset = request.data.open(run)
     results = measure(run, samples, dataset, judge)

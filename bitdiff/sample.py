@@ -101,7 +101,10 @@ def sample(request: Request) -> None:
     if request.labels is not None:
         check_labels(run, request.labels)
     samples = request.draw.resolve(run, run.config.sample)
-    check_options(run, [samples.options, samples.options._replace(frames=request.frames)])
+    in_shards = request.out is not None and request.out.suffix not in (".npz", ".json")
+    kept = min(samples.num_samples, request.layout.shard_size) if in_shards else samples.num_samples
+    many = [samples.options, samples.options._replace(frames=request.frames)]
+    check_options(run, many, samples.batch_size, max(kept, 1))
     if run.config.get("encoder"):
         describe_pictures(request, run, samples)
     elif request.out is not None and request.out.suffix != ".npz":

@@ -19,6 +19,7 @@ import time
 from collections.abc import Sequence
 
 GRACE_SECONDS = 30.0
+_STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)  # the others are saving their checkpoint
 
 
 def start(
@@ -85,7 +86,7 @@ def wait(processes: Sequence[subprocess.Popen]) -> int:
     """
     deadline = None
     while None in (codes := [process.poll() for process in processes]):
-        if deadline is None and any(codes):
+        if deadline is None and any(code not in (None, 0, *_STOPPED) for code in codes):
             deadline = time.monotonic() + GRACE_SECONDS
         if deadline is not None and time.monotonic() > deadline:
             for process in processes:

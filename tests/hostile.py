@@ -2,7 +2,7 @@
 
     python tests/hostile.py                # every case
     python tests/hostile.py --only known   # cases whose name contains this text
-    python tests/hostile.py --every 10     # every tenth, as the tests do
+    python tests/hostile.py --every 9      # every ninth, as the tests do
 
 A case fails if the command succeeds, prints a traceback, takes more than 30 seconds, or changes the checkpoints of the
 run it is given. Cases run in forks of one process that has imported everything, so each takes a second or less.
@@ -187,6 +187,7 @@ def config_file_cases(folder: Path) -> Iterator[Case]:
     texts = {
         "syntax": "def get_config(:",
         "nothing": "x = 3",
+        "exits": "import sys\nsys.exit(3)",
         "raises": "def get_config():\n    raise RuntimeError('no')",
         "none": "def get_config():\n    return None",
         "imports": "import nothing_of_that_name",
@@ -274,7 +275,7 @@ def sampling_cases(folder: Path, run_folder: Path) -> Iterator[Case]:
         "guidance": ["1e38", "nan", "x"],
         "sampler": ["foo", "beam", ""],
         "schedule": ["foo"],
-        "num_samples": ["0", "-1", "x"],
+        "num_samples": ["0", "-1", "x", "2000000000"],
         "batch_size": ["0", "-1"],
         "seed": ["-1", "2147483648"],
         "momentum": ["1", "-1", "nan"],
@@ -291,8 +292,10 @@ def sampling_cases(folder: Path, run_folder: Path) -> Iterator[Case]:
     base = ["--workdir", str(run_folder)]
     for option, values in bad.items():
         for value in values:
-            says = option if option not in ("checkpoint",) else ""
+            says = {"checkpoint": "checkpoint", "num_samples": "samples"}.get(option, option)
             yield Case(f"sample --{option}={value}", ["sample", *base, f"--{option}={value}"], says)
+    many = ["--num_samples", "20000000", "--batch_size", "20000000", "--out", str(folder / "many")]
+    yield Case("sample a huge batch", ["sample", *base, *many, "--shard_size", "20000000"], "needs an array")
     for option, value in (("td", "nan"), ("checkpoint", "best"), ("guidance", "1e38"), ("data_path", "/no/such")):
         yield Case(f"evaluate --{option}={value}", ["evaluate", *base, f"--{option}={value}"])
     for arguments in (["--tokenizer", "words"], ["--inception", "x.npz"], ["--reference", "x.npz"]):
@@ -331,7 +334,8 @@ def file_cases(folder: Path, run_folder: Path) -> Iterator[Case]:
     names = (*files, "objects", "names", "shape", "values", "floats", "none", "fifo", "absent")
     for name in names:
         path = str(folder / f"{name}.npz")
-        yield Case(f"known {name}", ["sample", "--workdir", str(run_folder), "--known", path], "--known")
+        says = "not an .npz file" if name in ("random", "empty", "text") else "--known"
+        yield Case(f"known {name}", ["sample", "--workdir", str(run_folder), "--known", path], says)
     train = ["--workdir", str(folder / "new"), *TINY[4:]]
     for name in (*names, "nan", "negative", "labels"):
         if name in ("values", "shape"):

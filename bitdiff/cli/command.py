@@ -138,7 +138,9 @@ def _define_flags() -> None:
     flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0; by default from the launcher.")
     flags.DEFINE_integer("num_processes", None, "Number of processes; by default from the launcher.", lower_bound=1)
     flags.DEFINE_integer("process_id", None, "Index of this process; by default from the launcher.", lower_bound=0)
-    flags.DEFINE_integer("heartbeat_seconds", 100, "Seconds of silence after which a process is considered lost.")
+    flags.DEFINE_integer(
+        "heartbeat_seconds", 100, "Seconds of silence after which a process is considered lost.", lower_bound=5
+    )
 
 
 def _show_in_help() -> None:
@@ -195,7 +197,7 @@ def _quiet_late_callbacks() -> None:
     default_in_thread = threading.excepthook
 
     def hook_in_thread(args):
-        if not isinstance(args.exc_value, OSError):
+        if not (isinstance(args.exc_value, OSError) and "EventLogger" in type(args.thread).__name__):
             default_in_thread(args)
 
     threading.excepthook = hook_in_thread
@@ -208,8 +210,12 @@ def _parse(argv: list[str]) -> list[str]:
         if "config" in flags.FLAGS and flags.FLAGS.config is not None:
             check_config(flags.FLAGS.config)
         return left
-    except (SystemExit, BrokenPipeError):  # --help has already printed the flags; absl would report an error
+    except BrokenPipeError:  # of --help | head
         sys.exit(0)
+    except SystemExit:  # absl ends --help with 1
+        if any(argument.lstrip("-").startswith("help") for argument in argv):
+            sys.exit(0)
+        message = "the --config file calls sys.exit"
     except Exception as error:
         # From a flag, a config file (which may raise anything), or an override; some messages quote a whole traceback.
         text = str(error).strip().replace("\\n", " ").replace("\\'", "'")

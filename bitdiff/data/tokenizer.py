@@ -143,8 +143,7 @@ def train(texts: Sequence[str], vocab_size: int, kind: str = "unigram") -> Token
     if not any(text.strip() for text in texts):
         raise UsageError("there is no text to train a tokenizer on")
     if kind == "auto":
-        words = {word for text in texts for word in text.split()}
-        kind = "word" if len(words) + _SPECIAL <= vocab_size else "bpe"
+        kind = "word" if _has_few_words(texts, vocab_size) else "bpe"
     longest = max(len(text.encode()) for text in texts)
     room: Any = {"max_sentence_length": longest + 1} if longest >= _LONG else {}  # SentencePiece skips longer texts
     model = io.BytesIO()
@@ -172,3 +171,10 @@ def train(texts: Sequence[str], vocab_size: int, kind: str = "unigram") -> Token
     if pieces.vocab_size < vocab_size and kind in ("unigram", "bpe"):
         _log.warning("the texts yield a vocabulary of only %d pieces, not %d", pieces.vocab_size, vocab_size)
     return pieces
+
+
+def _has_few_words(texts: Sequence[str], vocab_size: int) -> bool:
+    """Whether the words of the texts fit in a vocabulary and repeat, unlike names, formulas or texts without spaces."""
+    words = [word for text in texts for word in text.split()]
+    distinct = len(set(words))
+    return distinct + _SPECIAL <= vocab_size and len(words) >= 3 * distinct and len(words) >= 2 * len(texts)

@@ -216,6 +216,8 @@ def _valid_patterns(vocab_size: int, num_bits: int, *, gray: bool) -> np.ndarray
 
 def _check_integers(x: jax.typing.ArrayLike, limit: int, what: str) -> None:
     x = x if isinstance(x, jax.Array) else np.asarray(x)
+    if isinstance(x, np.ndarray) and x.dtype.kind not in "biufc":
+        raise UsageError(f"expected integers, got an array of {x.dtype}")
     if not jnp.issubdtype(jnp.result_type(x), jnp.integer):
         raise UsageError(f"expected integers, got {jnp.result_type(x)}")
     if isinstance(x, jax.core.Tracer) or np.size(x) == 0:

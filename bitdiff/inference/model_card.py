@@ -57,7 +57,8 @@ def model_card(name: str, config: Any, step: int, parameters: int, evaluation: d
         "## Scores",
         "",
     ]
-    if evaluation is None or evaluation["provenance"].get("step") != step:
+    provenance = {} if evaluation is None else evaluation["provenance"]
+    if evaluation is None or provenance.get("step") != step or provenance.get("weights") == "raw":
         return "\n".join([*lines, "Not evaluated at this step: run `python -m bitdiff.evaluate`.", ""])
     lines += ["| score | value | description |", "| --- | --- | --- |"]
     for score, entry in evaluation["scores"].items():

@@ -14,9 +14,10 @@ from bitdiff.data.dataset import Arrays
 from bitdiff.data.tokenizer import Tokenizer
 from bitdiff.inference import exported
 from bitdiff.inference.draws import Draw, draw
-from bitdiff.runtime import devices
+from bitdiff.runtime import devices, memory
 from bitdiff.runtime.errors import UsageError, choose
 from bitdiff.tasks import SampleOptions, Task, make_task, sample_options
+from bitdiff.tasks.sample_batches import local_size
 from bitdiff.training import workdir
 from bitdiff.training.checkpoints import Checkpoints
 from bitdiff.training.optimizer import make_optimizer
@@ -209,16 +210,38 @@ def check_examples(run: Trained, options: SampleOptions, examples: Source | None
         )
 
 
-def check_options(run: Trained, many: Iterable[SampleOptions]) -> None:
-    """Traces the sampler with each set of options, so that a bad one is reported before any is compiled."""
-    condition = run.task.condition(np.arange(1), None)
-    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1))
+def check_options(run: Trained, many: Iterable[SampleOptions], batch_size: int = 1, num_samples: int = 1) -> None:
+    """Traces the sampler with each set of options, so that a bad one is reported before any is compiled.
+
+    Args:
+      run: the model.
+      many: the options.
+      batch_size: samples per batch over all devices.
+      num_samples: samples that are kept in memory.
+
+    Raises:
+      UsageError: an option that the model does not support, or a batch or samples that cannot fit in memory.
+    """
+    one = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1))
+    rows = local_size(batch_size, num_samples) // jax.local_device_count()
+    keys = jax.ShapeDtypeStruct((rows,), one.dtype)
+    condition = {
+        name: jax.ShapeDtypeStruct((rows, *array.shape[1:]), array.dtype)
+        for name, array in run.task.condition(np.arange(1), None).items()
+    }
     for options in many:
 
         def sample(params, condition, keys, options=options):
             return run.task.sample(params, condition, keys, options)
 
-        jax.eval_shape(sample, run.params, condition, keys)
+        arguments = (run.params, condition, keys)
+        memory.check_trace(sample, *arguments, what="the sampler", advice=memory.SAMPLING_ADVICE)
+        kept = memory.tree_bytes(jax.eval_shape(sample, *arguments)) / rows * num_samples
+        if kept > memory.host_memory():
+            raise UsageError(
+                f"{num_samples:,} samples need {kept / 2**30:.3g} GiB of memory, but this machine has "
+                f"{memory.host_memory() / 2**30:.3g} GiB; draw fewer, or in shards with --out FOLDER/"
+            )
 
 
 def with_texts(run: Trained, outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

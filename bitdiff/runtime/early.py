@@ -5,7 +5,7 @@ import signal
 import sys
 
 
-def _is_command() -> bool:
+def is_command() -> bool:
     """Whether this process was started as `python -m bitdiff.COMMAND`."""
     before, _, after = " ".join(sys.orig_argv).partition(" -m bitdiff")
     return bool(before and after)
@@ -17,5 +17,5 @@ def _interrupted(number: int, frame: object) -> None:
     os._exit(128 + number)
 
 
-if _is_command():
+if is_command():
     signal.signal(signal.SIGINT, _interrupted)

@@ -4,6 +4,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -37,7 +38,8 @@ def write(path: Path, write_to: Callable[[BinaryIO], object]) -> None:
             write_to(file)
         os.replace(partial, path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
@@ -71,9 +73,9 @@ def read_arrays(path: Path, names: Iterable[str] | None = None) -> dict[str, np.
     if not path.is_file():
         raise UsageError(f"there is no file {path}")
     try:
-        file = np.load(path, allow_pickle=False)
-        if not isinstance(file, np.lib.npyio.NpzFile):
+        if not zipfile.is_zipfile(path):
             raise UsageError(f"{path} is not an .npz file")
+        file = np.load(path, allow_pickle=False)
         with file:
             if file.zip is not None:
                 _check_unpacked(path, file.zip)
@@ -81,7 +83,8 @@ def read_arrays(path: Path, names: Iterable[str] | None = None) -> dict[str, np.
     except UsageError:
         raise
     except ARRAY_ERRORS as error:
-        raise UsageError(f"{path} cannot be read as an .npz file of plain arrays: {error}") from error
+        reason = "it holds Python objects" if "allow_pickle" in str(error) else str(error)
+        raise UsageError(f"{path} cannot be read as an .npz file of plain arrays: {reason}") from error
 
 
 def _check_unpacked(path: Path, archive: zipfile.ZipFile) -> None:

@@ -60,6 +60,7 @@ def _watch(seen: dict[int, float], seconds: float) -> None:
         last = now
         silent = sorted(index for index, moment in seen.items() if now - moment > seconds)
         if silent:
+            silent = [0] if 0 in silent else silent  # without process 0, nothing is known of the others
             names = ", ".join(map(str, silent))
             print(
                 f"error: stopping, because process {names} has not responded for {seconds:g} s\n"

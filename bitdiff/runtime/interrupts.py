@@ -10,11 +10,16 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
+
+from bitdiff.runtime.early import is_command
 
 _GRACE_SECONDS = 600.0
 _INTERRUPT_SECONDS = 1.0  # how long a command may take to handle KeyboardInterrupt before it is ended anyway
+SAME_SECONDS = 0.3  # signals closer than this are one request
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -70,6 +75,8 @@ class StopSignals:
         self.received: signal.Signals | None = None
         self._quiet = quiet
         self._count = 0
+        self._first = 0.0
+        self._stops_now = False
         self._handlers = {}
         self._watcher: Watcher | None = None
 
@@ -88,17 +95,30 @@ class StopSignals:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: object) -> None:
+        """The handler in the main thread, once that runs Python code again."""
         del frame
+        if self.received is not None and not is_command():
+            time.sleep(0.05)  # for the watcher, which alone counts the signals
+            if self._stops_now:
+                raise KeyboardInterrupt  # a notebook's process continues
         self.received = self.received or signal.Signals(number)
 
     def _record(self, number: int) -> float:
         self._count += 1
+        now = time.monotonic()
+        if self._count > 1 and now - self._first < SAME_SECONDS:
+            return _GRACE_SECONDS  # a launcher forwards what the terminal has also sent to this process
         if self._count > 1:
-            _exit(number, "" if self._quiet else "stopped immediately; everything saved so far is intact")
+            self._stops_now = True
+            if is_command():
+                _exit(number, "" if self._quiet else "stopped immediately; everything saved so far is intact")
+            return _GRACE_SECONDS
+        self._first = now
         self.received = self.received or signal.Signals(number)
         if not self._quiet:
             again = "press Ctrl-C again" if number == signal.SIGINT else "send the signal again"
-            print(f"\nstopping after this step; {again} to stop now", file=sys.stderr, flush=True)
+            with suppress(OSError, ValueError):
+                print(f"\nstopping after this step; {again} to stop now", file=sys.stderr, flush=True)
         return _GRACE_SECONDS
 
     def _give_up(self, number: int) -> None:
@@ -116,8 +136,9 @@ def interrupt_promptly() -> None:
 
 def _exit(number: int, message: str) -> None:
     """Ends the process as the signal would, without waiting for the main thread."""
-    if message:
-        print(message, file=sys.stderr)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with suppress(OSError, ValueError):  # the terminal may be gone
+        if message:
+            print(message, file=sys.stderr)
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(128 + number)

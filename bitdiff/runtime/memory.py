@@ -11,6 +11,7 @@ import jax
 
 from bitdiff.runtime.errors import UsageError
 
+_UNKNOWN = 2**62
 _LIMIT = Path("/sys/fs/cgroup/memory.max")  # Linux: bytes that this container may use, or 'max'
 _EXHAUSTED = ("RESOURCE_EXHAUSTED", "Out of memory", "out of memory")
 TRAINING_ADVICE = (
@@ -21,14 +22,21 @@ SAMPLING_ADVICE = "lower the batch size (--batch_size, config.sample.batch_size)
 
 
 def device_memory() -> int:
-    """Bytes of memory of one device; CPU devices split the machine's memory evenly."""
+    """Bytes of memory of one device, or 2^62 if unknown; CPU devices split the machine's memory evenly."""
     stats = jax.local_devices()[0].memory_stats()
     if stats and "bytes_limit" in stats:
         return stats["bytes_limit"]
+    return host_memory() // jax.local_device_count() if jax.default_backend() == "cpu" else _UNKNOWN
+
+
+def host_memory() -> int:
+    """Bytes of memory of this machine or container, or 2^62 if unknown."""
+    if not hasattr(os, "sysconf"):
+        return _UNKNOWN
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     with suppress(OSError, ValueError):  # there is no such file, or it holds 'max'
         memory = min(memory, int(_LIMIT.read_text()))
-    return memory // jax.local_device_count()
+    return memory
 
 
 def tree_bytes(tree: Any) -> int:

@@ -153,7 +153,10 @@ class Checkpoints:
             return int(name)
         values = self._read_values(metric)
         if not values:
-            raise UsageError(f"no checkpoint in {self.folder} has the metric {metric!r}")
+            raise UsageError(
+                f"no checkpoint in {self.folder} has the metric {metric!r}, needed for --checkpoint best; train "
+                "with config.checkpoint.keep_best above 0"
+            )
         return min(values, key=lambda step: values[step])
 
     def _read_values(self, metric: str) -> dict[int, float]:
@@ -163,7 +166,7 @@ class Checkpoints:
                 progress = self._restore(step, progress=ocp.args.JsonRestore()).progress
                 values[step] = float(progress["metrics"][metric])
             except Exception as error:  # the checkpoint is damaged, or was saved without the metric
-                _log.info("the checkpoint of step %d has no %s (%s)", step, metric, error)
+                _log.debug("the checkpoint of step %d has no %s (%s)", step, metric, error)
         return values
 
     def restore(
@@ -230,7 +233,11 @@ class Checkpoints:
         """The config of the latest checkpoint that has a readable one; `restore` reports those that have none."""
         for step in reversed(self.steps()):
             try:
-                return self._restore(step, config=ocp.args.JsonRestore()).config
+                names = ("progress", "config", "digest")
+                content = self._restore(step, **{name: ocp.args.JsonRestore() for name in names})
+                if content.digest["json"] != _json_digest(content.progress, content.config):
+                    raise ValueError("its content differs from what was saved")
+                return content.config
             except Exception as error:
                 _log.debug("the config in %s cannot be read (%s)", self.folder / str(step), error)
         return None
@@ -285,10 +292,13 @@ class Checkpoints:
 
 def _digest(state: Any, progress: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
     """Checksums of a checkpoint: Orbax detects missing and truncated files, but not flipped bits."""
-    text = json.dumps([progress, config], sort_keys=True)
     with ThreadPoolExecutor() as pool:  # crc32 releases the interpreter lock
         sums = list(pool.map(_sum, jax.tree.leaves(jax.device_get(state))))
-    return {"state": sums, "json": zlib.crc32(text.encode())}
+    return {"state": sums, "json": _json_digest(progress, config)}
+
+
+def _json_digest(progress: dict[str, Any], config: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps([progress, config], sort_keys=True).encode())
 
 
 def _runtime_error(error: BaseException | None) -> jax.errors.JaxRuntimeError | None:

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,9 @@ class TrainLog:
             self._file.flush()
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self._path)) from error
-        for name, value in values.items():
-            self._board.add_scalar(name, value, step)
+        if self._board_works():
+            for name, value in values.items():
+                self._board.add_scalar(name, value, step)
 
     def message(self, text: str) -> None:
         """Prints a line above the progress bar."""
@@ -61,8 +62,15 @@ class TrainLog:
     def close(self) -> None:
         """Closes the bar and the files."""
         self._bar.close()
-        self._file.close()
-        self._board.close()
+        with suppress(OSError):  # reported when the line was written
+            self._file.close()
+        if self._board_works():
+            self._board.close()
+
+    def _board_works(self) -> bool:
+        """Whether TensorBoard's files are still written: that thread ends when the disk is full, and then blocks."""
+        writer = self._board.file_writer
+        return writer is not None and writer.event_writer._worker.is_alive()
 
 
 class NoLog:

@@ -42,6 +42,8 @@ def train(
     """
     setup = prepare(config, Path(folder), dataset, task)
     with locked(setup.folder):
+        if workdir.has_checkpoints(setup.folder):
+            workdir.check_unchanged(setup.folder, setup.config)  # another run may have ended here since `prepare`
         return _train(setup)
 
 

@@ -1,6 +1,7 @@
 """The files of a run's workdir besides its checkpoints: the config, and the tokenizer if there is one."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from bitdiff.data.tokenizer import Tokenizer
 from bitdiff.runtime.errors import UsageError
 from bitdiff.runtime.files import write, write_text
 from bitdiff.training.checkpoints import Checkpoints
+
+_URL = re.compile(r"\w+:/")  # pathlib drops one of the slashes of gs://
 
 # Fields that may change when a run is resumed: they do not affect what is trained from there on.
 _CHANGEABLE = (
@@ -59,7 +62,7 @@ def load_config(workdir: Path) -> ml_collections.ConfigDict:
     if path.exists():
         config = _read_config(path)
         if saved is not None:
-            _check_saved(path, config, ml_collections.ConfigDict(saved))
+            _check_saved(path, config, _checked(workdir / "checkpoints", saved))
         return config
     if not (workdir / "checkpoints").is_dir():
         raise UsageError(f"{workdir} holds no bitdiff run: it has neither config.json nor checkpoints")
@@ -126,8 +129,10 @@ def make(workdir: Path) -> None:
     """Creates the folder of a run.
 
     Raises:
-      UsageError: it cannot be created or written to.
+      UsageError: it cannot be created or written to, or is a URL.
     """
+    if _URL.match(str(workdir)):
+        raise UsageError(f"the workdir is {workdir}; it must be a local path: mount the bucket, e.g. with gcsfuse")
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         write_text(workdir / "config.json.check", "")

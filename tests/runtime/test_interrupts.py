@@ -10,6 +10,7 @@ import time
 import pytest
 from conftest import ROOT
 
+from bitdiff.runtime import interrupts
 from bitdiff.runtime.interrupts import StopSignals
 
 # The main thread stays inside one call that runs no Python instructions, as XLA's compiler does.
@@ -44,14 +45,34 @@ def test_a_signal_is_recorded():
 
 @pytest.mark.slow
 def test_the_first_signal_is_reported_immediately_and_the_second_ends_the_process(tmp_path):
-    process = start(BUSY.format(setup="interrupts.StopSignals().__enter__()"), tmp_path)
+    process = start(
+        BUSY.format(setup="interrupts.is_command = lambda: True; interrupts.StopSignals().__enter__()"), tmp_path
+    )
     assert process.stdout.readline() == "ready\n"
     time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     message = text_within(process.stderr, 2)
     assert message == "stopping after this step; press Ctrl-C again to stop now"
+    time.sleep(2 * interrupts.SAME_SECONDS)
     process.send_signal(signal.SIGINT)
     assert process.wait(2) == 130
+
+
+def test_a_second_signal_in_a_notebook_raises_keyboard_interrupt():
+    reached = []
+
+    def use():
+        with interrupts.StopSignals(quiet=True) as stop:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)  # forwarded by a launcher: the same request
+            time.sleep(2 * interrupts.SAME_SECONDS)
+            reached.append(stop.received)
+            os.kill(os.getpid(), signal.SIGINT)
+            reached.append("not interrupted")
+
+    with pytest.raises(KeyboardInterrupt):
+        use()
+    assert reached == [signal.SIGINT]
 
 
 @pytest.mark.slow
