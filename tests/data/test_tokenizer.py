@@ -114,3 +114,17 @@ def test_a_model_without_padding_is_refused():
         match=r"old.model has no pad piece; .* python -m bitdiff.train_tokenizer, or with spm_train and --pad_id=0",
     ):
         tokenizer.Tokenizer(model.getvalue(), "old.model")
+
+
+@pytest.mark.parametrize(
+    ("texts", "is_word"),
+    [
+        (["the dog sees a cat", "a cat sees the dog"] * 20, True),
+        ([f"CC(=O)N{i}" for i in range(60)], False),  # formulas: no spaces
+        ([f"name{i} word{i}" for i in range(60)], False),  # every word occurs once
+    ],
+)
+def test_auto_chooses_words_only_where_words_repeat(texts, is_word):
+    pieces = tokenizer.train(texts, 200, "auto")
+    words = tokenizer.train(texts, 200, "word")
+    assert (pieces.vocab_size == words.vocab_size) is is_word

@@ -118,3 +118,9 @@ def test_the_continuous_baseline_round_trips(vocab_size):
 def test_bad_input_is_reported(call, message):
     with pytest.raises(UsageError, match=message):
         call()
+
+
+@pytest.mark.parametrize("values", [["a"], [{}], [None]])
+def test_what_is_no_number_is_refused(values):
+    with pytest.raises(UsageError, match="expected integers, got an array of"):
+        bits.make_codec("uint").encode(values)

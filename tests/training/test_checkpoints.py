@@ -1,6 +1,7 @@
 import json
 import logging
 import shutil
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -230,3 +231,20 @@ def test_a_lost_process_is_not_mistaken_for_a_full_disk(filled, monkeypatch, joi
         monkeypatch.setattr(processes, "is_joined", lambda: joined)
         with pytest.raises(jax.errors.JaxRuntimeError if joined else SavingError, match=r"Gloo|\[1, 2, 3\]"):
             checkpoints.save(4, STATE, {}, {})
+
+
+def test_a_damaged_config_in_a_checkpoint_is_not_compared(filled):
+    """A flipped bit in the newest checkpoint's config must not make config.json look edited."""
+    workdir.save_config(filled, tiny_config(seed=5))
+    path = next((filled / "checkpoints" / "3" / "config").rglob("metadata"))
+    path.write_text(path.read_text().replace('"dim": 8', '"dim": 9'))
+    assert workdir.load_config(filled).network.dim == 8
+    (filled / "config.json").unlink()
+    assert workdir.load_config(filled).network.dim == 8  # from the checkpoint before it
+
+
+def test_a_url_is_no_workdir(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="it must be a local path: mount the bucket"):
+        workdir.make(Path("gs://bucket/run"))
+    assert not list(tmp_path.iterdir())
