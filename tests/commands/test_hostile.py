@@ -1,6 +1,7 @@
 """A part of tests/hostile.py, which runs hundreds of commands with bad input."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -14,4 +15,4 @@ def test_bad_input_is_refused_in_one_line(tmp_path):
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     result = subprocess.run(line, cwd=tmp_path, env=env, text=True, capture_output=True, timeout=500)
     assert result.returncode == 0, result.stdout[-3000:]
-    assert "of 3" in result.stdout  # more than thirty cases
+    assert int(re.search(r"of (\d+) commands", result.stdout)[1]) >= 30
