@@ -57,7 +57,7 @@ class Outcome(NamedTuple):
     seconds: float
 
 
-def run(line: list[str], folder: Path) -> Outcome:
+def run(line: list[str], folder: Path, limit: float = LIMIT_SECONDS) -> Outcome:
     """Runs a command in a fork of this process."""
     log = folder / "output.txt"
     started = time.monotonic()
@@ -65,7 +65,7 @@ def run(line: list[str], folder: Path) -> Outcome:
     if child == 0:
         _run_here(line, log, folder)
     code = None
-    while code is None and time.monotonic() - started < LIMIT_SECONDS:
+    while code is None and time.monotonic() - started < limit:
         pid, status = os.waitpid(child, os.WNOHANG)
         code = os.waitstatus_to_exitcode(status) if pid else None
         time.sleep(0.02)
@@ -430,8 +430,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         run_folder = folder / "run"
-        trained = run(["train", "--config", "digits", *TINY, "--workdir", str(run_folder)], folder)
-        if trained.code:
+        trained = run(["train", "--config", "digits", *TINY, "--workdir", str(run_folder)], folder, limit=300)
+        if trained.code or not (run_folder / "checkpoints").exists():
             print(trained.output)
             return 1
         before = digest(run_folder)
