@@ -74,7 +74,7 @@ def read_arrays(path: Path, names: Iterable[str] | None = None) -> dict[str, np.
         raise UsageError(f"there is no file {path}")
     try:
         if not zipfile.is_zipfile(path):
-            raise UsageError(f"{path} is not an .npz file")
+            raise UsageError(f"{path} is not an .npz file, or was cut short")
         file = np.load(path, allow_pickle=False)
         with file:
             if file.zip is not None:

@@ -375,7 +375,7 @@ def test_mismatched_weights_are_reported(tmp_path):
         ("other", "do not fit config.encoder"),
         ("short", "do not fit config.encoder: 1 layers with heads of 4, not 2 with heads of 4"),
         ("heads", "do not fit config.encoder: 2 layers with heads of 6, not 2"),
-        ("bad", "cannot be read as an .npz file"),
+        ("bad", "is not an .npz file"),
     ):
         with pytest.raises(UsageError, match=message):
             load_weights(tmp_path / f"{name}.npz", abstract, 4)
