@@ -56,6 +56,7 @@ def test_one_and_two_processes_train_alike_and_resume_each_others_checkpoints(pa
     assert codes == [0, 0], outputs
     assert "4 x cpu in 2 processes" in outputs[0]
     assert "steps" not in outputs[1]  # only the first process prints
+    assert "[Gloo]" not in "".join(outputs)
     code, output = command("train", *DIGITS, "--workdir", by_two, "--config.train.steps=6")
     assert code == 0, output
     assert losses(by_two) == pytest.approx(losses(finished_run), rel=1e-5)
