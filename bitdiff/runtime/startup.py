@@ -3,7 +3,6 @@
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
 from glob import glob
 from importlib.util import find_spec
 from pathlib import Path
@@ -76,6 +75,7 @@ def connect(cluster: launchers.Cluster | None, platform: str | None, *, heartbea
     if platform is not None and platform != "gpu":  # for 'gpu', jax decides between CUDA and ROCm
         jax.config.update("jax_platforms", _PLATFORMS[platform])
     if cluster is not None:
+        _keep_stdout_for_python()
         jax.config.update("jax_enable_preemption_service", False)  # it swallows SIGTERM; see interrupts.py
         gpus = _visible_gpus() if platform != "cpu" else 0
         details: dict[str, Any] = {}
@@ -122,24 +122,20 @@ def _check(cluster: launchers.Cluster | None, platform: str | None) -> None:
         if cluster.count not in (None, jax.process_count()):
             raise UsageError(f"{cluster.count} processes were requested, but {jax.process_count()} were joined")
         own = np.array([jax.local_device_count(), list(_PLATFORMS).index(found)])
-        with _without_stdout():
-            gathered = multihost_utils.process_allgather(own)
+        gathered = multihost_utils.process_allgather(own)
         if (gathered != gathered[0]).any():
             raise UsageError(f"the processes have different devices: (number, platform) {gathered.tolist()}")
 
 
-@contextlib.contextmanager
-def _without_stdout() -> Iterator[None]:
-    """Discards stdout: on CPUs, Gloo prints a line per process when the processes first communicate."""
-    sys.stdout.flush()
-    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
-    try:
+def _keep_stdout_for_python() -> None:
+    """Drops what C++ prints: on a CPU, each new group of devices prints a line of Gloo's per device."""
+    with contextlib.suppress(OSError):  # stdout is closed
+        sys.stdout.flush()
+        python = os.dup(1)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)
-        yield
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)
         os.close(nowhere)
+        sys.stdout = os.fdopen(python, "w", buffering=1)
 
 
 def _visible_gpus() -> int:
