@@ -17,7 +17,7 @@ from bitdiff.diffusion import oracle, sampling, schedules
 from bitdiff.figures import plots
 
 FOLDER = Path(__file__).resolve().parent.parent / "configs" / "results"
-PROBABILITY = 0.8  # of the bit +1
+PROBABILITY = 0.8  # that the bit is +1
 SAMPLES = 50_000
 STEPS = (10, 50, 200)
 TDS = (0.0, 0.5, 1.0, 2.0, 5.0)

@@ -18,6 +18,7 @@ from bitdiff.configuration import named
 from bitdiff.configuration.checking import check_config
 from bitdiff.runtime import files, interrupts, launchers, processes, startup
 from bitdiff.runtime.errors import DivergedError, SavingError, UsageError
+from bitdiff.runtime.memory import advised
 
 _EXIT_CODES: dict[type[Exception], int] = {DivergedError: 1, UsageError: 2, SavingError: 4}
 
@@ -61,21 +62,15 @@ def _guarded(main: Callable[[], int | None], divisor: Callable[[], int], argv: l
     try:
         startup.set_up_cache()
         _connect(divisor())
-        return main()
+        with advised("lower the batch size"):
+            return main()
     except tuple(_EXIT_CODES) as error:
         print(f"error: {error}", file=sys.stderr)
         return _EXIT_CODES[type(error)]
     except OSError as error:
         print(f"error: {error.strerror or error}: {error.filename or 'unknown file'}", file=sys.stderr)
         return 2
-    except MemoryError as error:
-        print(f"error: out of memory on the host ({error or 'no details'}); lower the batch size", file=sys.stderr)
-        return 2
     except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" in str(error):
-            reason = " ".join(str(error).split())[:200]
-            print(f"error: out of memory ({reason}); lower the batch size", file=sys.stderr)
-            return 2
         if not processes.is_joined():
             raise
         reason = " ".join(str(error).split())[:300]
