@@ -2,6 +2,8 @@ import json
 
 import pytest
 
+from bitdiff import benchmark
+from bitdiff.configs import mixture
 from bitdiff.evaluation import speed_reports
 from bitdiff.runtime.errors import UsageError
 
@@ -29,6 +31,18 @@ def test_a_benchmark_measures_its_parts_and_compares_reports(command, tmp_path):
     assert code == 0
     assert "training.steps_per_second" in output
     assert "x 1" in output
+
+
+def test_an_interrupted_benchmark_leaves_what_it_has_measured(tmp_path, monkeypatch):
+    def interrupted(bench):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(benchmark.PARTS, "data", lambda bench: {"batches_per_second": 4.0})
+    monkeypatch.setitem(benchmark.PARTS, "training", interrupted)
+    out = tmp_path / "bench.json"
+    with pytest.raises(KeyboardInterrupt):
+        benchmark.measure(benchmark.Request(mixture.get_config(), [], ["data", "training"], 0.1, out))
+    assert speed_reports.read_report(out)["parts"] == {"data": {"batches_per_second": 4.0}}
 
 
 def test_ratios_cover_only_what_both_reports_measured():
