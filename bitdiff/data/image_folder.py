@@ -17,6 +17,8 @@ _GREY_MODES = ("1", "L", "LA")
 _COLOUR_MODES = ("RGB", "RGBA", "P", "CMYK", "YCbCr")
 _MAX_PIXELS = 2**26  # a larger picture is a mistake or an attack
 _CHECKED_AHEAD = 20_000  # headers checked before training starts; the rest are checked when read
+_SEARCHED_FOR_COLOR = 500
+_COLORLESS = 8  # largest difference between the channels of a gray picture stored in color, as JPEG leaves it
 _DECODED_AHEAD = 2_000  # up to this many images, all are decoded before training as a check
 
 
@@ -39,7 +41,7 @@ def load(options: Any) -> Dataset:
     """Reads the layout of the folder `options.path` and the headers of its images.
 
     Images lie in the folder itself, or in one sub-folder per class (sorted by name). A size of 0 means that of the
-    first image; channels of 0 means 1 if all images are gray, and 3 otherwise.
+    first image; channels of 0 means 1 if all images are gray, even if they are stored in color, and 3 otherwise.
 
     Raises:
       UsageError: no such folder, no images in it, images beside class folders, unreadable images, or
@@ -56,20 +58,10 @@ def load(options: Any) -> Dataset:
     files, labels, class_names = find_images(root)
     with open_image(files[0]) as first:
         size = options.image_size or first.width
-    gray = checked = 0
-    for i in np.linspace(0, len(files), min(len(files), _CHECKED_AHEAD), endpoint=False).astype(int):
-        with open_image(files[i]) as image:
-            check_size(str(files[i]), *image.size, size, options.resize)
-            gray, checked = gray + (image.mode in _GREY_MODES), checked + 1
-    channels = options.channels or (1 if gray == checked else 3)
-    if 0 < gray < checked and not options.channels:
-        _log.warning(
-            "%s: %d of %d images are gray, and the others are in color; all are read in color (set "
-            "config.data.channels=1 to read them in gray)",
-            root,
-            gray,
-            checked,
-        )
+    for path in _spread(files, _CHECKED_AHEAD):
+        with open_image(path) as image:
+            check_size(str(path), *image.size, size, options.resize)
+    channels = options.channels or _channels(root, files)
     images = ImageFolder(files, labels, size, channels, options.resize)
     if len(images) <= _DECODED_AHEAD:
         for i in range(len(images)):
@@ -86,6 +78,36 @@ def load(options: Any) -> Dataset:
         about=f"folder {root.resolve()}, {len(files)} images, resize {options.resize}",
         label_frequencies=() if labels is None else label_frequencies(labels[train.indices], len(class_names)),
     )
+
+
+def _channels(root: Path, files: list[Path]) -> int:
+    """1 if none of the examined images shows a color, and otherwise 3, with a warning if some are gray."""
+    examined = _spread(files, _SEARCHED_FOR_COLOR)
+    gray = sum(map(_is_gray, examined))
+    if 0 < gray < len(examined):
+        _log.warning(
+            "%s: %d of %d examined images are gray, and the others show colors; all are read in color (pass "
+            "--config.data.channels=1 to read them in gray, with a third of the bits)",
+            root,
+            gray,
+            len(examined),
+        )
+    return 1 if gray == len(examined) else 3
+
+
+def _is_gray(path: Path) -> bool:
+    with open_image(path) as image:
+        if image.mode in _GREY_MODES:
+            return True
+        try:
+            return int(np.ptp(np.asarray(image.convert("RGB")).astype(int), axis=-1).max()) <= _COLORLESS
+        except (OSError, SyntaxError, ValueError) as error:
+            raise UsageError(f"the image {path} is damaged: {error}") from error
+
+
+def _spread(files: list[Path], most: int) -> list[Path]:
+    """At most that many files, evenly spread over all."""
+    return [files[i] for i in np.linspace(0, len(files), min(len(files), most), endpoint=False).astype(int)]
 
 
 def open_pictures(root: Path, size: int, channels: int, resize: str) -> ImageFolder:

@@ -457,15 +457,26 @@ def test_reading_a_file_cannot_run_code(tmp_path):
 
 
 def test_mixed_channels_are_read_in_color_with_a_warning(tmp_path, caplog):
-    for i, mode in enumerate(("L", "RGB", "L")):
-        Image.new(mode, (8, 8)).save(tmp_path / f"{i}.png")
+    Image.new("L", (8, 8)).save(tmp_path / "0.png")
+    Image.new("RGB", (8, 8), (200, 30, 30)).save(tmp_path / "1.png")
+    Image.new("RGB", (8, 8), (90, 90, 90)).save(tmp_path / "2.png")
     options = base_config().data
     options.update(name="folder", path=str(tmp_path), test_fraction=0.0)
     assert data.load(options).shape == (8, 8, 3)
-    assert "2 of 3 images are gray" in caplog.text
+    assert "2 of 3 examined images are gray" in caplog.text
     options.channels = 1
     caplog.clear()
     assert data.load(options).shape == (8, 8, 1)
+    assert not caplog.text
+
+
+def test_gray_pictures_stored_in_color_are_read_in_gray(tmp_path, caplog):
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16), np.uint8)
+    Image.fromarray(pixels).convert("RGB").save(tmp_path / "0.jpg", quality=60)
+    Image.fromarray(pixels).convert("P").save(tmp_path / "1.png")
+    options = base_config().data
+    options.update(name="folder", path=str(tmp_path), test_fraction=0.0)
+    assert data.load(options).shape == (16, 16, 1)
     assert not caplog.text
 
 
