@@ -11,7 +11,18 @@ from bitdiff.inference.trained import WEIGHTS, Trained, load
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import GUIDANCE, SampleOptions, sample_options
 
-_OPTION_FLAGS = ("sampler", "schedule", "steps", "td", "lag", *GUIDANCE, "momentum", "self_guidance", "beams")
+_OPTION_FLAGS = (
+    "sampler",
+    "schedule",
+    "steps",
+    "td",
+    "lag",
+    "churn_fraction",
+    *GUIDANCE,
+    "momentum",
+    "self_guidance",
+    "beams",
+)
 
 
 class RunRequest(NamedTuple):
@@ -103,6 +114,11 @@ def define_draw_flags() -> None:
             weight, None, f"Weight of classifier-free guidance on {condition}, 0 for none; by default the config's."
         )
     flags.DEFINE_list("churn", None, "EDM's S_churn,S_min,S_max, as in 40,0.05,50; by default the config's.")
+    flags.DEFINE_float(
+        "churn_fraction",
+        None,
+        "Rise of sigma before each step, as a fraction of it, in place of S_churn; by default the config's.",
+    )
     flags.DEFINE_list(
         "restarts", None, "Restarts as steps:times:low:high in sigma, as in 4:2:0.1:1; by default the config's."
     )

@@ -26,10 +26,12 @@ class Signal(NamedTuple):
 
     label: int32 [B], -1 for the null label; None if the condition is not a label.
     context: float [B, M, D], vectors that the network attends to; None if there are none.
+    penalty: float32 [B], added to each example's training loss; None for none.
     """
 
     label: jax.Array | None = None
     context: jax.Array | None = None
+    penalty: jax.Array | None = None
 
 
 class Keys(NamedTuple):

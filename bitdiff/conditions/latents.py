@@ -58,7 +58,8 @@ def make_latents(options: Any, field: str, inference: Inference) -> Condition:
         gumbel_keys, drop_keys = jax.vmap(jax.random.split)(keys.latents).T
         logits = encoder_logits(encoder, params, inference.prepare(batch[field]))
         z = gumbel_softmax(logits, gumbel_keys, options.temperature, hard=options.straight_through)
-        return context(params, z, jax.vmap(lambda key: jax.random.bernoulli(key, options.dropout))(drop_keys))
+        signal = context(params, z, jax.vmap(lambda key: jax.random.bernoulli(key, options.dropout))(drop_keys))
+        return signal._replace(penalty=options.kl * kl_to_uniform(logits)) if options.kl else signal
 
     def receive(params, arrays, keys: Keys):
         if "example" in arrays:
@@ -113,6 +114,19 @@ def gumbel_softmax(logits: jax.Array, keys: jax.Array, temperature: float, *, ha
         return soft
     chosen = jax.nn.one_hot(jnp.argmax(soft, axis=-1), logits.shape[-1], dtype=soft.dtype)
     return soft + jax.lax.stop_gradient(chosen - soft)
+
+
+def kl_to_uniform(logits: jax.Array) -> jax.Array:
+    """KL(q || uniform) of latents with these logits, summed over the latents, in nats: log K - H(q).
+
+    Args:
+      logits: float [B, count, K].
+
+    Returns:
+      float32 [B].
+    """
+    log_q = jax.nn.log_softmax(logits)
+    return jnp.sum(jnp.exp(log_q) * (log_q + jnp.log(logits.shape[-1])), axis=(-2, -1))
 
 
 def _select(request: Request, field: str, ndim: int) -> dict[str, np.ndarray]:

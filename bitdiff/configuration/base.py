@@ -19,7 +19,10 @@ from bitdiff.configuration.fields import (
 )
 
 TOP = {
-    "task": text("images", "images | tokens | points | autoregressive (the baseline for tokens) | prior (of latents)"),
+    "task": text(
+        "images",
+        "images | tokens | points | blocks (of tokens) | autoregressive (the baseline for tokens) | prior (of latents)",
+    ),
     "seed": integer(0, "seeds the weights, the order of the data, and the noise"),
     "first_run": text("", "the workdir of a prior's first stage"),
 }
@@ -65,6 +68,7 @@ DATA = {
     "tokenizer_hash": text("", "hash of the tokenizer, filled in from it"),
     "eos": integer(-1, "end-of-sequence token, filled in from the tokenizer", low=-1),
     "pad": integer(-1, "padding token, filled in from the tokenizer", low=-1),
+    "distilled": text("", "a folder written by bitdiff.distill, whose sequences replace those of the training split"),
     "cut": boolean(False, "whether texts longer than data.length are truncated; otherwise they are an error"),
     "prefetch_batches": integer(
         4, "batches read ahead, each by its own thread; 0 reads within the training loop", high=2**10
@@ -118,6 +122,8 @@ DIFFUSION = {
     "image_dropout": fraction(0.0, "rate at which pictures to describe are dropped in training, for guidance"),
 }
 
+BLOCKS = {"size": integer(1, "tokens per block of the task 'blocks'", low=1, high=2**16)}
+
 LATENTS = {
     "count": integer(0, "latents per example (DisCo-Diff's, inferred from the clean example); 0 for none", high=2**12),
     "codes": integer(0, "number of values that a latent can take; 2 makes latents bits", high=2**16),
@@ -130,6 +136,7 @@ LATENTS = {
     "temperature": number(1.0, "temperature of Gumbel-Softmax", above=True),
     "straight_through": boolean(False, "whether values are one-hot, with the relaxed gradient; otherwise relaxed"),
     "dropout": fraction(0.1, "rate at which an example's latents are dropped in training, for guidance"),
+    "kl": number(0.0, "weight of the divergence of the latents' distribution from the uniform one; 0 disables it"),
 }
 
 OPTIMIZER = {
@@ -177,6 +184,9 @@ SAMPLE = {
     "lag": number(0.0, "lag of a sequence's positions, up to diffusion.lag", high=10**5),
     "endpoint": boolean(False, "whether the last network evaluation is at t = 0 (EDM) instead of 1 / steps"),
     "churn": Field((0.0, 0.0, 1e9), "EDM's S_churn, S_min, S_max; S_churn 0 adds no noise", "numbers", 0.0, length=3),
+    "churn_fraction": number(
+        0.0, "rise of sigma before each step as a fraction of it, in place of S_churn; 0.1 to 0.2 suits text", high=1e3
+    ),
     "restarts": Field((), "each is (steps, times, sigma low, sigma high)", "restarts"),
     "noise_scale": number(1.0, "scale of the noise of churn and restarts (S_noise)", high=1e3),
     "guidance": number(0.0, "weight w in cond + w (cond - uncond), for class labels", low=-1e3, high=1e3),
@@ -214,6 +224,8 @@ def base_config() -> ml_collections.ConfigDict:
     config.bits = to_config(BITS)
     config.diffusion = to_config(DIFFUSION)
     config.diffusion.schedule_options = to_config(SCHEDULE_OPTIONS)
+    config.blocks = to_config(BLOCKS)
+    config.blocks.head = ml_collections.ConfigDict()  # denoises a block, see sections.transformer()
     config.latents = to_config(LATENTS)
     config.latents.encoder = ml_collections.ConfigDict()  # see sections.latent_encoder()
     config.latents.embed = ml_collections.ConfigDict()  # see sections.latent_transformer()

@@ -12,6 +12,7 @@ from bitdiff.runtime.errors import UsageError
 CUSTOM = "custom"  # the name of a network that no config describes
 NETWORKS = {"unet": sections.UNET, "transformer": sections.TRANSFORMER, "mlp": sections.MLP}
 ENCODERS = {"vit": sections.VIT}
+_HEADS = {"transformer": sections.TRANSFORMER}
 _SECTIONS = {
     "data": base.DATA,
     "bits": base.BITS,
@@ -20,7 +21,7 @@ _SECTIONS = {
     "checkpoint": base.CHECKPOINT,
     "evaluate": base.EVALUATE,
 }
-_NESTED = ("diffusion", "latents", "network", "encoder", "sample", "prior", "first")
+_NESTED = ("diffusion", "blocks", "latents", "network", "encoder", "sample", "prior", "first")
 _NAME = text("", "the network")
 _LONGEST = 60  # characters of a value that a message quotes
 
@@ -44,6 +45,8 @@ def check_config(config: Any, *, extra: bool = False, prefix: str = "config") ->
     for name, fields in _SECTIONS.items():
         check_section(f"{prefix}.{name}", table[name], fields, extra=extra)
     _check_diffusion(f"{prefix}.diffusion", table["diffusion"], extra)
+    check_section(f"{prefix}.blocks", table["blocks"], base.BLOCKS, nested=("head",), extra=extra)
+    _check_choice(f"{prefix}.blocks.head", table["blocks"]["head"], _HEADS, custom=True)
     _check_latents(f"{prefix}.latents", table["latents"], extra)
     _check_choice(f"{prefix}.network", table["network"], NETWORKS, custom=extra)
     _check_choice(f"{prefix}.encoder", table["encoder"], ENCODERS, custom=True)

@@ -10,12 +10,11 @@ import numpy as np
 from bitdiff.data import tokenizer
 from bitdiff.data.dataset import Dataset
 from bitdiff.data.drawing import draw
-from bitdiff.data.scenes import Scene, captions, kinds
+from bitdiff.data.scenes import FORMS, Scene, captions, kinds
 from bitdiff.data.tokenizer import Tokenizer
 from bitdiff.runtime.errors import UsageError
 
 _TRAIN, _TEST = 30_000, 2_000
-_CAPTIONS = 6  # per picture
 _HELD_OUT = 14  # kinds of groups, out of 144
 _SPLIT_SEED = 0
 _VOCABULARY = 64  # more than the number of words in the grammar
@@ -82,8 +81,8 @@ def load(options: Any) -> Dataset:
         raise UsageError(
             f"config.data.tokenizer is {options.tokenizer!r}; it must be empty: shapes have their own vocabulary"
         )
-    if not 1 <= options.captions <= _CAPTIONS:
-        raise UsageError(f"config.data.captions is {options.captions}; it must be from 1 to {_CAPTIONS} for shapes")
+    if not 1 <= options.captions <= FORMS:
+        raise UsageError(f"config.data.captions is {options.captions}; it must be from 1 to {FORMS} for shapes")
     every = kinds()
     sentences = [text for kind in every for axis in (0, 1) for text in captions(Scene(kind, kind, axis))]
     pieces = tokenizer.train(sentences, _VOCABULARY, "word")

@@ -17,6 +17,7 @@ from bitdiff.data import (
     token_pairs,
 )
 from bitdiff.data.dataset import Dataset
+from bitdiff.data.distilled import distilled
 from bitdiff.runtime.errors import UsageError, choose
 
 LOADERS = {
@@ -37,8 +38,8 @@ _PLURAL = {"tokens": "tokens", "point": "points"}
 _TASKS = {
     "image": ("images", "prior"),
     "point": ("points", "prior"),
-    "tokens": ("tokens", "autoregressive", "prior"),
-    "captions": ("tokens", "autoregressive"),
+    "tokens": ("tokens", "autoregressive", "blocks", "prior"),
+    "captions": ("tokens", "autoregressive", "blocks", "prior"),
 }
 # The values of fields that are taken from the data.
 _UNSET = {"vocab_size": 0, "image_size": 0, "channels": 0, "length": 0, "tokenizer_hash": "", "eos": -1, "pad": -1}
@@ -54,7 +55,8 @@ def load(options: Any) -> Dataset:
     for field, largest in {"image_size": 2**13, "length": 2**16}.items():
         if not 0 <= options[field] <= largest:
             raise UsageError(f"config.data.{field} is {options[field]}; it must be from 0 to {largest}")
-    return LOADERS[options.name](options)
+    dataset = LOADERS[options.name](options)
+    return distilled(dataset, options) if options.distilled else dataset
 
 
 def resolve(config: Any, dataset: Dataset, *, any_task: bool = False) -> Any:
@@ -72,7 +74,7 @@ def resolve(config: Any, dataset: Dataset, *, any_task: bool = False) -> Any:
         _check_task(config, dataset)
     _check_augmentation(config.data, dataset)
     config = config.copy_and_resolve_references()
-    for field in ("path", "tokenizer"):
+    for field in ("path", "tokenizer", "distilled"):
         if config.data[field] and "://" not in config.data[field]:
             # Absolute, so that a run finds its data from any folder.
             config.data[field] = str(Path(config.data[field]).expanduser().resolve())

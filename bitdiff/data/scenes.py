@@ -14,6 +14,7 @@ COUNTS = ("a", "two", "three")
 SIZES = ("small", "big")
 COLOURS = ("red", "green", "blue", "yellow", "purple", "white")
 SHAPES = ("circle", "square", "triangle", "cross")
+FORMS = 6  # captions that fully describe a scene
 RELATIONS = (("above", "below"), ("left of", "right of"))  # by axis: first group to second, and second to first
 
 _PLURALS = {"circle": "circles", "square": "squares", "triangle": "triangles", "cross": "crosses"}
@@ -56,13 +57,13 @@ def kinds() -> list[Group]:
 
 
 def captions(scene: Scene) -> list[str]:
-    """All captions that fully describe a scene: three forms, starting from either group."""
+    """All captions that fully describe a scene: three forms, each starting from either group."""
     there, back = RELATIONS[scene.axis]
-    texts = []
+    starts = []
     for group, relation, other in ((scene.first, there, scene.second), (scene.second, back, scene.first)):
         a, b, verb = _noun_phrase(group), _noun_phrase(other), _verb(group)
-        texts += [f"{a} {relation} {b}", f"{a} {verb} {relation} {b}", f"there {verb} {a} {relation} {b}"]
-    return texts
+        starts.append([f"{a} {relation} {b}", f"{a} {verb} {relation} {b}", f"there {verb} {a} {relation} {b}"])
+    return [text for form in zip(*starts, strict=True) for text in form]
 
 
 def parse(caption: str) -> Statement | None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from bitdiff.diffusion.schedules import Schedule, karras, lagged
+from bitdiff.diffusion.schedules import Schedule, inverse, karras, lagged
 from bitdiff.runtime.errors import UsageError
 
 
@@ -27,11 +27,16 @@ class Grid(NamedTuple):
 
 
 class Churn(NamedTuple):
-    """Noise added before a step (Karras et al. 2022, algorithm 2): S_churn, S_min and S_max; S_churn 0 adds none."""
+    """Noise added before a step (Karras et al. 2022, algorithm 2).
+
+    amount, low, high: S_churn, S_min and S_max; S_churn 0 adds none.
+    fraction: the rise of sigma before a step as a fraction of it, whatever the number of steps; 0 to use S_churn.
+    """
 
     amount: float = 0.0
     low: float = 0.0
     high: float = 1e9
+    fraction: float = 0.0
 
 
 class Restart(NamedTuple):
@@ -104,8 +109,10 @@ def time_grid(steps: int, td: float = 0.0, endpoint: bool = False) -> tuple[np.n
 def make_plan(gamma: Schedule, grid: Grid, noise: AddedNoise = NO_NOISE, *, length: int = 1) -> Plan:
     """The noise levels of a time grid on a schedule, with churn and restarts.
 
-    Churn raises sigma to sigma (1 + min(S_churn / steps, sqrt 2 - 1)) for sigma in [S_min, S_max]. Each restart is
-    inserted where the grid is nearest to its `low`, and visits EDM's levels between that level and its `high`.
+    Churn raises sigma to sigma (1 + min(S_churn / steps, sqrt 2 - 1)), or sigma (1 + fraction), for sigma in [S_min,
+    S_max]; of positions that lag, it concerns those that move in the step. Each restart is inserted where the grid is
+    nearest to its `low`, and visits EDM's levels between that level and its `high`; with a lag, these are the levels of
+    a position that does not lag, and all positions go back to the same time.
 
     Args:
       gamma: the sampling schedule.
@@ -114,22 +121,22 @@ def make_plan(gamma: Schedule, grid: Grid, noise: AddedNoise = NO_NOISE, *, leng
       length: number of positions of the sequences, used if they lag.
 
     Raises:
-      UsageError: an option is out of range, or a lag is combined with churn or restarts.
+      UsageError: an option is out of range.
     """
-    churn, restarts = Churn(*noise.churn), [Restart(*restart) for restart in noise.restarts]
     t_now, t_next = time_grid(grid.steps, grid.td, grid.endpoint)
     _check_lag(grid)
-    if grid.lag:
-        if churn.amount or restarts:
-            raise UsageError(f"lag is {grid.lag}; it must be 0 with churn or restarts")
-        t_now, t_next = (lagged(t, length, grid.lag) for t in (t_now, t_next))
-    with jax.ensure_compile_time_eval():
-        now, after = (np.asarray(gamma(t), np.float64) for t in (t_now, t_next))
+    before, after = (_levels(gamma, t, grid.lag, length) for t in (t_now, t_next))
+    ends = sigma_of(_levels(gamma, t_next))
     if grid.endpoint:
-        after[-1] = 1.0
-    if grid.lag:
-        return Plan(now, now, after, np.zeros(len(now), bool), noise.scale)
-    parts = _with_restarts(now, _churned(now, grid.steps, churn), after, restarts)
+        after[-1], ends[-1] = 1.0, 0.0
+    steps = before, _churned(before, after, grid.steps, Churn(*noise.churn)), after
+    parts, start = [], 0
+    for index, restarts in sorted(_places(ends, noise.restarts).items()):
+        parts.append(_grid_part(*steps, slice(start, index + 1)))
+        start = index + 1
+        for restart in restarts:
+            parts += [_restart_part(restart, ends[index], after[index], gamma, grid.lag, length)] * restart.times
+    parts.append(_grid_part(*steps, slice(start, None)))
     before, now, after, starts = (np.concatenate(levels) for levels in zip(*parts, strict=True))
     return Plan(before, now, after, starts, noise.scale)
 
@@ -166,44 +173,57 @@ def _check_lag(grid: Grid) -> None:
         )
 
 
-def _churned(now: np.ndarray, steps: int, churn: Churn) -> np.ndarray:
+def _levels(gamma: Schedule, t: np.ndarray, lag: float = 0.0, length: int = 1) -> np.ndarray:
+    """The noise levels at times [S]: float64 [S], or [S, length] if positions lag."""
+    with jax.ensure_compile_time_eval():
+        return np.asarray(gamma(lagged(t, length, lag) if lag else t), np.float64).copy()
+
+
+def _churned(now: np.ndarray, after: np.ndarray, steps: int, churn: Churn) -> np.ndarray:
     if not (churn.amount >= 0 and 0 <= churn.low <= churn.high):
         raise UsageError(
-            f"churn is {tuple(churn)}; it must be (S_churn, S_min, S_max) with S_churn >= 0 and 0 <= S_min <= S_max"
+            f"churn is {tuple(churn[:3])}; it must be (S_churn, S_min, S_max) with S_churn >= 0 and 0 <= S_min <= S_max"
         )
-    if churn.amount == 0:
+    if not churn.fraction >= 0 or (churn.fraction and churn.amount):
+        raise UsageError(
+            f"churn_fraction is {churn.fraction} and S_churn {churn.amount}; they must be 0 or more, and one of them 0"
+        )
+    if churn.amount == 0 == churn.fraction:
         return now
     sigma = sigma_of(now)
-    factor = 1.0 + min(churn.amount / steps, np.sqrt(2.0) - 1.0)
-    return gamma_of(np.where((sigma >= churn.low) & (sigma <= churn.high), sigma * factor, sigma))
+    factor = 1.0 + (churn.fraction or min(churn.amount / steps, np.sqrt(2.0) - 1.0))
+    moves = (after != now) & (sigma >= churn.low) & (sigma <= churn.high)
+    return np.where(moves, gamma_of(sigma * factor), now)
 
 
-def _with_restarts(before, now, after, restarts: Sequence[Restart]) -> list[tuple[np.ndarray, ...]]:
-    """The parts of a plan in order: the grid's own steps, cut where a restart is inserted, and the restarts' steps."""
-    ends = np.log(np.maximum(sigma_of(after), 1e-12))
-    inserted: dict[int, list[Restart]] = {}
-    for restart in restarts:
+def _places(ends: np.ndarray, restarts: Sequence[Restart]) -> dict[int, list[Restart]]:
+    """The restarts by the step after which they are inserted; `ends` are the sigmas at which the steps end."""
+    places: dict[int, list[Restart]] = {}
+    for restart in (Restart(*restart) for restart in restarts):
         if restart.steps < 2 or restart.times < 1 or not 0 < restart.low < restart.high:
             raise UsageError(
                 f"restarts contains {tuple(restart)}; a restart must be (steps, times, low, high) with steps >= 2, "
                 "times >= 1 and 0 < low < high"
             )
-        inserted.setdefault(int(np.argmin(np.abs(ends - np.log(restart.low)))), []).append(restart)
-    parts, start = [], 0
-    for index in sorted(inserted):
-        parts.append(_grid_part(before, now, after, slice(start, index + 1)))
-        start = index + 1
-        for restart in inserted[index]:
-            low = float(sigma_of(after[index]))
-            if low >= restart.high:
-                raise UsageError(
-                    f"a restart in restarts goes up to sigma {restart.high}, but the grid is already at {low:g} there"
-                )
-            t = np.linspace(1.0, 0.0, restart.steps)
-            levels = np.asarray(karras(low, restart.high)(t), np.float64)
-            starts = np.concatenate([[after[index]], levels[1:-1]])
-            parts += [(starts, levels[:-1], levels[1:], np.arange(len(starts)) == 0)] * restart.times
-    return [*parts, _grid_part(before, now, after, slice(start, None))]
+        distances = np.abs(np.log(np.maximum(ends, 1e-12)) - np.log(restart.low))
+        places.setdefault(int(np.argmin(distances)), []).append(restart)
+    return places
+
+
+def _restart_part(
+    restart: Restart, low: float, after: np.ndarray, gamma: Schedule, lag: float, length: int
+) -> tuple[np.ndarray, ...]:
+    """The steps of a restart that follows a step to sigma `low` and the levels `after`."""
+    if low >= restart.high:
+        raise UsageError(
+            f"a restart in restarts goes up to sigma {restart.high}, but the grid is already at {low:g} there"
+        )
+    levels = np.asarray(karras(low, restart.high)(np.linspace(1.0, 0.0, restart.steps)), np.float64)
+    if lag:
+        levels = _levels(gamma, inverse(gamma)(levels), lag, length)
+        levels[-1] = after
+    before = np.concatenate([after[None], levels[1:-1]])
+    return before, levels[:-1], levels[1:], np.arange(len(before)) == 0
 
 
 def _grid_part(before, now, after, part: slice) -> tuple[np.ndarray, ...]:

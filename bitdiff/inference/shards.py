@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bitdiff.data import Source
 from bitdiff.inference.draws import Draw, draw_range
 from bitdiff.inference.sample_files import write_npz, write_png
 from bitdiff.inference.trained import Trained, with_texts
@@ -23,7 +24,14 @@ class Layout(NamedTuple):
     png: bool
 
 
-def write_shards(run: Trained, request: Draw, labels: tuple[int, ...] | None, folder: Path, layout: Layout) -> int:
+def write_shards(
+    run: Trained,
+    request: Draw,
+    labels: tuple[int, ...] | None,
+    folder: Path,
+    layout: Layout,
+    examples: Source | None = None,
+) -> int:
     """Draws the samples whose shards are not in the folder yet; returns the number drawn by this process.
 
     Args:
@@ -32,6 +40,7 @@ def write_shards(run: Trained, request: Draw, labels: tuple[int, ...] | None, fo
       labels: labels assigned to the samples in turn; by default all classes.
       folder: created if it does not exist; its `samples.json` describes the samples.
       layout: how the folder holds them.
+      examples: examples that the samples are conditioned on, in turn; see `Task.condition`.
 
     Raises:
       UsageError: the folder holds other samples, or PNG files were requested for a model that generates no images.
@@ -49,7 +58,7 @@ def write_shards(run: Trained, request: Draw, labels: tuple[int, ...] | None, fo
         end = min(start + layout.shard_size, request.num_samples)
         if _is_done(folder, layout, start, end):
             continue
-        outputs = draw_range(run.task, run.params, request, start, end, labels=labels)
+        outputs = draw_range(run.task, run.params, request, start, end, labels=labels, examples=examples)
         if layout.png:
             write_png(folder, start, outputs["image"], run.config.data.vocab_size)
         else:

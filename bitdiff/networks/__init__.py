@@ -1,8 +1,9 @@
 """Flax linen networks; they know nothing about diffusion."""
 
+from bitdiff.networks.block_head import BlockHead
 from bitdiff.networks.latent_networks import LATENT_ENCODERS, LatentEncoder, LatentTransformer
 from bitdiff.networks.mlp import MLP
-from bitdiff.networks.registry import make_encoder, make_latent_networks, make_network
+from bitdiff.networks.registry import make_block_head, make_encoder, make_latent_networks, make_network
 from bitdiff.networks.transformer import Transformer
 from bitdiff.networks.unet import UNet
 from bitdiff.networks.vit import ViT
@@ -10,11 +11,13 @@ from bitdiff.networks.vit import ViT
 __all__ = [
     "LATENT_ENCODERS",
     "MLP",
+    "BlockHead",
     "LatentEncoder",
     "LatentTransformer",
     "Transformer",
     "UNet",
     "ViT",
+    "make_block_head",
     "make_encoder",
     "make_latent_networks",
     "make_network",

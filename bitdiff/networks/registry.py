@@ -6,6 +6,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
+from bitdiff.networks.block_head import BlockHead
 from bitdiff.networks.latent_networks import LATENT_ENCODERS, LatentEncoder, LatentTransformer
 from bitdiff.networks.mlp import MLP
 from bitdiff.networks.transformer import Transformer
@@ -34,6 +35,15 @@ def make_network(options: Mapping[str, Any], *, out_channels: int, num_classes: 
     choose("network", options["name"], NETWORKS)
     facts |= {"out_channels": out_channels, "num_classes": num_classes}
     return _make(NETWORKS[options["name"]], "network", options, facts)
+
+
+def make_block_head(options: Mapping[str, Any], *, out_channels: int, length: int) -> BlockHead:
+    """The denoiser of a block of `length` tokens that a config's `blocks.head` section describes.
+
+    Raises:
+      UsageError: an unknown field or dtype.
+    """
+    return BlockHead(make_network(options, out_channels=out_channels, num_classes=0, length=length))
 
 
 def make_encoder(options: Mapping[str, Any]) -> ViT | None:

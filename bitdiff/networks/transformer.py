@@ -1,7 +1,8 @@
 """A Transformer over sequences, as a denoiser of real values or as a causal model of tokens.
 
 The two modes differ in only three things: what is embedded, whether a time embedding modulates the layers, and
-whether attention is causal. In both, the blocks may attend to a context, such as an encoded picture.
+whether attention is causal, from token to token or from block to block of several tokens. In both, the layers may
+attend to a context, such as an encoded picture.
 """
 
 from collections.abc import Sequence
@@ -92,6 +93,7 @@ class Transformer(nn.Module):
       vocab_size: 0 for real-valued input, a time and full attention; otherwise the input is tokens below it, there is
         no time, and attention is causal.
       crosses: whether the blocks attend to a context.
+      block: tokens per block of a causal network, which attend to one another and to all earlier blocks.
       lagged: whether each position has its own time, added to its embedding; the mean time modulates the blocks.
       head_dim: channels per attention head.
       mlp_ratio: width of the MLP over dim.
@@ -108,6 +110,7 @@ class Transformer(nn.Module):
     num_classes: int = 0
     vocab_size: int = 0
     crosses: bool = False
+    block: int = 1
     lagged: bool = False
     head_dim: int = 64
     mlp_ratio: int = 4
@@ -170,7 +173,8 @@ class Transformer(nn.Module):
             own_time = self.own_time[1](nn.silu(self.own_time[0](sinusoid(time, self.dim).astype(self.dtype))))
             time = jnp.mean(time, axis=1)
         embedding = None if self.vocab_size or time is None else self.embedding(time, label)
-        mask = jnp.tril(jnp.ones((self.length, self.length), bool)) if self.vocab_size else None
+        block = jnp.arange(self.length) // self.block
+        mask = block[:, None] >= block if self.vocab_size else None
         h = self._embed(x) + own_time + self.positions.astype(self.dtype)
         for i, block in enumerate(self.blocks):
             h, _ = block(h, embedding, dropout_keys, memory[i] if memory else None, mask, None)
@@ -186,26 +190,27 @@ class Transformer(nn.Module):
         return [KeyValue(zeros, zeros)] * self.layers
 
     def advance(
-        self, token: jax.Array, index: jax.Array, cache: Sequence[KeyValue], memory: Sequence[KeyValue] | None = None
+        self, tokens: jax.Array, index: jax.Array, cache: Sequence[KeyValue], memory: Sequence[KeyValue] | None = None
     ) -> tuple[jax.Array, list[KeyValue | None]]:
-        """Applies a causal network to one position, given the cache of earlier positions.
+        """Applies a causal network to one block, given the cache of earlier blocks.
 
         Args:
-          token: int [B], the token at the position.
-          index: int [], the position.
+          tokens: int [B, block], the tokens of the block.
+          index: int [], the position of its first token.
           cache: keys and values of the earlier positions.
           memory: keys and values of the context.
 
         Returns:
-          (float32 [B, out_channels], equal to `__call__` at that position; the cache including this position).
+          (float32 [B, block, out_channels], equal to `__call__` at these positions; the cache including them).
         """
-        h = self._embed(token[:, None]) + self.positions[index].astype(self.dtype)
-        mask = jnp.arange(self.length)[None, :] <= index
+        positions = jax.lax.dynamic_slice_in_dim(self.positions, index, self.block)
+        h = self._embed(tokens) + positions.astype(self.dtype)
+        mask = jnp.arange(self.length)[None, :] < index + self.block
         updated = []
         for i, block in enumerate(self.blocks):
             h, own = block(h, None, None, memory[i] if memory else None, mask, (cache[i], index))
             updated.append(own)
-        return self._readout(h)[:, 0], updated
+        return self._readout(h), updated
 
     def _embed(self, x: jax.Array) -> jax.Array:
         if self.vocab_size:

@@ -9,6 +9,7 @@ from bitdiff.conditions import Condition
 from bitdiff.configuration.checking import check_config
 from bitdiff.runtime.errors import UsageError, choose
 from bitdiff.tasks.autoregressive import make_autoregressive_task
+from bitdiff.tasks.blocks import make_block_task
 from bitdiff.tasks.images import make_image_task
 from bitdiff.tasks.options import GUIDANCE, SampleOptions, hashable, network_evaluations, plan_of, sample_options
 from bitdiff.tasks.points import make_point_task
@@ -21,6 +22,7 @@ TASKS = {
     "tokens": make_token_task,
     "points": make_point_task,
     "autoregressive": make_autoregressive_task,
+    "blocks": make_block_task,
     "prior": make_prior_task,
 }
 

@@ -25,7 +25,18 @@ from bitdiff.tasks.options import GUIDANCE, SampleOptions
 from bitdiff.tasks.task import Task
 
 SAMPLERS = ("beam", "random")
-_DIFFUSION_OPTIONS = ("steps", "td", *GUIDANCE, "momentum", "self_guidance", "frames", "lag", "endpoint", "restarts")
+_DIFFUSION_OPTIONS = (
+    "steps",
+    "td",
+    *GUIDANCE,
+    "momentum",
+    "self_guidance",
+    "frames",
+    "lag",
+    "endpoint",
+    "restarts",
+    "churn_fraction",
+)
 
 
 class CausalModel(NamedTuple):
@@ -165,7 +176,7 @@ def sample(
 
     def advance(search: _Search, index):
         logits, cache = model.network.apply(
-            network_params(params), search.token.reshape(-1), index, search.cache, memory, method="advance"
+            network_params(params), search.token.reshape(-1, 1), index, search.cache, memory, method="advance"
         )
         log_p = _log_probabilities(model, logits.reshape(count, beams, -1), search.ended)
         return choose_tokens(search._replace(cache=cache), log_p, index), None

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from bitdiff.data import Dataset, scenes
-from bitdiff.metrics import captions
+from bitdiff.metrics import captions, distributions
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks.task import Score
 
@@ -41,14 +41,30 @@ def evaluate(outputs: dict[str, np.ndarray], dataset: Dataset, tokenizer: str) -
 
 
 def truth(texts: Sequence[str], shown: Sequence[scenes.Scene]) -> dict[str, Score]:
-    """The fractions of captions that are grammatical, true, and complete, according to a parser."""
+    """The fractions of captions that are grammatical, true, and complete, according to a parser; and their forms."""
     statements = [scenes.parse(text) for text in texts]
     true = [s is not None and scenes.is_true(s, scene) for s, scene in zip(statements, shown, strict=True)]
     complete = [s is not None and holds and scenes.is_complete(s) for holds, s in zip(true, statements, strict=True)]
+    forms = [
+        scenes.captions(scene).index(text) for text, scene, is_one in zip(texts, shown, complete, strict=True) if is_one
+    ]
     return {
         "grammatical": Score(
             float(np.mean([s is not None for s in statements])), "fraction of captions that the parser accepts"
         ),
         "true": Score(float(np.mean(true)), "fraction of captions that are grammatical and true of the picture"),
         "complete": Score(float(np.mean(complete)), "fraction of captions that are true and omit nothing"),
+    } | _diversity(np.array(forms, int))
+
+
+def _diversity(forms: np.ndarray) -> dict[str, Score]:
+    """The total variation between the frequencies of a picture's equally likely captions, int [N], and uniform."""
+    if not len(forms):
+        return {}
+    uniform = np.full(scenes.FORMS, 1.0 / scenes.FORMS)
+    value = distributions.tv(forms[:, None], np.arange(scenes.FORMS)[:, None], uniform)
+    about = f"total variation between the frequencies of the {scenes.FORMS} forms of {len(forms)} complete captions and"
+    return {
+        "form_tv": Score(value, f"{about} equal ones"),
+        "form_tv_floor": Score(distributions.tv_floor(uniform, len(forms)), "its expectation for equally likely forms"),
     }

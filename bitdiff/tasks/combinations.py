@@ -55,6 +55,30 @@ def check_autoregressive(config: Any) -> None:
     _check_pictures(config)
 
 
+def check_blocks(config: Any) -> None:
+    """Checks the sections of the config of a model that samples block by block.
+
+    Raises:
+      UsageError: a size or section that is missing, or options that blocks do not support.
+    """
+    _check_sizes(config, "tokens", (config.data.length,), 1)
+    if config.network.name != "transformer" or config.network.embed_layers != 1:
+        raise UsageError("blocks require config.network.name 'transformer' and embed_layers 1")
+    if not config.blocks.head or config.blocks.head.name != "transformer":
+        raise UsageError("config.blocks.head is empty; set it to bitdiff.configuration.sections.transformer()")
+    if config.blocks.size > config.data.length:
+        raise UsageError(
+            f"config.blocks.size is {config.blocks.size}; it must be from 1 to the length of the sequences, "
+            f"{config.data.length}"
+        )
+    if config.latents.count or config.diffusion.lag:
+        raise UsageError(
+            f"config.latents.count is {config.latents.count} and config.diffusion.lag {config.diffusion.lag}; both "
+            "must be 0 with blocks"
+        )
+    _check_pictures(config)
+
+
 def _check_sizes(config: Any, field: str, grid: tuple[int, ...], channels: int) -> None:
     if min((*grid, channels)) < 1 or config.data.num_classes < 0:
         raise UsageError(

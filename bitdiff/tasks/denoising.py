@@ -82,7 +82,7 @@ def losses(model: Denoiser, params: Any, batch: dict[str, jax.Array], keys: jax.
         inputs, dropout_keys = condition
         return evaluate_network(model, params, x_t, x0_prev, gamma_t, inputs, dropout_keys)
 
-    return denoising_loss(
+    loss, t = denoising_loss(
         network,
         x0,
         derived.diffusion,
@@ -94,6 +94,7 @@ def losses(model: Denoiser, params: Any, batch: dict[str, jax.Array], keys: jax.
         lag=model.lag,
         weight=partial(edm.loss_weight, sigma_data=model.sigma_data) if model.sigma_data else None,
     )
+    return sum((signal.penalty for signal in signals if signal.penalty is not None), loss), t
 
 
 def condition_on(

@@ -31,7 +31,7 @@ class SampleOptions(NamedTuple):
     frames: number of intermediate estimates to return, evenly spread over the steps; 0 for none.
     schedule, schedule_options: the sampling schedule; 'auto' is karras with 'heun', and cosine otherwise.
     beams: beams of an autoregressive model, whose samplers are 'beam' and 'random' and which takes no steps.
-    churn, restarts, noise_scale: see `noise_levels.AddedNoise`.
+    churn, churn_fraction, restarts, noise_scale: see `noise_levels.AddedNoise`.
     """
 
     sampler: str
@@ -48,6 +48,7 @@ class SampleOptions(NamedTuple):
     endpoint: bool
     churn: tuple[float, float, float]
     restarts: tuple[tuple[int, int, float, float], ...]
+    churn_fraction: float
     noise_scale: float
     image_guidance: float
     latent_guidance: float
@@ -82,7 +83,9 @@ def plan_of(options: SampleOptions, length: int = 1) -> Plan:
         make_schedule(_schedule_of(options), dict(options.schedule_options)),
         Grid(options.steps, options.td, options.endpoint, options.lag),
         AddedNoise(
-            Churn(*options.churn), tuple(Restart(*restart) for restart in options.restarts), options.noise_scale
+            Churn(*options.churn, options.churn_fraction),
+            tuple(Restart(*restart) for restart in options.restarts),
+            options.noise_scale,
         ),
         length=length,
     )

@@ -1,8 +1,9 @@
 """The second stage of DisCo-Diff: a prior over latents, followed by the first stage (Xu et al. 2024, section 3.3).
 
 The latents are tokens, so the prior is one of the token models: autoregressive, as in the paper, or Bit Diffusion,
-which samples all latents at once and can complete known ones. The first stage's weights are part of the parameters,
-and training does not change them.
+which samples all latents at once and can complete known ones. If the first stage describes pictures, the prior sees
+them too, through an encoder of its own. The first stage's weights are part of the parameters, and training does not
+change them.
 """
 
 from functools import partial
@@ -27,11 +28,12 @@ FIRST_STAGES = {"images": make_image_task, "tokens": make_token_task, "points": 
 
 
 class Stages(NamedTuple):
-    """The two stages: the first, the prior of its latents, and how latents are sampled."""
+    """The two stages: the first, the prior of its latents, how latents are sampled, and whether pictures are given."""
 
     first: Task
     prior: Task
     prior_options: SampleOptions
+    describes: bool
 
 
 def make_prior_task(config: Any, network: nn.Module | None = None) -> Task:
@@ -41,11 +43,17 @@ def make_prior_task(config: Any, network: nn.Module | None = None) -> Task:
     them. The loss is the prior's, on latents inferred by the first stage's encoder.
 
     Raises:
-      UsageError: a first stage without latents.
+      UsageError: a first stage without latents, or only one of the stages sees pictures to describe.
     """
     first = make_first_stage(config.first)
+    describes = bool(config.first.encoder)
+    if describes != bool(config.encoder):
+        raise UsageError(
+            f"config.encoder is {'set' if config.encoder else 'empty'}, but that of the first stage is "
+            f"{'set' if describes else 'empty'}: both stages must see the pictures to describe, or neither"
+        )
     prior = PRIORS[config.prior.model](_prior_config(config), network)
-    stages = Stages(first, prior, sample_options(config.prior.sample))
+    stages = Stages(first, prior, sample_options(config.prior.sample), describes)
     return Task(
         field=first.field,
         init=partial(init_params, stages),
@@ -53,6 +61,7 @@ def make_prior_task(config: Any, network: nn.Module | None = None) -> Task:
         sample=partial(sample, stages),
         condition=partial(condition_on, stages),
         evaluate=first.evaluate,
+        uses_examples=describes,
         frozen=("first",),
     )
 
@@ -65,8 +74,6 @@ def make_first_stage(config: Any) -> Task:
     """
     if not config or not config.latents.count:
         raise UsageError("a prior requires a first stage with latents: pass its workdir as --config.first_run")
-    if config.encoder:
-        raise UsageError("a first stage that describes pictures is not supported: its prior would not see them")
     choose("first stage's task (config.first.task)", config.task, FIRST_STAGES)
     return FIRST_STAGES[config.task](config)
 
@@ -81,11 +88,23 @@ def loss(
     stages: Stages, params: Any, batch: dict[str, jax.Array], keys: jax.Array
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The prior's loss on latents that the first stage infers from the batch."""
-    assert stages.first.infer is not None
     prior_keys, latent_keys = jax.vmap(jax.random.split)(keys).T
     frozen = jax.lax.stop_gradient(params["first"])
-    tokens = stages.first.infer(frozen, batch[stages.first.field], latent_keys)
-    return stages.prior.loss(params["prior"], {"tokens": tokens} | _only(batch, "label"), prior_keys)
+    tokens = infer(stages, frozen, batch[stages.first.field], latent_keys)
+    return stages.prior.loss(params["prior"], {"tokens": tokens} | _only(batch, "label", "image"), prior_keys)
+
+
+def infer(stages: Stages, params: Any, values: jax.Array, keys: jax.Array) -> jax.Array:
+    """Latents int32 [B, latents] that the first stage infers from values [B, ...], with a key for each example.
+
+    If it describes pictures, the values are tokens [B, captions, L], and the latents [B, captions, latents].
+    """
+    assert stages.first.infer is not None
+    if not stages.describes:
+        return stages.first.infer(params, values, keys)
+    rows, captions = values.shape[:2]
+    keys = jax.vmap(lambda key: jax.random.split(key, captions))(keys).reshape(-1)
+    return stages.first.infer(params, values.reshape(rows * captions, -1), keys).reshape(rows, captions, -1)
 
 
 def sample(
@@ -93,27 +112,27 @@ def sample(
 ) -> dict[str, jax.Array]:
     """Samples latents from the prior, then values from the first stage."""
     first_keys, prior_keys = jax.vmap(jax.random.split)(keys).T
-    latents = stages.prior.sample(params["prior"], _only(arrays, "label", "known"), prior_keys, stages.prior_options)[
-        "tokens"
-    ]
-    return stages.first.sample(params["first"], _only(arrays, "label") | {"latents": latents}, first_keys, options)
+    latents = stages.prior.sample(params["prior"], arrays, prior_keys, stages.prior_options)["tokens"]
+    given = _only(arrays, "label", "image", "source")
+    return stages.first.sample(params["first"], given | {"latents": latents}, first_keys, options)
 
 
 def condition_on(
     stages: Stages, indices: np.ndarray, labels: tuple[int, ...] | None, examples: Source | None = None
 ) -> dict[str, np.ndarray]:
-    """What each sample is conditioned on: labels for both stages, and known latents for the prior.
+    """What each sample is conditioned on: labels and pictures for both stages, and known latents for the prior.
 
     Raises:
-      UsageError: examples without known latents were given: the prior generates the latents.
+      UsageError: examples with neither known latents nor pictures to describe: the prior generates the latents.
     """
-    if examples is not None and "known" not in examples[0]:
+    if examples is not None and "known" not in examples[0] and not stages.describes:
         raise UsageError("examples were given, but the prior generates the latents")
     prior = stages.prior.condition(indices, labels, examples)
     if labels is None and "label" in prior:
         labels = tuple(prior["label"].tolist())
         indices = np.arange(len(labels))
-    return stages.first.condition(indices, labels) | prior
+    given = stages.first.condition(indices, labels, examples if stages.describes else None)
+    return {name: array for name, array in given.items() if name != "example"} | prior
 
 
 def _only(arrays: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -122,7 +141,7 @@ def _only(arrays: dict[str, Any], *names: str) -> dict[str, Any]:
 
 def _prior_config(config: Any) -> ml_collections.ConfigDict:
     """The config of a token model of the latents: the second stage's own, over `count` tokens of `codes` values."""
-    prior = ml_collections.ConfigDict(config.to_dict() | {"first": {}, "first_run": "", "encoder": {}})
+    prior = ml_collections.ConfigDict(config.to_dict() | {"first": {}, "first_run": ""})
     prior.task = "tokens" if config.prior.model == "bits" else "autoregressive"
     latents = config.first.latents
     prior.data.update(

@@ -58,3 +58,8 @@ def examples_for(task: Task, dataset: Dataset) -> Source | None:
     if not task.uses_examples:
         return None
     return dataset.test if len(dataset.test) else dataset.train
+
+
+def training_examples_for(task: Task, dataset: Dataset) -> Source | None:
+    """The training examples, if the task's samples are conditioned on examples."""
+    return dataset.train if task.uses_examples else None

@@ -41,7 +41,13 @@ def make_token_task(config: Any, network: nn.Module | None = None, conditions: S
 
 
 def evaluate(
-    outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOptions, config: Any, *, codec: Codec | None = None
+    outputs: dict[str, np.ndarray],
+    dataset: Dataset,
+    options: SampleOptions,
+    config: Any,
+    *,
+    codec: Codec | None = None,
+    oracle: bool = True,
 ) -> dict[str, Score]:
     """Scores of captions, of text, or of tokens from a known distribution.
 
@@ -51,11 +57,12 @@ def evaluate(
       options: how the samples were drawn.
       config: the run's config.
       codec: the codec of a bit model; None for an autoregressive one.
+      oracle: whether a bit model denoises all tokens at once, so that its sampler can be run with the exact denoiser.
     """
     scores = bit_scores(outputs, codec.encoding) if codec else {}
     if dataset.field == "captions":
         return scores | caption_scores.evaluate(outputs, dataset, config.evaluate.tokenizer)
-    return scores | distances(outputs["tokens"], dataset, options, codec=codec)
+    return scores | distances(outputs["tokens"], dataset, options, codec=codec if oracle else None)
 
 
 def distances(
@@ -88,7 +95,9 @@ def distances(
         )
     if test is not None:
         value = distributions.tv(test, states, probabilities)
-        scores["tv_real"] = Score(value, f"the same distance for the {len(test)} test sequences")
+        floor = distributions.tv_floor(probabilities, len(test))
+        about = f"the same distance for the {len(test)} test sequences, for which {floor:.3g} is expected"
+        scores["tv_real"] = Score(value, about)
     return scores
 
 

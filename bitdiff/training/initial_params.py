@@ -23,9 +23,16 @@ def initial_params(config: Any, task: Task, key: jax.Array) -> Any:
     """
     params = jax.jit(task.init)(key)
     if config.encoder and config.encoder.weights:
-        path = Path(config.encoder.weights).expanduser()
-        published = load_weights(path, {"params": params["encoder"]}, config.encoder.head_dim)
-        params = params | {"encoder": published["params"]}
+        params = _with_published_weights(config, params)
     if config.task == "prior":
         params = params | {"first": load_first_stage(config)}
     return params
+
+
+def _with_published_weights(config: Any, params: Any) -> Any:
+    """The parameters with the published weights of the image encoder, which a prior keeps among its own."""
+    own = params["prior"] if config.task == "prior" else params
+    path = Path(config.encoder.weights).expanduser()
+    published = load_weights(path, {"params": own["encoder"]}, config.encoder.head_dim)
+    own = own | {"encoder": published["params"]}
+    return params | {"prior": own} if config.task == "prior" else own

@@ -8,6 +8,7 @@ from typing import Any
 import ml_collections
 
 from bitdiff.configuration.checking import CUSTOM, check_config
+from bitdiff.configuration.upgrades import upgraded
 from bitdiff.data import tokenizer
 from bitdiff.data.tokenizer import Tokenizer
 from bitdiff.runtime.errors import UsageError
@@ -87,6 +88,7 @@ def _read_config(path: Path) -> ml_collections.ConfigDict:
 def _checked(where: Path, content: Any) -> ml_collections.ConfigDict:
     """A config as it is stored in `where`, after a check of its fields."""
     try:
+        content = upgraded(content)
         custom = isinstance(content, dict) and content.get("network") == {"name": CUSTOM}
         check_config(content, extra=custom)
         return ml_collections.ConfigDict(content)

@@ -65,7 +65,7 @@ def test_a_folder_of_images_is_captioned(command, run, images, tmp_path):
 
     code, output = command("sweep", "--workdir", run, "--num_samples", 20, "--td", "0,2")
     assert code == 0, output
-    assert "| ddim | 2 | 2.0 | 1.0 | 0.0 | 0.0 | 0.0 | 1 |" in output
+    assert "| ddim | 2 | 2.0 | 1.0 | 0.0 | 0.0 | 0.0 | 0.0 | 1 |" in output
     assert "tokens_per_second" in output
 
 
@@ -84,6 +84,56 @@ def test_the_autoregressive_baseline_is_evaluated_like_bit_diffusion(command, im
     with np.load(out, allow_pickle=False) as file:
         assert file["text"].shape == (3,)
         assert file["tokens"].shape == (3, 13)
+
+
+@pytest.mark.slow
+def test_a_model_learns_the_sequences_of_another(command, tmp_path):
+    """Distillation of text: the sampled sequences replace the training split, and only complete folders are read."""
+    lines = tmp_path / "lines.txt"
+    lines.write_text("\n".join(f"{a} {b} {c}" for a in "abcd" for b in "efgh" for c in "ijkl"))
+    teacher = tiny(text.get_config("autoregressive"))
+    teacher.data.path = str(lines)
+    train(teacher, tmp_path / "teacher")
+    out = tmp_path / "distilled"
+    code, output = command("distill", "--workdir", tmp_path / "teacher", "--out", out, "--seed", 5)
+    assert code == 0, output
+    student = tiny(text.get_config())
+    student.data.update(path=str(lines), distilled=str(out))
+    dataset, own = data.load(student.data), data.load(teacher.data)
+    assert len(dataset.train) == len(own.train)
+    np.testing.assert_array_equal(dataset.test[0]["tokens"], own.test[0]["tokens"])
+    with np.load(out / "00000.npz") as file:
+        np.testing.assert_array_equal(
+            [row["tokens"] for row in map(dataset.train.__getitem__, range(5))], file["tokens"][:5]
+        )
+    train(student, tmp_path / "student")
+    record = json.loads((out / "samples.json").read_text())
+    record["run"]["data"]["vocab_size"] = 7
+    (out / "samples.json").write_text(json.dumps(record))
+    with pytest.raises(UsageError, match=r"was sampled with data.vocab_size 7 instead of"):
+        data.load(student.data)
+    student.data.distilled = str(tmp_path)
+    with pytest.raises(UsageError, match=r"is not a folder written by bitdiff.distill"):
+        data.load(student.data)
+
+
+def test_pictures_get_the_captions_of_another_model(tmp_path):
+    config = shapes.get_config()
+    own = data.load(config.data)
+    count = len(own.train)
+    tokens = np.arange(2 * count * 13, dtype=np.int32).reshape(2 * count, 13) % own.vocab_size
+    np.savez(tmp_path / "00000.npz", tokens=tokens[:count])
+    np.savez(tmp_path / "00001.npz", tokens=tokens[count:])
+    facts = {"vocab_size": own.vocab_size, "tokenizer_hash": own.tokenizer.fingerprint(), "image_size": 32}
+    (tmp_path / "samples.json").write_text(json.dumps({"run": {"data": facts}, "step": 3}))
+    config.data.distilled = str(tmp_path)
+    dataset = data.load(config.data)
+    np.testing.assert_array_equal(dataset.train[7]["tokens"], tokens[[7, count + 7]])
+    np.testing.assert_array_equal(dataset.train[7]["image"], own.train[7]["image"])
+    (tmp_path / "00000.npz").unlink()
+    (tmp_path / "00001.npz").unlink()
+    with pytest.raises(UsageError, match="holds 0 sequences of 0 tokens; it must hold at least 30000 of 13"):
+        data.load(config.data)
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.stats import entropy
 
 from bitdiff import data
-from bitdiff.conditions.latents import gumbel_softmax
+from bitdiff.conditions.latents import gumbel_softmax, kl_to_uniform
 from bitdiff.configs import digits_disco, imagenet64_disco, toy_disco
 from bitdiff.configuration import base_config, presets, sections
 from bitdiff.data import gaussians
@@ -56,6 +57,27 @@ def test_an_examples_noise_does_not_depend_on_its_batch():
     logits, keys = jax.random.normal(KEY, (4, 3, 5)), jax.random.split(KEY, 4)
     together = gumbel_softmax(logits, keys, 1.0, hard=False)
     np.testing.assert_allclose(gumbel_softmax(logits[2:3], keys[2:3], 1.0, hard=False), together[2:3], atol=1e-6)
+
+
+def test_the_divergence_from_uniform_latents_is_the_information_they_carry_at_most():
+    q = np.array([[[0.5, 0.25, 0.25, 0.0], [0.25, 0.25, 0.25, 0.25]], [[1.0, 0.0, 0.0, 0.0], [0.5, 0.5, 0.0, 0.0]]])
+    expected = [entropy(np.full(4, 0.25)) - entropy(q[0, 0]), 2 * np.log(4) - np.log(2)]
+    np.testing.assert_allclose(kl_to_uniform(jnp.log(jnp.maximum(q, 1e-30))), expected, atol=1e-6)
+
+
+def test_a_penalty_on_latents_is_added_to_the_loss():
+    config = tiny_toy()
+    params = jax.jit(make_task(config).init)(KEY)
+    params["latents"]["encoder"]["logits"]["bias"] = jnp.arange(32.0)
+    keys = jax.random.split(KEY, 4)
+
+    def loss(weight):
+        config.latents.kl = weight
+        return jax.jit(make_task(config).loss)(params, batch(), keys)[0]
+
+    once, twice = loss(0.1) - loss(0.0), loss(0.2) - loss(0.0)
+    assert once > 0.1
+    np.testing.assert_allclose(twice, 2 * once, rtol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["mlp", "vit"])

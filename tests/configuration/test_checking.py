@@ -1,14 +1,17 @@
 """The check of every configuration field: what it accepts, and its errors for what it rejects."""
 
+import copy
 import json
 
 import ml_collections
 import pytest
 
+from bitdiff.configs import shapes_disco
 from bitdiff.configuration import base, base_config, load_config, sections
 from bitdiff.configuration.checking import check_config
 from bitdiff.configuration.fields import Field, integers
 from bitdiff.configuration.named import names
+from bitdiff.configuration.upgrades import upgraded
 from bitdiff.data.resizing import METHODS
 from bitdiff.data.tokenizer import KINDS
 from bitdiff.diffusion import bits, objectives, schedules
@@ -93,7 +96,7 @@ def damaged(**changes):
         ({"first": 3}, "config.first is 3; it must be a config, or empty"),
         ({"first": {"seed": 1}}, "config.first.task is missing"),
         ({"train__step": 5}, r"there is no field config.train.step; did you mean config.train.steps\?"),
-        ({"zebra": {}}, "there is no field config.zebra; the fields are: bits, checkpoint"),
+        ({"zebra": {}}, "there is no field config.zebra; the fields are: bits, blocks, checkpoint"),
     ],
 )
 def test_a_bad_value_is_refused_with_what_is_valid(changes, message):
@@ -141,3 +144,18 @@ def test_bounds_are_inclusive_unless_stated():
     assert not integers((1,), "", 1, 4).accepts((5,))
     assert not Field(0.5, "", "number", 0.0, 1.0, above=True).accepts(0.0)
     assert not Field(0.5, "", "number", 0.0, 1.0, below=True).accepts(1)
+
+
+def test_a_config_of_an_earlier_version_takes_the_defaults_of_later_fields():
+    config = shapes_disco.get_config("prior").to_dict()
+    old = copy.deepcopy(config)
+    for part in (old, old["first"]):
+        del part["blocks"], part["data"]["distilled"], part["latents"]["kl"], part["sample"]["churn_fraction"]
+        del part["prior"]["sample"]["churn_fraction"]
+    config["latents"]["kl"] = config["first"]["latents"]["kl"] = 0.0  # what the earlier version trained
+    assert upgraded(old) == config
+    check_config(upgraded(old))
+    del old["sample"]["td"]
+    with pytest.raises(UsageError, match=r"config.sample.td is missing"):
+        check_config(upgraded(old))
+    assert upgraded([1]) == [1]

@@ -68,7 +68,16 @@ def test_identical_groups_may_be_described_in_either_order():
 def test_truth_scores_count_what_the_parser_finds():
     texts = ["two big red squares above a small blue circle", "two squares", "two big red squares", "a a a"]
     scores = caption_scores.truth(texts, [SCENE, SCENE, SAME, SCENE])
-    assert {name: score.value for name, score in scores.items()} == {"grammatical": 0.75, "true": 0.5, "complete": 0.25}
+    values = {name: scores[name].value for name in ("grammatical", "true", "complete")}
+    assert values == {"grammatical": 0.75, "true": 0.5, "complete": 0.25}
+
+
+def test_captions_of_one_form_have_the_largest_distance_to_all_forms():
+    first, every = [scenes.captions(SCENE)[:1] * 6, scenes.captions(SCENE)]
+    shown = [SCENE] * 6
+    assert caption_scores.truth(first, shown)["form_tv"].value == pytest.approx(5 / 6)
+    assert caption_scores.truth(every, shown)["form_tv"].value == pytest.approx(0)
+    assert "form_tv" not in caption_scores.truth(["two squares"], [SCENE])
 
 
 @pytest.mark.parametrize("axis", [0, 1])

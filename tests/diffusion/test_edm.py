@@ -197,6 +197,35 @@ def test_added_noise_preserves_the_distribution(options):
     np.testing.assert_allclose(drawn.var(0), variance, rtol=4 * np.sqrt(2 / 8_000) + 0.01)
 
 
+def test_a_churn_fraction_is_the_same_for_any_number_of_steps():
+    for steps in (5, 50):
+        plan = edm_plan(steps, churn=(0.0, 0.0, 1e9, 0.15))
+        ratio = noise_levels.sigma_of(plan.now) / noise_levels.sigma_of(plan.before)
+        np.testing.assert_allclose(ratio, 1.15, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "noise", [{"churn": noise_levels.Churn(10.0)}, {"restarts": [noise_levels.Restart(200, 1, 0.3, 30.0)]}]
+)
+def test_positions_that_lag_keep_their_distribution_with_added_noise(noise):
+    """The exact denoiser of independent Gaussian positions, each at its own noise level."""
+    variance = jnp.array([0.1, 0.5, 1.0, 2.0])
+
+    def gaussian(x_t, x0_prev, gamma_t):
+        return (jnp.sqrt(gamma_t) * variance / (gamma_t * variance + 1.0 - gamma_t))[..., None] * x_t
+
+    gamma = schedules.cosine()
+    plan = noise_levels.make_plan(gamma, noise_levels.Grid(500, lag=4.0), noise_levels.AddedNoise(**noise), length=4)
+    moved = plan.before != plan.now
+    assert moved.any(axis=0).all()
+    assert not moved[0, -1]  # a position that still waits is left alone
+    estimation = sampling.Estimation(clip=None, self_cond=False)
+    drawn = sampling.follow(gaussian, KEY, (8_000, 4, 1), plan, sampler="ddim", estimation=estimation).x0[..., 0]
+    # Four standard errors, and 4 % for 100 steps per position.
+    np.testing.assert_allclose(drawn.var(0), variance, rtol=4 * np.sqrt(2 / 8_000) + 0.04)
+    np.testing.assert_allclose(np.corrcoef(drawn.T), np.eye(4), atol=4 / np.sqrt(8_000))
+
+
 def test_bad_plans_are_refused():
     with pytest.raises(UsageError, match=r"'dpm\+\+' supports neither churn nor restarts"):
         draw(KEY, 1, 4, "dpm++", churn=(1.0,))
@@ -212,8 +241,8 @@ def test_bad_plans_are_refused():
     with pytest.raises(UsageError, match="goes up to sigma"):
         noise_levels.make_plan(schedules.karras(1.0, 80.0), noise_levels.Grid(3), noise)
     grid = noise_levels.Grid(4, lag=2.0)
-    with pytest.raises(UsageError, match="it must be 0 with churn"):
-        noise_levels.make_plan(KARRAS, grid, noise_levels.AddedNoise(noise_levels.Churn(1.0)), length=3)
+    with pytest.raises(UsageError, match="and one of them 0"):
+        edm_plan(4, churn=(1.0, 0.0, 50.0, 0.1))
     with pytest.raises(UsageError, match="'heun' does not support a lag"):
         sampling.follow(denoise, KEY, (1, 4, 2), noise_levels.make_plan(KARRAS, grid, length=4), sampler="heun")
     with pytest.raises(UsageError, match="0 < sigma_min < sigma_max"):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bitdiff import data
-from bitdiff.configs import shapes
+from bitdiff.configs import shapes, shapes_disco
 from bitdiff.configuration import base_config, presets, sections
 from bitdiff.networks import make_network
 from bitdiff.networks.vit import ViT
@@ -61,8 +61,8 @@ def test_cached_decoding_equals_the_whole_sequence():
     memory = network.apply(params, context, method="remember")
     cache = network.apply(params, 3, method="empty_cache")
     for i in range(6):
-        logits, cache = network.apply(params, tokens[:, i], i, cache, memory, method="advance")
-        np.testing.assert_allclose(logits, whole[:, i], atol=2e-5)
+        logits, cache = network.apply(params, tokens[:, i : i + 1], i, cache, memory, method="advance")
+        np.testing.assert_allclose(logits[:, 0], whole[:, i], atol=2e-5)
     later = network.apply(params, tokens.at[:, 4].set((tokens[:, 4] + 1) % 7), context, method=both)
     np.testing.assert_allclose(later[:, :4], whole[:, :4], atol=1e-6)
     assert (np.abs(later[:, 4:] - whole[:, 4:]).max(axis=(0, 2)) > 1e-3).all()
@@ -391,3 +391,44 @@ def test_training_starts_from_published_weights(tmp_path):
     assert jax.tree.map(jnp.shape, before) == jax.tree.map(jnp.shape, after)
     np.testing.assert_array_equal(before["params"]["positions"], after["params"]["positions"])
     assert (np.asarray(before["encoder"]["positions"]) != np.asarray(after["encoder"]["positions"])).all()
+
+
+def prior_config():
+    config = shapes_disco.get_config("prior")
+    for stage in (config, config.first):
+        stage.encoder.update(dim=16, layers=1, head_dim=8)
+        stage.network.update(dim=16, layers=1, head_dim=8)
+    config.first.latents.encoder.update(dim=16, layers=2)
+    config.first.latents.embed.update(dim=16)
+    dataset = data.load(config.data)
+    config = data.resolve(config, dataset)
+    config.first = data.resolve(config.first, dataset)
+    return config
+
+
+@pytest.mark.slow
+def test_a_prior_of_captions_latents_sees_the_picture(dataset):
+    config = prior_config()
+    task = make_task(config)
+    params = perturbed(jax.jit(task.init)(jax.random.key(0)))
+    batch, keys = batch_of(dataset, 2), jax.random.split(jax.random.key(1), 2)
+    loss = jax.jit(task.loss)
+    black = batch | {"image": np.zeros_like(batch["image"])}
+    assert loss(params, batch, keys)[0] != loss(params, black, keys)[0]
+    grads = jax.jit(jax.grad(lambda p: task.loss(p, batch, keys)[0]))(params)
+    assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(grads["first"])) == 0
+    assert np.abs(grads["prior"]["encoder"]["embed"]["kernel"]).max() > 0
+
+    condition = task.condition(np.arange(3), None, dataset.test)
+    assert "example" not in condition  # its captions would reveal the latents
+    keys = jax.random.split(jax.random.key(2), 3)
+    options = sample_options(config.sample, steps=2)
+    sample = jax.jit(lambda condition: task.sample(params, condition, keys, options))
+    outputs = sample(condition)
+    assert outputs["latents"].shape == (3, 1)
+    np.testing.assert_array_equal(outputs["source"], [0, 1, 2])
+    many = task.condition(np.zeros(3, int), None, dataset.test)
+    assert (np.asarray(sample(many)["tokens"])[0] != np.asarray(sample(many)["tokens"])[1]).any()  # latents differ
+    config.encoder = {}
+    with pytest.raises(UsageError, match="both stages must see the pictures"):
+        make_task(config)

@@ -1,0 +1,34 @@
+"""Configs of runs that were trained before a field existed: the field takes its default, which changes nothing."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from bitdiff.configuration.base import base_config
+
+# Later additions; a config without any other field is damaged.
+ADDED = ("blocks", "data.distilled", "latents.kl", "sample.churn_fraction", "prior.sample.churn_fraction")
+
+
+def upgraded(content: Any) -> Any:
+    """A copy of a config, as read from JSON, with the fields that were added after it was written.
+
+    Anything that is not a config is returned as it is, to be refused by `check_config`.
+    """
+    if not isinstance(content, Mapping):
+        return content
+    content = dict(content)
+    defaults = base_config().to_dict()
+    for path in ADDED:
+        _add(content, path.split("."), defaults)
+    if content.get("first"):
+        content["first"] = upgraded(content["first"])
+    return content
+
+
+def _add(section: dict[str, Any], names: list[str], defaults: Any) -> None:
+    name, *rest = names
+    if not rest:
+        section.setdefault(name, defaults[name])
+    elif isinstance(section.get(name), Mapping):
+        section[name] = dict(section[name])
+        _add(section[name], rest, defaults[name])

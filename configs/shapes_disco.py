@@ -1,0 +1,38 @@
+r"""Captions of drawn shapes with a discrete latent that chooses one of a picture's captions.
+
+python -m bitdiff.train --config configs/shapes_disco.py:softmax --workdir runs/shapes_disco
+"""
+
+import ml_collections
+
+from bitdiff.configs import shapes
+from bitdiff.configuration import presets, sections
+
+FIRST = ("bits", "softmax")
+SECOND = {"prior": "softmax", "bits_prior": "bits"}
+
+
+def get_config(variant: str = "softmax") -> ml_collections.ConfigDict:
+    """The configuration for a first stage or a prior."""
+    presets.check_variant(__file__, variant, (*FIRST, *SECOND))
+    if variant in SECOND:
+        config = get_config(SECOND[variant])
+        presets.second_stage(config, "autoregressive")
+        config.encoder.update(dim=64, layers=1, stem=(16, 32, 64))
+        config.network = sections.transformer(dim=64, layers=1, head_dim=32)
+        config.optimizer.name = "adam"
+        config.data.captions_drawn = 0
+        config.data.curriculum_steps = 0
+        presets.small_run(config, steps=300, batch_size=32)
+        return config
+    config = shapes.get_config(variant)
+    config.diffusion.lag = 0.0
+    config.sample.lag = 0.0
+    config.sample.steps = 10
+    config.train.steps = 2_000
+    config.latents.count = 1
+    config.latents.codes = 8
+    config.latents.kl = 0.03
+    config.latents.encoder = sections.latent_encoder(kind="mlp", dim=128, layers=3)
+    config.latents.embed = sections.latent_transformer(dim=128, layers=0)
+    return config
