@@ -98,7 +98,10 @@ def define_draw_flags() -> None:
         "config's.",
     )
     flags.DEFINE_string(
-        "schedule", None, "Sampling schedule: auto, cosine, linear, sigmoid or karras; by default the config's."
+        "schedule",
+        None,
+        "Sampling schedule: auto, cosine, linear, sigmoid, karras, or measured (by bitdiff.schedule); by default the "
+        "config's.",
     )
     flags.DEFINE_integer(
         "steps", None, "Sampling steps, with one network evaluation each (two with heun); by default the config's."

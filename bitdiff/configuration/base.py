@@ -93,12 +93,16 @@ SCHEDULE_OPTIONS = {
     "rho": optional_number("for karras"),
     "mean": optional_number("for lognormal"),
     "std": optional_number("for lognormal"),
+    "levels": Field((), "for measured: ln(gamma / (1 - gamma)), equally spaced in t from 0 to 1", "numbers"),
 }
 
 DIFFUSION = {
     "schedule": text(
-        "cosine", "the training schedule; lognormal is EDM's", ("cosine", "linear", "sigmoid", "karras", "lognormal")
+        "cosine",
+        "the training schedule; lognormal is EDM's, and measured that of bitdiff.schedule",
+        ("cosine", "linear", "sigmoid", "karras", "lognormal", "measured"),
     ),
+    "schedule_run": text("", "a run with a schedule.json, the levels of the schedule 'measured'"),
     "prediction": text("x0", "what the network predicts", ("x0", "eps", "v")),
     "loss": text(
         "l2",
@@ -107,8 +111,12 @@ DIFFUSION = {
     ),
     "head": text(
         "linear",
-        "factorised_softmax is a softmax over the vocabulary, whose codes it averages into bits",
-        ("linear", "factorised_softmax"),
+        "sigmoid is for logits of bits; factorised_softmax is a softmax over the vocabulary, whose codes it averages",
+        ("linear", "sigmoid", "factorised_softmax"),
+    ),
+    "matched_filter": boolean(False, "whether the posterior of each bit given its noisy value is added to the logits"),
+    "weight": text(
+        "none", "weight of the loss at a noise level; edm is EDM's, with the scale of the bits", ("none", "edm")
     ),
     "time_input": text(
         "gamma",
@@ -200,8 +208,9 @@ SAMPLE = {
     "beams": integer(1, "beams of an autoregressive model", low=1, high=2**10),
     "schedule": text(
         "auto",
-        "the sampling schedule; karras is EDM's, auto is karras with heun and cosine otherwise",
-        ("auto", "cosine", "linear", "sigmoid", "karras", "lognormal"),
+        "the sampling schedule; karras is EDM's, auto is karras with heun and cosine otherwise, and "
+        "measured the run's schedule.json",
+        ("auto", "cosine", "linear", "sigmoid", "karras", "lognormal", "measured"),
     ),
     "batch_size": integer(100, "samples per batch, over all devices", low=1, high=2**24),
     "num_samples": integer(64, "number of samples", low=1),

@@ -1,12 +1,24 @@
 """Configs of runs that were trained before a field existed: the field takes its default, which changes nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bitdiff.configuration.base import base_config
 
 # Later additions; a config without any other field is damaged.
-ADDED = ("blocks", "data.distilled", "latents.kl", "sample.churn_fraction", "prior.sample.churn_fraction")
+ADDED = (
+    "blocks",
+    "data.distilled",
+    "latents.kl",
+    "diffusion.matched_filter",
+    "diffusion.weight",
+    "diffusion.schedule_run",
+    "diffusion.schedule_options.levels",
+    "sample.schedule_options.levels",
+    "prior.sample.schedule_options.levels",
+    "sample.churn_fraction",
+    "prior.sample.churn_fraction",
+)
 
 
 def upgraded(content: Any) -> Any:
@@ -25,7 +37,7 @@ def upgraded(content: Any) -> Any:
     return content
 
 
-def _add(section: dict[str, Any], names: list[str], defaults: Any) -> None:
+def _add(section: dict[str, Any], names: Sequence[str], defaults: Any) -> None:
     name, *rest = names
     if not rest:
         section.setdefault(name, defaults[name])

@@ -43,6 +43,14 @@ def estimate_x0(
     return output if clip is None else jnp.clip(output, -clip, clip)
 
 
+def error_factor(prediction: str, gamma_t: jax.Array) -> jax.Array:
+    """The squared error of the implied x0 over the prediction's: 1, (1 - gamma) / gamma for eps, 1 - gamma for v."""
+    choose("prediction", prediction, PREDICTIONS)
+    if prediction == "x0":
+        return jnp.ones_like(gamma_t)
+    return (1.0 - gamma_t) / (gamma_t if prediction == "eps" else 1.0)
+
+
 def _alpha_sigma(gamma_t: jax.Array, ndim: int) -> tuple[jax.Array, jax.Array]:
     gamma_t = jnp.reshape(gamma_t, gamma_t.shape + (1,) * (ndim - gamma_t.ndim))
     return jnp.sqrt(gamma_t), jnp.sqrt(1.0 - gamma_t)

@@ -41,7 +41,12 @@ def logistic(scale: float) -> Objective:
     def error(output, target):
         return _mean(-jax.nn.log_sigmoid((output * target / scale).astype(jnp.float32)))
 
-    return Objective("x0", lambda output: (2.0 * jax.nn.sigmoid(output) - 1.0) * scale, error)
+    return Objective("x0", sigmoid(scale), error)
+
+
+def sigmoid(scale: float) -> Callable[[jax.Array], jax.Array]:
+    """A readout: the mean of bits +-b with the logits f, b (2 / (1 + exp(-f)) - 1)."""
+    return lambda output: (2.0 * jax.nn.sigmoid(output) - 1.0) * scale
 
 
 def softmax(num_classes: int, scale: float) -> Objective:

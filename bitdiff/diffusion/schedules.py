@@ -5,7 +5,7 @@ computes in that array's dtype; given a number or a NumPy array, it computes in 
 sampler uses so that 1 - gamma keeps its precision near t = 0.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -87,24 +87,47 @@ def lognormal(mean: float = -1.2, std: float = 1.2) -> Schedule:
     return gamma
 
 
-SCHEDULES = {"cosine": cosine, "linear": linear, "sigmoid": sigmoid, "karras": karras, "lognormal": lognormal}
+def measured(levels: Sequence[float] = ()) -> Schedule:
+    """A schedule through measured levels, such as those at equal quantiles of the entropy rate (`entropy_rate.py`).
+
+    ln(gamma / (1 - gamma)) is interpolated between `levels`, equally spaced in t from t = 0 (data) to t = 1 (noise).
+    """
+    values = np.asarray(levels, np.float64)
+    _check(len(values) >= 2 and bool(np.all(np.diff(values) < 0)), "measured", "two or more levels that decrease")
+    times = np.linspace(0.0, 1.0, len(values))
+    return lambda t: 1.0 / (1.0 + _xp(t).exp(-_xp(t).interp(t, times, values)))
+
+
+SCHEDULES = {
+    "cosine": cosine,
+    "linear": linear,
+    "sigmoid": sigmoid,
+    "karras": karras,
+    "lognormal": lognormal,
+    "measured": measured,
+}
 _OPTIONS = {
     "cosine": ("start", "end", "tau"),
     "linear": (),
     "sigmoid": ("start", "end", "tau"),
     "karras": ("sigma_min", "sigma_max", "rho"),
     "lognormal": ("mean", "std"),
+    "measured": ("levels",),
 }
 
 
-def make_schedule(name: str, options: Mapping[str, float] | None = None) -> Schedule:
+def make_schedule(name: str, options: Mapping[str, Any] | None = None) -> Schedule:
     """The schedule of that name; `options` are its keyword arguments, except those that are None.
+
+    `levels` are ignored by other schedules, so that a sampler can choose between them.
 
     Raises:
       UsageError: an unknown name, an unknown option, or an option out of range.
     """
     choose("schedule", name, SCHEDULES)
     options = {option: value for option, value in (options or {}).items() if value is not None}
+    if name != "measured":
+        options.pop("levels", None)
     for option in options:
         choose(f"option of the {name} schedule", option, _OPTIONS[name])
     return SCHEDULES[name](**options)

@@ -113,7 +113,7 @@ def _make_denoiser(config: Any) -> Denoiser:
     own.data.update(length=config.blocks.size, num_classes=0)
     layout = Layout("tokens", (config.blocks.size,), 1)
     codec = make_denoiser(own, layout).codec
-    values = codec.num_bits if config.diffusion.head == "linear" else codec.vocab_size
+    values = codec.vocab_size if config.diffusion.head == "factorised_softmax" else codec.num_bits
     head = make_block_head(config.blocks.head, out_channels=values, length=config.blocks.size)
     return make_denoiser(own, layout, head)
 
@@ -174,6 +174,7 @@ def losses(model: BlockModel, params: Any, batch: dict[str, jax.Array], keys: ja
         objective=denoiser.objective,
         self_cond_rate=denoiser.self_cond_rate,
         clip=denoiser.clip,
+        weight=denoiser.weight,
     )
 
 

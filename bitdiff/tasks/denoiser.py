@@ -18,7 +18,7 @@ from bitdiff.diffusion.objectives import Objective
 from bitdiff.diffusion.schedules import Schedule, inverse, make_schedule
 from bitdiff.networks import make_network
 from bitdiff.tasks.combinations import check_denoising
-from bitdiff.tasks.parts import make_codec, make_objective
+from bitdiff.tasks.parts import make_codec, make_objective, make_residual, make_weight
 
 _TIME_SCALE = 1000.0  # the network's sinusoid gets 1000 gamma, or 1000 t, as in the official code
 
@@ -55,6 +55,8 @@ class Denoiser(NamedTuple):
     self_cond_rate, lag: see `training_loss.denoising_loss`.
     sigma_data: standard deviation of the data for EDM's preconditioning and loss weight; 0 for none.
     clip: bound on the estimate of x0, or None.
+    residual: (x_t, gamma_t) -> what is added to the network's output, or None.
+    weight: gamma_t [B] -> the weight of an example's loss, or None for 1.
     """
 
     layout: Layout
@@ -68,6 +70,8 @@ class Denoiser(NamedTuple):
     lag: float
     sigma_data: float
     clip: float | None
+    residual: Callable[[jax.Array, jax.Array], jax.Array] | None = None
+    weight: Callable[[jax.Array], jax.Array] | None = None
 
     @property
     def width(self) -> int:
@@ -106,6 +110,8 @@ def make_denoiser(
         lag=options.lag,
         sigma_data=options.sigma_data,
         clip=None if unclipped else codec.scale,
+        residual=make_residual(options, codec),
+        weight=make_weight(options, codec),
     )
 
 
@@ -150,7 +156,8 @@ def evaluate_network(
 
     if model.sigma_data:
         return edm.precondition(raw, x_t, gamma_t, model.sigma_data)
-    return raw(x_t, model.time_of(gamma_t) * _TIME_SCALE)
+    output = raw(x_t, model.time_of(gamma_t) * _TIME_SCALE)
+    return output if model.residual is None else output + model.residual(x_t, gamma_t)
 
 
 def encode_values(model: Denoiser, values: jax.Array) -> jax.Array:
@@ -167,7 +174,7 @@ def decode_values(model: Denoiser, analog: jax.Array) -> jax.Array:
 
 
 def _make_network(config: Any, layout: Layout, codec: Codec, conditions: Sequence[Condition]) -> nn.Module:
-    values = codec.num_bits if config.diffusion.head == "linear" else codec.vocab_size
+    values = codec.vocab_size if config.diffusion.head == "factorised_softmax" else codec.num_bits
     facts: dict[str, Any] = {}
     if config.network.name == "unet":
         facts = {"context_groups": config.latents.groups}

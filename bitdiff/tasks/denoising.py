@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bitdiff.conditions import Condition, Request, combine, derive_keys
+from bitdiff.conditions import Condition, Request, Signal, combine, derive_keys
 from bitdiff.data import Dataset, Source
-from bitdiff.diffusion import edm
+from bitdiff.diffusion import objectives
+from bitdiff.diffusion.corruption import error_factor
 from bitdiff.diffusion.training_loss import denoising_loss
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks.denoiser import (
@@ -60,6 +61,7 @@ def make_denoising_task(
         init=partial(init_params, model),
         loss=lambda params, batch, keys: (jnp.mean(losses(model, params, batch, keys)[0]), {}),
         losses=partial(losses, model),
+        errors=partial(errors, model),
         sample=partial(sample, model),
         condition=partial(condition_on, model),
         evaluate=evaluate,
@@ -71,6 +73,23 @@ def make_denoising_task(
 
 def losses(model: Denoiser, params: Any, batch: dict[str, jax.Array], keys: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The loss and the time of each example, or of each caption of a picture: float32 [N] each."""
+    loss, t, signals = _denoise(model, params, batch, keys)
+    return sum((signal.penalty for signal in signals if signal.penalty is not None), loss), t
+
+
+def errors(model: Denoiser, params: Any, batch: dict[str, jax.Array], keys: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The mean squared error of the estimate of x0, and gamma_t, of each example or caption: float32 [N] each."""
+    prediction = model.objective.prediction
+    objective = objectives.l2(prediction, model.objective.readout)
+    error, t, _ = _denoise(model._replace(objective=objective, weight=None, lag=0.0), params, batch, keys)
+    gamma_t = jnp.clip(model.gamma(t), 1e-6, 1.0 - 1e-6)
+    return error * error_factor(prediction, gamma_t), gamma_t
+
+
+def _denoise(
+    model: Denoiser, params: Any, batch: dict[str, jax.Array], keys: jax.Array
+) -> tuple[jax.Array, jax.Array, list[Signal]]:
+    """The loss without penalties [N], the time [N], and the signals of the conditions."""
     for condition in model.conditions:
         batch, keys = condition.expand(batch, keys)
     x0 = encode_values(model, batch[model.layout.field])
@@ -92,9 +111,9 @@ def losses(model: Denoiser, params: Any, batch: dict[str, jax.Array], keys: jax.
         self_cond_rate=model.self_cond_rate,
         clip=model.clip,
         lag=model.lag,
-        weight=partial(edm.loss_weight, sigma_data=model.sigma_data) if model.sigma_data else None,
+        weight=model.weight,
     )
-    return sum((signal.penalty for signal in signals if signal.penalty is not None), loss), t
+    return loss, t, signals
 
 
 def condition_on(

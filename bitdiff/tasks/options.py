@@ -66,7 +66,7 @@ def sample_options(section: Any, **changes: Any) -> SampleOptions:
             f"unknown sampling options {sorted(unknown)}; valid options are: {', '.join(SampleOptions._fields)}"
         )
     fields = {name: hashable(section[name]) for name in SampleOptions._fields}
-    fields["schedule_options"] = tuple(sorted(dict(section.schedule_options).items()))
+    fields["schedule_options"] = hashable(tuple(sorted(dict(section.schedule_options).items())))
     fields |= {name: hashable(value) for name, value in changes.items() if value is not None}
     options = SampleOptions(**fields)
     _check(options)

@@ -1,13 +1,16 @@
 """The codec and the objective that a config describes."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import jax
 import numpy as np
 
-from bitdiff.diffusion import bits, objectives
+from bitdiff.diffusion import bits, edm, matched_filter, objectives
 from bitdiff.runtime.errors import UsageError
 
-HEADS = ("linear", "factorised_softmax")
+HEADS = ("linear", "sigmoid", "factorised_softmax")
 _HEADS_OF = {"l2": HEADS, "cross_entropy": ("factorised_softmax",)}  # all other losses take the linear head
 
 
@@ -39,10 +42,49 @@ def make_objective(options: Any, codec: bits.Codec) -> objectives.Objective:
         return objectives.softmax(codec.vocab_size, codec.scale)
     if options.head == "linear":
         return objectives.l2(options.prediction)
+    if options.head == "sigmoid":
+        return objectives.l2("x0", objectives.sigmoid(codec.scale))
     codes = codec.encode(np.arange(codec.vocab_size)[:, None])
     if options.loss == "cross_entropy":
         return objectives.cross_entropy(codes, codec.decode)
     return objectives.l2("x0", objectives.factorised_softmax(codes))
+
+
+def make_weight(options: Any, codec: bits.Codec) -> Callable[[jax.Array], jax.Array] | None:
+    """The weight of the loss at a noise level: EDM's with sigma_data or with options.weight 'edm', otherwise None.
+
+    Raises:
+      UsageError: a weight together with a lag, which gives every position a level of its own.
+    """
+    if not options.sigma_data and options.weight == "none":
+        return None
+    if options.lag:
+        raise UsageError(
+            f"config.diffusion.weight is {options.weight!r} and lag {options.lag}; one of them must be off"
+        )
+    return partial(edm.loss_weight, sigma_data=options.sigma_data or codec.scale)
+
+
+def make_residual(options: Any, codec: bits.Codec) -> Callable[[jax.Array, jax.Array], jax.Array] | None:
+    """What is added to the logits of a network, see `diffusion.matched_filter`; None without options.matched_filter.
+
+    Raises:
+      UsageError: the network's output is not logits, or there are no bits.
+    """
+    if not options.matched_filter:
+        return None
+    if codec.encoding in ("continuous", "real") or (options.head == "linear" and options.loss != "logistic"):
+        raise UsageError(
+            "config.diffusion.matched_filter requires bits, and logits as the output: the logistic loss, or the head "
+            "'sigmoid' or 'factorised_softmax'"
+        )
+    codes = codec.encode(np.arange(codec.vocab_size)[:, None])
+
+    def residual(x_t, gamma_t):
+        odds = matched_filter.bit_log_odds(x_t, gamma_t, codec.scale)
+        return matched_filter.code_logits(odds, codes) if options.head == "factorised_softmax" else odds
+
+    return residual
 
 
 def _check_objective(options: Any, codec: bits.Codec) -> None:

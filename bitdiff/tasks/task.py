@@ -37,6 +37,8 @@ class Task(NamedTuple):
     frozen: entries of the parameters that training does not change.
     losses: (params, batch, keys [B]) -> (loss [N], t [N]) of each example, whose mean is `loss`; None if the model
       has no time.
+    errors: (params, batch, keys [B]) -> (mean squared error of the estimate of x0 [N], gamma_t [N]) of each example;
+      None if the model has no time.
     infer: (params, the examples' values [B, ...], keys [B]) -> int32 [B, latents]; None without latents.
     """
 
@@ -50,6 +52,7 @@ class Task(NamedTuple):
     uses_examples: bool = False
     frozen: tuple[str, ...] = ()
     losses: Callable[[Any, dict[str, jax.Array], jax.Array], tuple[jax.Array, jax.Array]] | None = None
+    errors: Callable[[Any, dict[str, jax.Array], jax.Array], tuple[jax.Array, jax.Array]] | None = None
     infer: Callable[[Any, jax.Array, jax.Array], jax.Array] | None = None
 
 

@@ -18,6 +18,7 @@ from bitdiff.training import workdir
 from bitdiff.training.checks import check_training
 from bitdiff.training.first_stage import with_first_stage
 from bitdiff.training.optimizer import make_optimizer
+from bitdiff.training.schedule_file import with_measured_schedule
 
 _INFERRED = ("image_size", "channels", "length", "vocab_size", "num_classes")
 
@@ -54,6 +55,7 @@ def prepare(
       UsageError: bad input, or the folder holds a run with a different config.
     """
     check_config(config, extra=task is not None)
+    config = with_measured_schedule(config)
     dataset = data.load(config.data) if dataset is None else dataset
     given = config.data
     if task is None:

@@ -84,3 +84,15 @@ def test_bad_input_is_reported():
         schedules.make_schedule("cosine", {"tau": 0.0})
     with pytest.raises(UsageError, match="start < end"):
         schedules.sigmoid(3.0, -3.0)
+
+
+def test_a_measured_schedule_passes_through_its_levels():
+    levels = (6.0, 1.0, -0.5, -7.0)
+    for gamma in (schedules.measured(levels), schedules.make_schedule("measured", {"levels": levels, "tau": None})):
+        for t in (np.linspace(0, 1, 4), jnp.linspace(0, 1, 4)):
+            np.testing.assert_allclose(gamma(t), 1 / (1 + np.exp(-np.array(levels))), rtol=1e-5)
+    assert gamma(0.5) == pytest.approx(1 / (1 + np.exp(-0.25)))
+    assert schedules.make_schedule("cosine", {"levels": levels})(0.5) == schedules.cosine()(0.5)
+    for bad in ((), (1.0,), (0.0, 1.0)):
+        with pytest.raises(UsageError, match="two or more levels that decrease"):
+            schedules.measured(bad)

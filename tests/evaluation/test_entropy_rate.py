@@ -1,0 +1,74 @@
+"""The entropy rate against its closed form for one Gaussian, and for independent bits, and its quantiles."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+
+from bitdiff.configs import mixture
+from bitdiff.evaluation.entropy_rate import RANGE, EntropyRate, entropy_rate, equal_quantiles, rate_of
+from bitdiff.inference.trained import load
+from bitdiff.runtime.errors import UsageError
+from bitdiff.training.schedule_file import NAME
+from bitdiff.training.trainer import train
+
+
+def test_the_integral_of_the_rate_is_the_information_of_a_gaussian():
+    """For x0 ~ N(0, v), mse = v / (1 + s v), and the information up to s is ln(1 + s v) / 2."""
+    random, variance = np.random.default_rng(0), 0.7
+    log_snr = random.uniform(*RANGE, 400_000)
+    snr = np.exp(log_snr)
+    error = variance / (1 + snr * variance) * random.chisquare(1, len(snr))
+    rate = rate_of(error, snr / (1 + snr), 90)
+    width = rate.log_snr[1] - rate.log_snr[0]
+    total = np.sum(rate.rate) * width
+    expected = 0.5 * (np.log1p(np.exp(RANGE[1]) * variance) - np.log1p(np.exp(RANGE[0]) * variance))
+    # Each bin is a mean of 4,400 chi-squares, so the sum's relative standard error is about sqrt(2 / 400,000).
+    assert total == pytest.approx(expected, rel=0.02)
+
+
+def test_equal_quantiles_have_equal_integrals_between_them():
+    log_snr = np.linspace(*RANGE, 181)[:-1] + 0.05
+    levels = equal_quantiles(EntropyRate(log_snr, np.exp(-0.5 * log_snr**2)), power=1.0, count=9)
+    assert (np.diff(levels) < 0).all()
+    assert (levels[0], levels[-1]) == (RANGE[1], RANGE[0])
+    density = np.maximum(np.exp(-0.5 * log_snr**2), 0.01)
+    inside = [density[(log_snr <= high) & (log_snr > low)].sum() for high, low in itertools.pairwise(levels)]
+    np.testing.assert_allclose(inside, np.mean(inside), rtol=0.12)  # of about ten bins each
+    flat = equal_quantiles(EntropyRate(log_snr, np.ones(180)), power=0.5, count=5)
+    np.testing.assert_allclose(flat, [9.0, 4.5, 0.0, -4.5, -9.0], atol=1e-9)
+    with pytest.raises(UsageError, match="power is 0"):
+        equal_quantiles(EntropyRate(log_snr, np.ones(180)), power=0.0, count=5)
+
+
+@pytest.mark.slow
+def test_a_run_is_measured_sampled_along_its_schedule_and_trained_from(command, tmp_path):
+    config = mixture.get_config()
+    config.network.update(dim=16, layers=1)
+    config.optimizer.warmup_steps = 1
+    config.train.update(steps=4, batch_size=8, sample_every_steps=0)
+    train(config, tmp_path / "run")
+    code, output = command("sample", "--workdir", tmp_path / "run", "--schedule", "measured", "--num_samples", 4)
+    assert code == 2
+    assert "two or more levels that decrease" in output
+    code, output = command("schedule", "--workdir", tmp_path / "run", "--rounds", 2, "--levels", 9)
+    assert code == 0, output
+    levels = json.loads((tmp_path / "run" / NAME).read_text())["levels"]
+    assert len(levels) == 9
+    run = load(tmp_path / "run")
+    measured, cosine = (run.sample(8, schedule=name, steps=5)["tokens"] for name in ("measured", "cosine"))
+    assert (measured != cosine).any()
+    # An untrained network estimates nearly zero: the rate of a bit is then s / 2.
+    rate = entropy_rate(run, examples=500, rounds=20, bins=18, seed=0)
+    np.testing.assert_allclose(rate.rate[4:12], np.exp(rate.log_snr[4:12]) / 2 * np.sinh(0.5) / 0.5, rtol=0.25)
+
+    config.diffusion.update(schedule="measured", schedule_run=str(tmp_path / "run"))
+    train(config, tmp_path / "other")
+    assert load(tmp_path / "other").config.diffusion.schedule_options.levels == levels
+    (tmp_path / "run" / NAME).write_text("{}")
+    with pytest.raises(UsageError, match=r"schedule.json cannot be read"):
+        train(config, tmp_path / "third")
+    config.diffusion.schedule = "cosine"
+    with pytest.raises(UsageError, match="it must be 'measured'"):
+        train(config, tmp_path / "third")
