@@ -222,6 +222,9 @@ PRIOR = {"model": text("autoregressive", "the model of a first stage's latents",
 EVALUATE = {
     "num_samples": integer(10_000, "number of samples", low=1),
     "seed": integer(1, "seeds the noise"),
+    "candidates": integer(
+        1, "captions per picture, of which the one that agrees best with the others is scored", low=1, high=2**10
+    ),
     "tokenizer": text("none", "how captions are split into words; treebank is COCO's", ("none", "treebank")),
 }
 

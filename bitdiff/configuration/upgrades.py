@@ -11,6 +11,7 @@ ADDED = (
     "data.distilled",
     "latents.kl",
     "diffusion.matched_filter",
+    "evaluate.candidates",
     "diffusion.weight",
     "diffusion.schedule_run",
     "diffusion.schedule_options.levels",

@@ -16,6 +16,7 @@ from bitdiff.figures import plots
 from bitdiff.inference.draws import Draw, draw
 from bitdiff.inference.trained import Trained, report_folder
 from bitdiff.metrics import captions
+from bitdiff.metrics.consensus import consensus
 from bitdiff.runtime import files
 from bitdiff.runtime.devices import describe_devices
 from bitdiff.runtime.errors import UsageError
@@ -27,13 +28,16 @@ _log = logging.getLogger(__name__)
 _FEW_SAMPLES = 200
 
 
-def open_data(run: Trained, path: str | None = None, tokenizer: str | None = None) -> tuple[Trained, data.Dataset]:
+def open_data(
+    run: Trained, path: str | None = None, tokenizer: str | None = None, candidates: int | None = None
+) -> tuple[Trained, data.Dataset]:
     """The data set a run was trained on, and the run with a config that describes it as it is now.
 
     Args:
       run: the model.
       path: where the data are now; by default the config's path.
       tokenizer: how captions are split into words; by default the config's tokenizer.
+      candidates: captions per picture to choose from; by default the config's number.
 
     Raises:
       UsageError: the data cannot be used, differ from the config, or the tokenizer is unknown or not installed.
@@ -45,6 +49,8 @@ def open_data(run: Trained, path: str | None = None, tokenizer: str | None = Non
         config.data.path = path
     if tokenizer is not None:
         config.evaluate.tokenizer = tokenizer
+    if candidates is not None:
+        config.evaluate.candidates = candidates
     captions.check_tokenizer(config.evaluate.tokenizer)
     dataset = data.load(config.data)
     config = data.resolve(config, dataset)
@@ -84,11 +90,34 @@ def measure(
             50 / request.num_samples**0.5,
             _FEW_SAMPLES,
         )
-    outputs = draw(run.task, run.params, request, labels=labels, examples=examples)
+    candidates = run.config.evaluate.candidates
+    if candidates > 1:
+        outputs = _draw_by_consensus(run, request, dataset, candidates)
+    else:
+        outputs = draw(run.task, run.params, request, labels=labels, examples=examples)
     scores = run.task.evaluate(outputs, dataset, request.options)
     if judge:
         scores |= inception_scores(outputs["image"], judge)
     return scores, outputs
+
+
+def _draw_by_consensus(run: Trained, request: Draw, dataset: data.Dataset, candidates: int) -> dict[str, np.ndarray]:
+    """Draws several captions of each test picture, and keeps the one that agrees best with the others.
+
+    Raises:
+      UsageError: the model does not describe pictures.
+    """
+    examples, count = examples_for(run.task, dataset), request.num_samples
+    if dataset.field != "captions" or examples is None or run.tokenizer is None:
+        raise UsageError(
+            f"config.evaluate.candidates is {candidates}; it must be 1 for a model that describes no pictures"
+        )
+    shown = data.dataset.Subset(examples, range(count))  # sample i describes picture i % count
+    many = request._replace(num_samples=count * candidates)
+    outputs = draw(run.task, run.params, many, examples=shown)
+    texts = np.array(run.tokenizer.texts(outputs["tokens"])).reshape(candidates, count)
+    chosen = [consensus(column.tolist()) * count + i for i, column in enumerate(texts.T)]
+    return {name: array[chosen] for name, array in outputs.items()}
 
 
 def provenance(run: Trained, dataset: data.Dataset, judge: Judge | None) -> dict[str, Any]:
@@ -103,6 +132,7 @@ def provenance(run: Trained, dataset: data.Dataset, judge: Judge | None) -> dict
         "labels": _about_labels(run, dataset),
         "prior": workdir.plain(run.config.prior) if run.config.task == "prior" else None,
         "latents": "inferred from test examples" if run.task.infer else None,
+        "candidates": run.config.evaluate.candidates,
         "words": run.config.evaluate.tokenizer if dataset.field == "captions" else None,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "reference": judge.reference.provenance if judge else None,

@@ -63,6 +63,11 @@ def test_a_folder_of_images_is_captioned(command, run, images, tmp_path):
     assert "'none'" in scores["BLEU-4"]["about"]
     assert len(json.loads((run / "captions.json").read_text())) == 20
 
+    code, output = command("evaluate", "--workdir", run, "--num_samples", 20, "--candidates", 3)
+    assert code == 0, output
+    assert json.loads((run / "evaluation.json").read_text())["provenance"]["candidates"] == 3
+    assert len(json.loads((run / "captions.json").read_text())) == 20
+
     code, output = command("sweep", "--workdir", run, "--num_samples", 20, "--td", "0,2")
     assert code == 0, output
     assert "| ddim | 2 | 2.0 | 1.0 | 0.0 | 0.0 | 0.0 | 0.0 | 1 |" in output
