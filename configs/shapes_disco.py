@@ -30,9 +30,12 @@ def get_config(variant: str = "softmax") -> ml_collections.ConfigDict:
     config.sample.lag = 0.0
     config.sample.steps = 10
     config.train.steps = 2_000
-    config.latents.count = 1
-    config.latents.codes = 8
-    config.latents.kl = 0.03
-    config.latents.encoder = sections.latent_encoder(kind="mlp", dim=128, layers=3)
+    config.data.captions_drawn = 2
+    config.data.curriculum_steps = 1_000
+    config.latents.count = 4
+    config.latents.codes = 2
+    config.latents.kl = 0.003
+    config.latents.route = "modulation"
+    config.latents.encoder = sections.latent_encoder(kind="transformer", dim=64, layers=2, head_dim=32)
     config.latents.embed = sections.latent_transformer(dim=128, layers=0)
     return config

@@ -25,11 +25,13 @@ class Signal(NamedTuple):
     """What the network receives from a condition.
 
     label: int32 [B], -1 for the null label; None if the condition is not a label.
+    features: float [B, F], which the network receives beside the one-hot label, zero if dropped; None for none.
     context: float [B, M, D], vectors that the network attends to; None if there are none.
     penalty: float32 [B], added to each example's training loss; None for none.
     """
 
     label: jax.Array | None = None
+    features: jax.Array | None = None
     context: jax.Array | None = None
     penalty: jax.Array | None = None
 
@@ -122,7 +124,11 @@ class Condition(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """A network's conditioning arguments: the label, and 'memory' or 'context' if it attends to anything."""
+    """A network's conditioning arguments.
+
+    label: int32 [B], or with features float [B, num_classes]: the one-hot label, if any, and the features.
+    attended: 'memory' or 'context' if the network attends to anything.
+    """
 
     label: jax.Array | None
     attended: dict[str, Any]
@@ -147,7 +153,7 @@ def combine(network: nn.Module, params: Any, signals: Sequence[Signal], rows: in
       signals: those of all conditions; a context of fewer rows is repeated, e.g. for all captions of a picture.
       rows: B.
     """
-    label = next((signal.label for signal in signals if signal.label is not None), None)
+    label = _label(network, signals)
     contexts = [signal.context for signal in signals if signal.context is not None]
     if not contexts:
         return Inputs(label, {})
@@ -162,6 +168,17 @@ def combine(network: nn.Module, params: Any, signals: Sequence[Signal], rows: in
     memories = [_repeat(remember(context), rows) for context in contexts]
     joined = jax.tree.map(lambda *parts: jnp.concatenate([p.astype(parts[0].dtype) for p in parts], axis=1), *memories)
     return Inputs(label, {"memory": joined})
+
+
+def _label(network: nn.Module, signals: Sequence[Signal]) -> jax.Array | None:
+    label = next((signal.label for signal in signals if signal.label is not None), None)
+    features = [signal.features for signal in signals if signal.features is not None]
+    if not features:
+        return label
+    if label is not None:
+        classes = network.num_classes - sum(array.shape[-1] for array in features)
+        features = [jax.nn.one_hot(label, classes, dtype=features[0].dtype), *features]
+    return jnp.concatenate(features, axis=-1)
 
 
 def _repeat(tree: Any, rows: int) -> Any:

@@ -1,7 +1,8 @@
 """Learned discrete latents (Xu et al. 2024, DisCo-Diff, section 3), whatever the model generates.
 
 An encoder, trained with the denoising loss alone, infers m latents of k values from the clean example. They are relaxed
-by Gumbel-Softmax, embedded, and attended to by the network. With k = 2 that is Gumbel-sigmoid: a latent is a bit.
+by Gumbel-Softmax and given to the network: as embeddings that it attends to, as in DisCo-Diff, or beside the class
+label, in the vector that modulates all layers. With k = 2 the relaxation is Gumbel-sigmoid: a latent is a bit.
 """
 
 from collections.abc import Callable
@@ -39,27 +40,29 @@ def make_latents(options: Any, field: str, inference: Inference) -> Condition:
       UsageError: an unknown name or field.
     """
     encoder, embedding = make_latent_networks(options)
+    modulates = options.route == "modulation"
 
     def init(key):
         rest, own = jax.random.split(key)
         encoder_key, embed_key = jax.random.split(own)
         z = jnp.zeros((1, options.count, options.codes))
-        params = {
-            "encoder": encoder.init(encoder_key, inference.prepare(inference.blank))["params"],
-            "embed": embedding.init(embed_key, z, jnp.zeros(1, bool))["params"],
-        }
-        return rest, {"latents": params}, Signal(context=jnp.zeros((1, options.count, options.embed.dim)))
+        params = {"encoder": encoder.init(encoder_key, inference.prepare(inference.blank))["params"]}
+        if not modulates:
+            params["embed"] = embedding.init(embed_key, z, jnp.zeros(1, bool))["params"]
+        return rest, {"latents": params}, signal({"latents": params}, z, jnp.zeros(1, bool))
 
-    def context(params, z, dropped):
+    def signal(params, z, dropped):
         z = jax.nn.one_hot(z, options.codes) if jnp.issubdtype(z.dtype, jnp.integer) else z
+        if modulates:
+            return Signal(features=jnp.where(dropped[:, None], 0.0, z.reshape(len(z), -1)))
         return Signal(context=jnp.asarray(embedding.apply({"params": params["latents"]["embed"]}, z, dropped)))
 
     def observe(params, batch, keys):
         gumbel_keys, drop_keys = jax.vmap(jax.random.split)(keys.latents).T
         logits = encoder_logits(encoder, params, inference.prepare(batch[field]))
         z = gumbel_softmax(logits, gumbel_keys, options.temperature, hard=options.straight_through)
-        signal = context(params, z, jax.vmap(lambda key: jax.random.bernoulli(key, options.dropout))(drop_keys))
-        return signal._replace(penalty=options.kl * kl_to_uniform(logits)) if options.kl else signal
+        found = signal(params, z, jax.vmap(lambda key: jax.random.bernoulli(key, options.dropout))(drop_keys))
+        return found._replace(penalty=options.kl * kl_to_uniform(logits)) if options.kl else found
 
     def receive(params, arrays, keys: Keys):
         if "example" in arrays:
@@ -67,7 +70,7 @@ def make_latents(options: Any, field: str, inference: Inference) -> Condition:
         return arrays.get("latents", jnp.full((len(keys.latents), options.count), -1, jnp.int32))
 
     def embed(params, value, null):
-        return context(params, value, jnp.ones(len(value), bool) if null else value[:, 0] < 0)
+        return signal(params, value, jnp.ones(len(value), bool) if null else value[:, 0] < 0)
 
     return Condition(
         name="latents",

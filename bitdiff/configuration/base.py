@@ -144,6 +144,11 @@ LATENTS = {
     "temperature": number(1.0, "temperature of Gumbel-Softmax", above=True),
     "straight_through": boolean(False, "whether values are one-hot, with the relaxed gradient; otherwise relaxed"),
     "dropout": fraction(0.1, "rate at which an example's latents are dropped in training, for guidance"),
+    "route": text(
+        "attention",
+        "how the network receives latents: it attends to their embeddings, or they modulate its layers as labels do",
+        ("attention", "modulation"),
+    ),
     "kl": number(0.0, "weight of the divergence of the latents' distribution from the uniform one; 0 disables it"),
 }
 

@@ -79,11 +79,16 @@ class Dropout(nn.Module):
         return jnp.where(jax.vmap(mask)(keys), x / (1.0 - self.rate), 0.0).astype(x.dtype)
 
 
+def class_features(label: jax.Array, num_classes: int) -> jax.Array:
+    """A label int [B] -> its one-hot vector [B, num_classes], zero for the null label -1; a vector is unchanged."""
+    return jax.nn.one_hot(label, num_classes) if jnp.issubdtype(label.dtype, jnp.integer) else label
+
+
 class TimeEmbedding(nn.Module):
     """An embedding [B, 4 dim] of time, and of the class label if there are classes.
 
     sinusoid(time, dim) -> Dense -> SiLU -> with the one-hot label -> Dense -> SiLU. The label -1 is
-    the null label: its one-hot vector is zero.
+    the null label: its one-hot vector is zero. A label may also be a vector of num_classes weights or features.
     """
 
     dim: int
@@ -97,7 +102,7 @@ class TimeEmbedding(nn.Module):
         if self.num_classes:
             if label is None:
                 raise UsageError("this network is class-conditional: pass a label per example (-1: the null label)")
-            h = jnp.concatenate([h, jax.nn.one_hot(label, self.num_classes, dtype=h.dtype)], axis=-1)
+            h = jnp.concatenate([h, class_features(label, self.num_classes).astype(h.dtype)], axis=-1)
         return nn.silu(Dense(4 * self.dim, dtype=self.dtype, name="dense_out")(h))
 
 

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from bitdiff.networks.layers import Dense, Dropout
+from bitdiff.networks.layers import Dense, Dropout, class_features
 
 
 class MLP(nn.Module):
@@ -49,7 +49,8 @@ class MLP(nn.Module):
         """
         parts = [x, time[:, None]]
         if self.num_classes:
-            parts.append(jax.nn.one_hot(label, self.num_classes))
+            assert label is not None
+            parts.append(class_features(label, self.num_classes))
         if context is not None:
             parts.append(context.reshape(len(x), -1))
         h = jnp.concatenate([part.astype(self.dtype) for part in parts], axis=-1)

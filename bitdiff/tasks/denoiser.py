@@ -180,11 +180,15 @@ def _make_network(config: Any, layout: Layout, codec: Codec, conditions: Sequenc
         facts = {"context_groups": config.latents.groups}
     if config.network.name == "transformer" and layout.field == "tokens":
         attends = any(_attends(condition) for condition in conditions)
-        crosses = bool(config.encoder) or config.latents.count > 0 or attends
+        crosses = bool(config.encoder) or (config.latents.count > 0 and not _features(config)) or attends
         facts = {"length": layout.grid[0], "crosses": crosses, "lagged": config.diffusion.lag > 0}
-    return make_network(
-        config.network, out_channels=layout.channels * values, num_classes=config.data.num_classes, **facts
-    )
+    classes = config.data.num_classes + _features(config)
+    return make_network(config.network, out_channels=layout.channels * values, num_classes=classes, **facts)
+
+
+def _features(config: Any) -> int:
+    """The number of features that the network receives beside the class label."""
+    return config.latents.count * config.latents.codes if config.latents.route == "modulation" else 0
 
 
 def _attends(condition: Condition) -> bool:

@@ -225,6 +225,31 @@ def test_the_loss_alone_trains_the_encoder(config):
     np.testing.assert_allclose(losses.mean(), loss, rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "config", [tiny_toy(route="modulation"), tiny("bits_disco", **{"latents.route": "modulation"})]
+)
+@pytest.mark.slow
+def test_latents_that_modulate_are_joined_to_the_label_and_dropped_as_zeros(config):
+    task = make_task(config)
+    params = jax.tree.map(lambda a: a + 0.02, jax.jit(task.init)(KEY))
+    assert params["latents"].keys() == {"encoder"}
+    keys = jax.random.split(KEY, 4)
+    grads = jax.jit(jax.grad(lambda p: task.loss(p, batch(), keys)[0]))(params)
+    assert np.abs(grads["latents"]["encoder"]["logits"]["kernel"]).max() > 0
+    condition = task.condition(np.arange(3), None)
+    zero, one = (condition | {"latents": jnp.full((3, 4), value)} for value in (0, 1))
+    options = sample_options(config.sample, steps=2)
+    sample = jax.jit(lambda condition: task.sample(params, condition, jax.random.split(KEY, 3), options))
+    field = task.field
+    assert (sample(zero)[field] != sample(one)[field]).any()
+    guided = options._replace(latent_guidance=2.0)
+    dropped = condition | {"latents": jnp.full((3, 4), -1)}
+    np.testing.assert_array_equal(
+        jax.jit(lambda c: task.sample(params, c, jax.random.split(KEY, 3), guided))(dropped)[field],
+        sample(dropped)[field],
+    )
+
+
 def draw(config, task, params, condition, count=3, **changes):
     options = sample_options(config.sample, steps=2, **changes)
     return jax.jit(lambda *args: task.sample(*args, options))(params, condition, jax.random.split(KEY, count))
