@@ -1,7 +1,7 @@
 """Trains a SentencePiece model: python -m bitdiff.train_tokenizer --input FILE --out coco.model.
 
-An input is a text file with one sentence per line, or a JSON file of captions in COCO's format; several inputs are
-separated by commas.
+An input is a text file with one sentence per line, a JSON file of captions in COCO's format, or a prepared TFDS data
+set with texts, as in tfds:lm1b:train[:1%]; several inputs are separated by commas.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ from bitdiff.runtime.errors import UsageError
 
 def define_flags() -> None:
     """Defines the command's flags."""
-    flags.DEFINE_list("input", None, "Text files, or JSON files of captions.", required=True)
+    flags.DEFINE_list("input", None, "Text files, JSON files of captions, or tfds:BUILDER:SPLIT.", required=True)
     flags.DEFINE_integer("vocab_size", 32_000, "Number of pieces, including PAD, BOS, EOS and UNK.", lower_bound=5)
     flags.DEFINE_enum("kind", "unigram", tokenizer.KINDS, "Kind of pieces.")
     flags.DEFINE_string("out", "tokenizer.model", "The file to write.")

@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import ml_collections
 import numpy as np
 from PIL import Image
 
+from bitdiff.data import tokenizer
 from bitdiff.data.captioned import open_tokenizer, tokenize
 from bitdiff.data.dataset import Dataset
 from bitdiff.data.resizing import check_method, check_size, to_pixels
@@ -56,9 +58,47 @@ class TfdsCaptions(TfdsImages):
         return int(self._source[index]["image/id"])
 
 
+class TfdsText:
+    """A split of a data set with 'text', such as `lm1b`: 'tokens' int32 [length], tokenized on access."""
+
+    def __init__(self, source: Any, pieces: Tokenizer, options: Any):
+        self._source, self._pieces, self._options = source, pieces, options
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.prepare(index, self._source[index])
+
+    def prepare(self, index: int, example: dict[str, Any]) -> dict[str, Any]:
+        """Tokenizes a TFDS example."""
+        try:
+            tokens = self._pieces.encode(_text(example["text"]), self._options.length, cut=self._options.cut)
+        except UsageError as error:
+            raise UsageError(f"example {index}: {error}") from error
+        return {"tokens": tokens}
+
+
+def _text(value: Any) -> str:
+    return (value.decode() if isinstance(value, bytes) else str(value)).strip()
+
+
 def _texts(example: dict[str, Any]) -> list[str]:
-    texts = example["captions"]["text"]
-    return [(text.decode() if isinstance(text, bytes) else str(text)).strip() for text in texts]
+    return [_text(text) for text in example["captions"]["text"]]
+
+
+def read_texts(builder_name: str, split: str) -> list[str]:
+    """The texts of a split of a prepared data set with 'text', to train a tokenizer on.
+
+    Raises:
+      UsageError: there is no such builder or split, it is not prepared, or it holds no text.
+    """
+    options = ml_collections.ConfigDict({"builder": builder_name, "path": ""})
+    builder = _prepared(options)
+    if "text" not in builder.info.features:
+        raise UsageError(f"{builder.info.full_name} holds no text; it has {', '.join(builder.info.features)}")
+    source = _open(builder, split)
+    return [_text(source[i]["text"]) for i in range(len(source))]
 
 
 def make_builder(options: Any) -> Any:
@@ -94,13 +134,10 @@ def load(options: Any) -> Dataset:
       UsageError: the builder or split is unknown, or the data set has not been prepared.
     """
     check_method(options.resize)
-    builder = make_builder(options)
-    if not builder.is_prepared():
-        raise UsageError(
-            f"{builder.info.full_name} is not prepared in {builder.data_dir}; "
-            "run python -m bitdiff.prepare with the same --config"
-        )
+    builder = _prepared(options)
     features = builder.info.features
+    if "text" in features:
+        return _load_text(builder, options)
     shape = features["image"].shape
     size = options.image_size or shape[0]
     channels = options.channels or shape[2]
@@ -112,10 +149,7 @@ def load(options: Any) -> Dataset:
     pieces = open_tokenizer(options) if "captions" in features else None
 
     def open_split(split):
-        try:
-            source = builder.as_data_source(split=split)
-        except (ValueError, KeyError, NotImplementedError) as error:  # NotImplementedError: no random access
-            raise UsageError(f"split {split!r} of {builder.info.full_name} cannot be read: {error}") from error
+        source = _open(builder, split)
         if pieces:
             return TfdsCaptions(source, pieces, options, size=size, channels=channels, resize=options.resize)
         return TfdsImages(source, size=size, channels=channels, resize=options.resize, labelled=labelled)
@@ -130,5 +164,45 @@ def load(options: Any) -> Dataset:
         class_names=tuple(features["label"].names) if labelled else (),
         about=f"TFDS {builder.info.full_name}, {options.train_split} / {options.test_split}, resize {options.resize}",
         length=options.length if pieces else 0,
+        tokenizer=pieces,
+    )
+
+
+def _prepared(options: Any) -> Any:
+    builder = make_builder(options)
+    if not builder.is_prepared():
+        raise UsageError(
+            f"{builder.info.full_name} is not prepared in {builder.data_dir}; "
+            "run python -m bitdiff.prepare with the same --config"
+        )
+    return builder
+
+
+def _open(builder: Any, split: str) -> Any:
+    try:
+        return builder.as_data_source(split=split)
+    except (ValueError, KeyError, NotImplementedError) as error:  # NotImplementedError: no random access
+        raise UsageError(f"split {split!r} of {builder.info.full_name} cannot be read: {error}") from error
+
+
+def _load_text(builder: Any, options: Any) -> Dataset:
+    if options.length < 2 or not options.tokenizer:
+        raise UsageError(
+            f"config.data.length is {options.length} and config.data.tokenizer {options.tokenizer!r}; they must be 2 "
+            "or more, and a SentencePiece model: train one with python -m bitdiff.train_tokenizer"
+        )
+    pieces = tokenizer.load(options.tokenizer)
+    train, test = (
+        TfdsText(_open(builder, split), pieces, options) for split in (options.train_split, options.test_split)
+    )
+    return Dataset(
+        field="tokens",
+        train=train,
+        test=test,
+        shape=(options.length,),
+        vocab_size=pieces.vocab_size,
+        num_classes=0,
+        class_names=(),
+        about=f"TFDS {builder.info.full_name}, {options.train_split} / {options.test_split}, {options.length} tokens",
         tokenizer=pieces,
     )

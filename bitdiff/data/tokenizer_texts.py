@@ -3,17 +3,23 @@
 import json
 from pathlib import Path
 
+from bitdiff.data import tfds
 from bitdiff.data.captioned import caption_text
 from bitdiff.data.text_lines import read_lines
 from bitdiff.runtime.errors import UsageError
 
+_TFDS = "tfds:"
+
 
 def read_texts(path: Path) -> list[str]:
-    """The sentences of a text file, or the captions of a `.json` file.
+    """The sentences of a text file, the captions of a `.json` file, or the texts of 'tfds:BUILDER:SPLIT'.
 
     Raises:
-      UsageError: there is no such file, or it has a different layout.
+      UsageError: there is no such file or data set, or it has a different layout.
     """
+    if str(path).startswith(_TFDS):
+        builder, _, split = str(path).removeprefix(_TFDS).partition(":")
+        return tfds.read_texts(builder, split or "train")
     if path.suffix != ".json":
         return list(read_lines(path).values())
     try:

@@ -23,6 +23,7 @@ from bitdiff.tasks.parts import make_codec
 from bitdiff.tasks.task import Score, Task
 
 _MAX_STATES = 4_096  # distinct sequences the oracle can hold; with more, distances are per position
+_MOST_EXAMPLES = 200_000  # of large data sets, an evenly spread part is read
 _EXAMPLES_PER_STATE = 4  # with fewer, even real data would seem far from the training data
 _ORACLE_BATCH = 1_000
 
@@ -74,7 +75,7 @@ def distances(
     perfect samples and, for a bit model, the distance of the same sampler with the Bayes-optimal denoiser of the
     training data, which separates the network's error from the sampler's. Otherwise it is per position.
     """
-    train, test = stack(dataset.train)["tokens"], stack(dataset.test).get("tokens")
+    train, test = stack(dataset.train, _MOST_EXAMPLES)["tokens"], stack(dataset.test, _MOST_EXAMPLES).get("tokens")
     states, counts = np.unique(train, axis=0, return_counts=True)
     if len(states) > min(_MAX_STATES, len(train) // _EXAMPLES_PER_STATE):
         return _marginal_distances(samples, train, test, states, dataset.vocab_size)
