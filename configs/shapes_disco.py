@@ -36,6 +36,6 @@ def get_config(variant: str = "softmax") -> ml_collections.ConfigDict:
     config.latents.codes = 2
     config.latents.kl = 0.003
     config.latents.route = "modulation"
-    config.latents.encoder = sections.latent_encoder(kind="transformer", dim=64, layers=2, head_dim=32)
+    config.latents.encoder = sections.latent_encoder(kind="bag", dim=128, layers=3)
     config.latents.embed = sections.latent_transformer(dim=128, layers=0)
     return config

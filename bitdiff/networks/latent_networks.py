@@ -8,22 +8,23 @@ from bitdiff.networks.layers import Dense
 from bitdiff.networks.transformer import Block
 from bitdiff.networks.vit import ViT
 
-LATENT_ENCODERS = ("mlp", "vit", "transformer")
+LATENT_ENCODERS = ("mlp", "vit", "bag")
 
 
 class LatentEncoder(nn.Module):
     """Data -> logits of `count` latents of `codes` values.
 
-    An MLP sees the flattened data; a ViT sees images, and a Transformer sequences, each with a token for every latent.
+    'mlp' is an MLP on flattened data. 'vit' is for images, with a class token per latent. 'bag' is an MLP on the sum
+    of the embedded positions of a sequence: it sees what a sequence contains, wherever that is.
 
     Attributes:
       count: latents per example.
       codes: values a latent can take.
       kind: one of LATENT_ENCODERS.
       dim: width.
-      layers: Dense layers of the MLP, including the last; blocks of the others.
+      layers: Dense layers of the MLP, including the last; blocks of the ViT.
       patch: width of the ViT's patches in pixels.
-      head_dim: channels per attention head of the ViT and the Transformer.
+      head_dim: channels per attention head of the ViT.
       dtype: dtype of the computation; parameters and output are float32.
     """
 
@@ -38,30 +39,19 @@ class LatentEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """x float [B, ...] in about [-1, 1] -> float32 [B, count, codes].
-
-        For a ViT, x is [B, S, S, C], and for a Transformer [B, L, C].
-        """
-        if self.kind != "mlp":
-            h = self._attend(x)[:, : self.count]
+        """x float [B, ...] in about [-1, 1] -> float32 [B, count, codes]; images [B, S, S, C], sequences [B, L, C]."""
+        if self.kind == "vit":
+            vit = ViT(self.patch, self.dim, self.layers, head_dim=self.head_dim, tokens=self.count, dtype=self.dtype)
+            h = vit((x + 1.0) * 127.5)[:, : self.count]
             return Dense(self.codes, dtype=self.dtype, name="logits")(h.astype(self.dtype)).astype(jnp.float32)
-        h = x.reshape(len(x), -1).astype(self.dtype)
+        h = x.astype(self.dtype)
+        if self.kind == "bag":
+            h = jnp.sum(nn.silu(Dense(self.dim, dtype=self.dtype, name="embed")(h)), axis=1) / x.shape[1] ** 0.5
+        h = h.reshape(len(x), -1)
         for i in range(self.layers - 1):
             h = nn.silu(Dense(self.dim, dtype=self.dtype, name=f"hidden{i}")(h))
         h = Dense(self.count * self.codes, dtype=self.dtype, name="logits")(h)
         return h.reshape(-1, self.count, self.codes).astype(jnp.float32)
-
-    def _attend(self, x: jax.Array) -> jax.Array:
-        if self.kind == "vit":
-            vit = ViT(self.patch, self.dim, self.layers, head_dim=self.head_dim, tokens=self.count, dtype=self.dtype)
-            return vit((x + 1.0) * 127.5)
-        h = nn.silu(Dense(self.dim, dtype=self.dtype, name="embed")(x.astype(self.dtype)))
-        latents = self.param("latents", nn.initializers.normal(1.0), (self.count, self.dim)).astype(self.dtype)
-        h = jnp.concatenate([jnp.broadcast_to(latents, (len(x), self.count, self.dim)), h], axis=1)
-        h = h + self.param("positions", nn.initializers.normal(0.1), h.shape[1:]).astype(self.dtype)
-        for i in range(self.layers):
-            h, _ = _block(self, i)(h, None, None, None, None, None)
-        return nn.LayerNorm(dtype=self.dtype, name="norm_out")(h)
 
 
 class LatentTransformer(nn.Module):
@@ -100,11 +90,8 @@ class LatentTransformer(nn.Module):
         if self.layers:
             h = h + self.param("positions", nn.initializers.normal(0.1), (self.count, self.dim)).astype(self.dtype)
             for i in range(self.layers):
-                h, _ = _block(self, i)(h, None, None, None, None, None)
+                heads = max(self.dim // self.head_dim, 1)
+                block = Block(self.dim, heads, 4, 0.0, crosses=False, timed=False, dtype=self.dtype, name=f"block{i}")
+                h, _ = block(h, None, None, None, None, None)
             h = nn.LayerNorm(dtype=self.dtype, name="norm_out")(h)
         return h.astype(jnp.float32)
-
-
-def _block(network: LatentEncoder | LatentTransformer, i: int) -> Block:
-    heads = max(network.dim // network.head_dim, 1)
-    return Block(network.dim, heads, 4, 0.0, crosses=False, timed=False, dtype=network.dtype, name=f"block{i}")

@@ -1,0 +1,188 @@
+#!/usr/bin/env python3
+"""Reproduces the results on captions of drawn shapes: trains every model with every seed, and measures it.
+
+    python launch/captions.py --out runs/captions               # hours on two cores; the same command resumes
+    python launch/captions.py --out runs/captions --only ar,latents --seeds 0
+
+Every training uses one core. The scores are written to configs/results/captions.json.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "configs" / "results" / "captions.json"
+SCORES = {
+    "grammatical, %": ("grammatical", 100),
+    "true, %": ("true", 100),
+    "form distance": ("form_tv", 1),
+    "BLEU-4, %": ("BLEU-4", 100),
+    "CIDEr": ("CIDEr", 1),
+    "tokens per second": ("tokens_per_second", 1),
+}
+_ONE = ["--config.data.captions=1", "--config.data.captions_drawn=1", "--config.data.curriculum_steps=0"]
+_NO_LAG = ["--config.diffusion.lag=0", "--config.sample.lag=0"]
+_BEAMS = 3
+
+
+class Model(NamedTuple):
+    """A model: its name in the table, its config, further arguments, and the runs it needs; {NAME} is their folder.
+
+    cells: arguments of `bitdiff.sweep`, by the name of the table's row.
+    """
+
+    title: str
+    config: str
+    arguments: list[str]
+    needs: tuple[str, ...]
+    cells: dict[str, list[str]]
+
+
+def _steps(*steps: int, td: float) -> dict[str, list[str]]:
+    return {f"{n} evaluations": ["--steps", f"{n}", "--td", f"{td}", "--lag", "0"] for n in steps}
+
+
+_AR_CELLS = {"greedy": ["--beams", "1"], f"{_BEAMS} beams": ["--beams", f"{_BEAMS}"]}
+MODELS = {
+    "ar": Model("autoregressive, six captions", "shapes:autoregressive", [], (), _AR_CELLS),
+    "ar_one": Model("autoregressive, one caption", "shapes:autoregressive", _ONE, (), _AR_CELLS),
+    "softmax_distilled": Model(
+        "softmax bits, distilled",
+        "shapes:softmax",
+        ["--config.data.distilled={distilled}", *_ONE[1:], *_NO_LAG, "--config.train.steps=2400"],
+        ("distilled",),
+        _steps(5, 10, td=2.0),
+    ),
+    "bits_distilled": Model(
+        "linear bits, distilled",
+        "shapes:bits",
+        ["--config.data.distilled={distilled}", *_ONE[1:], *_NO_LAG, "--config.train.steps=2400"],
+        ("distilled",),
+        _steps(5, 10, td=2.0),
+    ),
+    "softmax_latents": Model("softmax bits, oracle latents", "shapes_disco:softmax", [], (), _steps(5, 10, td=2.0)),
+    "softmax_prior": Model(
+        "softmax bits, generated latents",
+        "shapes_disco:prior",
+        ["--config.first_run={softmax_latents}"],
+        ("softmax_latents",),
+        _steps(5, 10, td=2.0),
+    ),
+    "bits_latents": Model("linear bits, oracle latents", "shapes_disco:bits", [], (), _steps(5, 10, td=2.0)),
+    "bits_prior": Model(
+        "linear bits, generated latents",
+        "shapes_disco:bits_prior",
+        ["--config.first_run={bits_latents}"],
+        ("bits_latents",),
+        _steps(5, 10, td=2.0),
+    ),
+}
+
+
+def main() -> None:
+    """Runs the script."""
+    parser = argparse.ArgumentParser(description="Reproduces the results on captions of drawn shapes.")
+    parser.add_argument("--out", type=Path, default=Path("runs/captions"), help="folder of the runs")
+    parser.add_argument("--only", default=",".join(MODELS), help="models to train, separated by commas")
+    parser.add_argument("--seeds", default="0,1,2", help="seeds, separated by commas")
+    parser.add_argument("--num_samples", type=int, default=300, help="test pictures to describe")
+    options = parser.parse_args()
+    names, seeds = options.only.split(","), [int(seed) for seed in options.seeds.split(",")]
+    unknown = [name for name in names if name not in MODELS]
+    if unknown:
+        sys.exit(f"unknown model {unknown[0]!r}; the models are: {', '.join(MODELS)}")
+    for seed in seeds:
+        for name in names:
+            _prepare(options.out, name, seed, options.num_samples)
+    _collect(options.out, seeds, options.num_samples)
+
+
+def _prepare(out: Path, name: str, seed: int, num_samples: int) -> Path:
+    """Trains and measures a model, after those it needs; what is done already is not repeated."""
+    folder = out / f"{name}_{seed}"
+    if name == "distilled":
+        teacher = _prepare(out, "ar", seed, num_samples)
+        _run("distill", "--workdir", teacher, "--beams", _BEAMS, "--out", folder)
+        return folder
+    model = MODELS[name]
+    needed = {other: _prepare(out, other, seed, num_samples) for other in model.needs}
+    arguments = [argument.format(**needed) for argument in model.arguments]
+    record = folder / "minutes.json"
+    if not record.exists():
+        start = time.monotonic()
+        common = ["--config.train.sample_every_steps=0", f"--config.seed={seed}"]
+        _run("train", "--config", model.config, "--workdir", folder, *arguments, *common)
+        record.write_text(json.dumps((time.monotonic() - start) / 60.0))
+    for cell in model.cells.values():
+        _run("sweep", "--workdir", folder, "--num_samples", num_samples, *cell)
+    return folder
+
+
+def _run(command: str, *arguments: object) -> None:
+    subprocess.run([sys.executable, "-m", f"bitdiff.{command}", *map(str, arguments)], cwd=ROOT, check=True)
+
+
+def _collect(out: Path, seeds: list[int], num_samples: int) -> None:
+    """Writes the scores of all runs in the folder to RESULTS."""
+    rows = []
+    for name, model in MODELS.items():
+        found = [folder for seed in seeds if (folder := out / f"{name}_{seed}").joinpath("sweep.json").exists()]
+        if not found:
+            continue
+        minutes = [json.loads((folder / "minutes.json").read_text()) for folder in found]
+        needs = [_minutes(out, need, folder.name) for need in model.needs for folder in found]
+        for title, arguments in model.cells.items():
+            cells = [_cell(folder, arguments) for folder in found]
+            scores = {
+                label: [round(cell[key] * factor, 3) for cell in cells if key in cell]
+                for label, (key, factor) in SCORES.items()
+            }
+            training = statistics.mean(minutes) + (statistics.mean(needs) if needs else 0.0)
+            rows.append({"name": f"{model.title}, {title}", "minutes": f"{training:.0f}", "scores": scores})
+    report = {
+        "about": f"Captions of drawn shapes; {num_samples} test pictures, each with a kind of group never seen in "
+        "training. Minutes of training on one core, including the models that are needed first. Form distance: total "
+        "variation between the frequencies of the six forms of caption and equal ones.",
+        "command": "python launch/captions.py",
+        "commit": subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True
+        ).stdout.strip(),
+        "date": datetime.now(UTC).date().isoformat(),
+        "hardware": os.environ.get("HARDWARE", "CPU"),
+        "versions": {name: version(name) for name in ("jax", "flax")},
+        "seeds": seeds,
+        "rows": rows,
+    }
+    RESULTS.write_text(json.dumps(report, indent=1) + "\n")
+    print(f"wrote {RESULTS}")
+
+
+def _minutes(out: Path, need: str, folder: str) -> float:
+    seed = folder.rpartition("_")[2]
+    path = out / f"{'ar' if need == 'distilled' else need}_{seed}" / "minutes.json"
+    return json.loads(path.read_text())
+
+
+def _cell(folder: Path, arguments: list[str]) -> dict[str, float]:
+    """The scores of a sweep's cell with the given options."""
+    wanted = {
+        name.removeprefix("--"): float(value) for name, value in zip(arguments[::2], arguments[1::2], strict=True)
+    }
+    for name, scores in json.loads((folder / "sweep.json").read_text())["cells"].items():
+        options = json.loads(name)
+        if all(options[option] == value for option, value in wanted.items()):
+            return scores
+    raise SystemExit(f"{folder / 'sweep.json'} has no cell with {wanted}")
+
+
+if __name__ == "__main__":
+    main()
