@@ -281,6 +281,7 @@ def sampling_cases(folder: Path, run_folder: Path) -> Iterator[Case]:
         "momentum": ["1", "-1", "nan"],
         "lag": ["1", "-1"],
         "beams": ["2", "0"],
+        "churn_fraction": ["-1", "nan", "x"],
         "churn": ["1,2", "x,y,z", "-1,0,1"],
         "restarts": ["1:2", "a:b:c:d", "1:1:0.1:1", "4:1:1:0.1", "4:100000000:0.1:1"],
         "image_guidance": ["1"],
@@ -302,6 +303,18 @@ def sampling_cases(folder: Path, run_folder: Path) -> Iterator[Case]:
         yield Case(f"evaluate {arguments}", ["evaluate", *base, *arguments])
     for axis, value in (("steps", "0"), ("steps", "a"), ("td", ""), ("sampler", "foo"), ("beams", "x"), ("lag", "3")):
         yield Case(f"sweep --{axis}={value}", ["sweep", *base, f"--{axis}={value}"])
+    for arguments in (
+        ["--out", str(folder / "d")],
+        ["--out", "x.npz"],
+        ["--out", str(folder / "d"), "--num_samples", "1"],
+    ):
+        yield Case(
+            f"distill {arguments}", ["distill", *base, *arguments], "distill" if "x.npz" not in arguments else "--out"
+        )
+    for option, value in (("power", "0"), ("levels", "1"), ("bins", "x"), ("rounds", "0")):
+        yield Case(f"schedule --{option}={value}", ["schedule", *base, f"--{option}={value}"], option)
+    yield Case("sample along an unmeasured schedule", ["sample", *base, "--schedule", "measured"], "measured")
+    yield Case("evaluate several candidates of images", ["evaluate", *base, "--candidates", "3"], "candidates")
     sample = ["sample", *base, "--num_samples", "4"]
     for out in ("no/such/folder/x.npz", "x.txt", "gs://b/x.npz", str(folder / "a_file" / "x.npz"), "/proc/x.npz"):
         yield Case(f"sample --out {out}", [*sample, "--out", out])
