@@ -28,7 +28,10 @@ TOP = {
 }
 
 DATA = {
-    "name": text("", "digits | mixture | gaussians | photos | folder | npz | prepared | tfds | shapes | coco | text"),
+    "name": text(
+        "",
+        "digits | mixture | gaussians | photos | folder | npz | prepared | tfds | shapes | expressions | coco | text",
+    ),
     "path": text("", "a folder or file; for tfds its data_dir, by default TFDS's own"),
     "builder": text("", "the TFDS builder, e.g. cifar10"),
     "train_split": text("", "name of the training split, for tfds and coco"),

@@ -7,6 +7,7 @@ from bitdiff.data import (
     array_files,
     captioned,
     drawn_shapes,
+    expressions,
     gaussians,
     image_folder,
     photo_crops,
@@ -30,6 +31,7 @@ LOADERS = {
     "prepared": prepared.load,
     "shapes": drawn_shapes.load,
     "coco": captioned.load,
+    "expressions": expressions.load,
     "text": text_lines.load,
     "tfds": tfds.load,
 }

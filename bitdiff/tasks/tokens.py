@@ -18,6 +18,7 @@ from bitdiff.tasks import caption_scores
 from bitdiff.tasks.bit_scores import bit_scores
 from bitdiff.tasks.denoiser import Layout
 from bitdiff.tasks.denoising import make_denoising_task
+from bitdiff.tasks.expression_scores import expression_scores
 from bitdiff.tasks.options import SampleOptions, plan_of
 from bitdiff.tasks.parts import make_codec
 from bitdiff.tasks.task import Score, Task
@@ -63,6 +64,9 @@ def evaluate(
     scores = bit_scores(outputs, codec.encoding) if codec else {}
     if dataset.field == "captions":
         return scores | caption_scores.evaluate(outputs, dataset, config.evaluate.tokenizer)
+    if config.data.name == "expressions" and dataset.tokenizer:
+        real = [dataset.test[i]["tokens"] for i in range(len(dataset.test))]
+        return scores | expression_scores(*(dataset.tokenizer.texts(some) for some in (outputs["tokens"], real)))
     return scores | distances(outputs["tokens"], dataset, options, codec=codec if oracle else None)
 
 
