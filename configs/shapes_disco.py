@@ -29,13 +29,13 @@ def get_config(variant: str = "softmax") -> ml_collections.ConfigDict:
     config.diffusion.lag = 0.0
     config.sample.lag = 0.0
     config.sample.steps = 10
-    config.train.steps = 2_000
+    config.train.steps = 2_400
     config.data.captions_drawn = 2
-    config.data.curriculum_steps = 1_000
-    config.latents.count = 4
+    config.data.curriculum_steps = 1_200
+    config.latents.count = 5
     config.latents.codes = 2
-    config.latents.kl = 0.003
+    config.latents.kl = 0.005
     config.latents.route = "modulation"
-    config.latents.encoder = sections.latent_encoder(kind="bag", dim=128, layers=3)
+    config.latents.encoder = sections.latent_encoder(kind="mlp", dim=128, layers=3)
     config.latents.embed = sections.latent_transformer(dim=128, layers=0)
     return config

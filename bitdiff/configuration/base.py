@@ -60,7 +60,8 @@ DATA = {
     "captions": integer(0, "captions per picture", high=2**10),
     "captions_drawn": integer(0, "captions per picture in a batch, drawn at random; 0 for all", high=2**10),
     "curriculum_steps": integer(
-        0, "steps of a curriculum: only the first caption in the first half, then gradually all of them"
+        0,
+        "steps of a curriculum: only the first caption in the first half, then their number doubles in equal intervals",
     ),
     "tokenizer": text("", "path of a SentencePiece .model file"),
     "tokenizer_kind": text(

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from bitdiff.data import (
+    arithmetic,
     array_files,
     captioned,
     drawn_shapes,
-    expressions,
     gaussians,
     image_folder,
     photo_crops,
@@ -31,7 +31,7 @@ LOADERS = {
     "prepared": prepared.load,
     "shapes": drawn_shapes.load,
     "coco": captioned.load,
-    "expressions": expressions.load,
+    "expressions": arithmetic.load,
     "text": text_lines.load,
     "tfds": tfds.load,
 }

@@ -5,6 +5,7 @@ the same for any number of processes, each of which reads its own rows of every 
 Grain's elements are whole batches, because its overhead per example is ten times the cost of copying a small image.
 """
 
+import math
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -40,8 +41,8 @@ def batches(
       crop: smallest side of the random square crop that replaces 'image', as a fraction of its width; 1 for no crop.
       captions: how many of a picture's 'tokens' [captions, length] are sampled, in random order, repeated only if
         there are too few; 0 for data without captions.
-      curriculum_steps: number of batches of a curriculum: only the first caption is used in the first half of them, and
-        gradually more in the second half.
+      curriculum_steps: number of batches of a curriculum: only the first caption is used in the first half of them; in
+        the second half the number of captions doubles in equal intervals.
       prefetch_batches: batches read ahead, each by its own thread; 0 reads on demand.
       process: (index, count): this process reads block `index` of `count` equal blocks of rows.
     """
@@ -102,6 +103,8 @@ def _pick(count: int, curriculum: int, seed: int, place: int, example: dict[str,
     tokens = example["tokens"]
     known = len(tokens)
     if place < curriculum:
-        known = 1 + int(max(2 * place / curriculum - 1, 0) * (known - 1))
+        doublings = math.ceil(math.log2(known))
+        done = 1 + int((2 * place / curriculum - 1) * doublings) if 2 * place >= curriculum else 0
+        known = min(2**done, known)
     order = np.random.default_rng([seed, _CAPTIONS, place]).permutation(known)
     return example | {"tokens": tokens[order[np.arange(count) % known]]}

@@ -8,19 +8,16 @@ from bitdiff.networks.layers import Dense
 from bitdiff.networks.transformer import Block
 from bitdiff.networks.vit import ViT
 
-LATENT_ENCODERS = ("mlp", "vit", "bag")
+LATENT_ENCODERS = ("mlp", "vit")
 
 
 class LatentEncoder(nn.Module):
-    """Data -> logits of `count` latents of `codes` values.
-
-    'mlp' is an MLP on flattened data. 'vit' is for images, with a class token per latent. 'bag' is an MLP on the sum
-    of the embedded positions of a sequence: it sees what a sequence contains, wherever that is.
+    """Data -> logits of `count` latents of `codes` values, by an MLP on flattened data or a ViT with `count` tokens.
 
     Attributes:
       count: latents per example.
       codes: values a latent can take.
-      kind: one of LATENT_ENCODERS.
+      kind: 'mlp' or 'vit'.
       dim: width.
       layers: Dense layers of the MLP, including the last; blocks of the ViT.
       patch: width of the ViT's patches in pixels.
@@ -39,15 +36,12 @@ class LatentEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """x float [B, ...] in about [-1, 1] -> float32 [B, count, codes]; images [B, S, S, C], sequences [B, L, C]."""
+        """x float [B, ...] (for a ViT [B, S, S, C]) in about [-1, 1] -> float32 [B, count, codes]."""
         if self.kind == "vit":
             vit = ViT(self.patch, self.dim, self.layers, head_dim=self.head_dim, tokens=self.count, dtype=self.dtype)
             h = vit((x + 1.0) * 127.5)[:, : self.count]
             return Dense(self.codes, dtype=self.dtype, name="logits")(h.astype(self.dtype)).astype(jnp.float32)
-        h = x.astype(self.dtype)
-        if self.kind == "bag":
-            h = jnp.sum(nn.silu(Dense(self.dim, dtype=self.dtype, name="embed")(h)), axis=1) / x.shape[1] ** 0.5
-        h = h.reshape(len(x), -1)
+        h = x.reshape(len(x), -1).astype(self.dtype)
         for i in range(self.layers - 1):
             h = nn.silu(Dense(self.dim, dtype=self.dtype, name=f"hidden{i}")(h))
         h = Dense(self.count * self.codes, dtype=self.dtype, name="logits")(h)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bitdiff.data import expressions
+from bitdiff.data import arithmetic
 from bitdiff.tasks.task import Score
 
 
@@ -15,7 +15,7 @@ def expression_scores(texts: Sequence[str], real: Sequence[str]) -> dict[str, Sc
       texts: generated sentences.
       real: sentences of the data, for comparison.
     """
-    judgments = [expressions.judge(text) for text in texts]
+    judgments = [arithmetic.judge(text) for text in texts]
     lengths, expected = (np.array([len(text.split()) for text in some]) for some in (texts, real))
     bins = max(lengths.max(initial=0), expected.max()) + 1
     histograms = [np.bincount(some, minlength=bins) / len(some) for some in (lengths, expected)]

@@ -5,7 +5,7 @@ import pytest
 
 from bitdiff import data
 from bitdiff.configs import expressions as config_file
-from bitdiff.data.expressions import judge, sentence
+from bitdiff.data.arithmetic import judge, sentence
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks.expression_scores import expression_scores
 
