@@ -1,17 +1,18 @@
 """Writes a data set sampled from a trained model: python -m bitdiff.distill --workdir runs/teacher --out distilled.
 
-Every training picture of the model's data set gets a caption; a model of text without pictures writes as many sequences
+Every training picture of the model's data set is described; a model of text without pictures writes as many sequences
 as it was trained on. A model trained with `--config.data.distilled=distilled` then learns these in place of the data's
-own (sequence-level distillation; Kim and Rush 2016). After an interruption, the same command resumes.
+own (sequence-level distillation; Kim and Rush 2016). With `--beams K`, all K captions are kept, and the student learns
+the one that is most typical of all captions (`data/typicality.py`). After an interruption, the same command resumes.
 """
 
 from pathlib import Path
 
+import numpy as np
 from absl import flags
 
 from bitdiff import data
 from bitdiff.cli import command, sampling_flags
-from bitdiff.data.distilled import RECORD
 from bitdiff.inference.shards import Layout, write_shards
 from bitdiff.inference.trained import check_examples, check_options
 from bitdiff.runtime.errors import UsageError
@@ -38,16 +39,20 @@ def main() -> None:
     dataset = data.load(run.config.data)
     examples = training_examples_for(run.task, dataset)
     request = sampling_flags.read_draw()
-    count = len(dataset.train) if request.num_samples is None else request.num_samples
-    if count < len(dataset.train):
-        raise UsageError(
-            f"--num_samples is {count}; it must be {len(dataset.train)}, the number of training examples, or more"
-        )
-    samples = request.resolve(run, run.config.sample)._replace(num_samples=count)
+    if request.num_samples is not None:
+        raise UsageError("--num_samples is not supported: one sequence is written for every training example")
+    samples = request.resolve(run, run.config.sample)._replace(num_samples=len(dataset.train))
     check_examples(run, samples.options, examples)
     check_options(run, [samples.options], samples.batch_size)
-    drawn = write_shards(run, samples, None, out, Layout(_SHARD_SIZE, png=False), examples)
-    print(f"{out} holds {count} sequences from step {run.step} ({drawn} of them sampled now) and {RECORD}")
+    drawn = write_shards(run, samples, None, out, Layout(_SHARD_SIZE, png=False), examples, _sequences)
+    print(f"{out} holds {samples.num_samples} sequences from step {run.step}, {drawn} of them sampled now")
+
+
+def _sequences(outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays of a shard: 'tokens' int [N, beams, L] and 'scores' float [N, beams]."""
+    tokens = outputs["beams"] if "beams" in outputs else outputs["tokens"][:, None]
+    scores = outputs.get("beam_scores", np.zeros(tokens.shape[:2], np.float32))
+    return {"tokens": tokens, "scores": scores, "invalid": outputs["invalid"]}
 
 
 if __name__ == "__main__":

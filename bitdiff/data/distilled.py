@@ -7,14 +7,16 @@ from typing import Any
 import numpy as np
 
 from bitdiff.data.dataset import Arrays, Dataset, Source
+from bitdiff.data.typicality import most_typical
 from bitdiff.runtime import files
 from bitdiff.runtime.errors import UsageError
 
-RECORD = "samples.json"
+_RECORD = "samples.json"
+_MARGIN = 2.0  # nats; of several equally good captions, the best score exceeds the others by chance
 
 
 class Recaptioned:
-    """The pictures of a source with other captions: 'tokens' int32 [captions, length] of each."""
+    """The pictures of a source with one other caption each: 'tokens' int32 [1, length]."""
 
     def __init__(self, source: Source, tokens: np.ndarray):
         self._source, self._tokens = source, tokens
@@ -23,7 +25,7 @@ class Recaptioned:
         return len(self._source)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return self._source[index] | {"tokens": self._tokens[index]}
+        return self._source[index] | {"tokens": self._tokens[index][None]}
 
 
 def distilled(dataset: Dataset, options: Any) -> Dataset:
@@ -38,23 +40,24 @@ def distilled(dataset: Dataset, options: Any) -> Dataset:
     if dataset.field not in ("captions", "tokens"):
         raise UsageError(f"config.data.distilled is {str(folder)!r}, but the data ({dataset.about}) are not sequences")
     record = _read_record(folder, dataset)
-    tokens = _read_tokens(folder)
+    candidates, scores = _read_shards(folder)
     count, length = len(dataset.train), dataset.length or dataset.shape[0]
-    if len(tokens) < count or tokens.shape[1:] != (length,):
+    if len(candidates) != count or candidates.shape[2] != length:
         raise UsageError(
-            f"config.data.distilled: {folder} holds {len(tokens)} sequences of {tokens.shape[-1]} tokens; it must hold "
-            f"at least {count} of {length}; run bitdiff.distill again to complete it"
+            f"config.data.distilled: {folder} holds {len(candidates)} sequences of {candidates.shape[2]} tokens; it "
+            f"must hold {count} of {length}; if bitdiff.distill was interrupted, run it again"
         )
+    pad = dataset.tokenizer.pad if dataset.tokenizer else -1
+    chosen = most_typical(candidates, scores, margin=_MARGIN, vocab_size=dataset.vocab_size, pad=pad)
+    tokens = candidates[np.arange(count), chosen].astype(np.int32)
     about = f"{dataset.about}; training sequences sampled at step {record['step']} of another model ({folder.name})"
     if dataset.field == "tokens":
         return dataset._replace(train=Arrays({"tokens": tokens}), about=about)
-    # Sample i describes picture i % count.
-    captions = np.stack([tokens[start : start + count] for start in range(0, len(tokens) - count + 1, count)], axis=1)
-    return dataset._replace(train=Recaptioned(dataset.train, captions), about=about)
+    return dataset._replace(train=Recaptioned(dataset.train, tokens), about=about)
 
 
 def _read_record(folder: Path, dataset: Dataset) -> dict[str, Any]:
-    path = folder / RECORD
+    path = folder / _RECORD
     try:
         record = json.loads(path.read_text())
         teacher = record["run"]["data"]
@@ -78,11 +81,16 @@ def _read_record(folder: Path, dataset: Dataset) -> dict[str, Any]:
     return record
 
 
-def _read_tokens(folder: Path) -> np.ndarray:
+def _read_shards(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Sequences int [N, beams, L] and their scores float [N, beams]."""
     parts = []
     for path in sorted(folder.glob("[0-9]*.npz")):
-        tokens = files.read_arrays(path, ["tokens"]).get("tokens")
-        if tokens is None or tokens.ndim != 2:
-            raise UsageError(f"config.data.distilled: {path} holds no token sequences")
-        parts.append(tokens)
-    return np.concatenate(parts).astype(np.int32) if parts else np.zeros((0, 0), np.int32)
+        arrays = files.read_arrays(path, ["tokens", "scores"])
+        tokens, scores = arrays.get("tokens"), arrays.get("scores")
+        if tokens is None or scores is None or tokens.ndim != 3 or scores.shape != tokens.shape[:2]:
+            raise UsageError(f"config.data.distilled: {path} holds no sequences with scores")
+        parts.append((tokens, scores))
+    if not parts or len({tokens.shape[1:] for tokens, _ in parts}) > 1:
+        raise UsageError(f"config.data.distilled: {folder} holds no sequences, or of several lengths")
+    tokens, scores = zip(*parts, strict=True)
+    return np.concatenate(tokens), np.concatenate(scores)

@@ -10,7 +10,7 @@ from bitdiff.figures import pages
 from bitdiff.inference.trained import Trained
 from bitdiff.runtime import files
 
-_NOT_WRITTEN = ("histogram", "trajectory", "path")
+_NOT_WRITTEN = ("histogram", "trajectory", "path", "beams", "beam_scores")
 
 
 def write_npz(path: Path, outputs: dict[str, np.ndarray]) -> None:

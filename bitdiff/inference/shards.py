@@ -1,8 +1,11 @@
 """Many samples in a folder, in shards that are written as they are drawn, so that a stopped call can be resumed."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from bitdiff.data import Source
 from bitdiff.inference.draws import Draw, draw_range
@@ -31,6 +34,7 @@ def write_shards(
     folder: Path,
     layout: Layout,
     examples: Source | None = None,
+    record: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]] | None = None,
 ) -> int:
     """Draws the samples whose shards are not in the folder yet; returns the number drawn by this process.
 
@@ -41,6 +45,7 @@ def write_shards(
       folder: created if it does not exist; its `samples.json` describes the samples.
       layout: how the folder holds them.
       examples: examples that the samples are conditioned on, in turn; see `Task.condition`.
+      record: the arrays to write in a shard, from the outputs; by default the samples and their texts.
 
     Raises:
       UsageError: the folder holds other samples, or PNG files were requested for a model that generates no images.
@@ -62,7 +67,8 @@ def write_shards(
         if layout.png:
             write_png(folder, start, outputs["image"], run.config.data.vocab_size)
         else:
-            write_npz(_shard(folder, layout, start), with_texts(run, outputs))
+            arrays = with_texts(run, outputs) if record is None else record(outputs)
+            write_npz(_shard(folder, layout, start), arrays)
         drawn += end - start
     processes.wait_for_all("all shards are written")
     return drawn

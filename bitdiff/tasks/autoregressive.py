@@ -193,7 +193,8 @@ def sample(
     )
     search, _ = jax.lax.scan(advance, search, jnp.arange(model.length))
     outputs = {name: array for name, array in arrays.items() if name != "image"}
-    return outputs | {"tokens": search.written[:, 0], "invalid": jnp.zeros(count)}
+    outputs |= {"tokens": search.written[:, 0], "invalid": jnp.zeros(count)}
+    return outputs | ({"beams": search.written, "beam_scores": search.scores} if beams > 1 else {})
 
 
 class _Search(NamedTuple):

@@ -108,9 +108,8 @@ def test_a_model_learns_the_sequences_of_another(command, tmp_path):
     assert len(dataset.train) == len(own.train)
     np.testing.assert_array_equal(dataset.test[0]["tokens"], own.test[0]["tokens"])
     with np.load(out / "00000.npz") as file:
-        np.testing.assert_array_equal(
-            [row["tokens"] for row in map(dataset.train.__getitem__, range(5))], file["tokens"][:5]
-        )
+        rows = [dataset.train[i]["tokens"] for i in range(5)]
+        np.testing.assert_array_equal(rows, file["tokens"][:5, 0])
     train(student, tmp_path / "student")
     record = json.loads((out / "samples.json").read_text())
     record["run"]["data"]["vocab_size"] = 7
@@ -122,22 +121,27 @@ def test_a_model_learns_the_sequences_of_another(command, tmp_path):
         data.load(student.data)
 
 
-def test_pictures_get_the_captions_of_another_model(tmp_path):
+def test_pictures_get_the_most_typical_captions_of_another_model(tmp_path):
     config = shapes.get_config()
     own = data.load(config.data)
     count = len(own.train)
-    tokens = np.arange(2 * count * 13, dtype=np.int32).reshape(2 * count, 13) % own.vocab_size
-    np.savez(tmp_path / "00000.npz", tokens=tokens[:count])
-    np.savez(tmp_path / "00001.npz", tokens=tokens[count:])
+    plain, rare = [[7, 8, 9] + [own.tokenizer.pad] * 10, [7, 8, 10] + [own.tokenizer.pad] * 10]
+    tokens = np.broadcast_to(np.array([rare, plain], np.int32), (count, 2, 13)).copy()
+    tokens[: count * 3 // 4] = tokens[: count * 3 // 4, ::-1]  # for most pictures, the best beam is the plain one
+    scores = np.tile(np.float32([-1.0, -1.5]), (count, 1))
+    scores[-1] = [-1.0, -9.0]
+    np.savez(tmp_path / "00000.npz", tokens=tokens[:1000], scores=scores[:1000])
+    np.savez(tmp_path / "00001.npz", tokens=tokens[1000:], scores=scores[1000:])
     facts = {"vocab_size": own.vocab_size, "tokenizer_hash": own.tokenizer.fingerprint(), "image_size": 32}
     (tmp_path / "samples.json").write_text(json.dumps({"run": {"data": facts}, "step": 3}))
     config.data.distilled = str(tmp_path)
     dataset = data.load(config.data)
-    np.testing.assert_array_equal(dataset.train[7]["tokens"], tokens[[7, count + 7]])
+    for i in (0, 7, count - 2):
+        np.testing.assert_array_equal(dataset.train[i]["tokens"], [plain])
+    np.testing.assert_array_equal(dataset.train[count - 1]["tokens"], [rare])  # its other beam is far worse
     np.testing.assert_array_equal(dataset.train[7]["image"], own.train[7]["image"])
-    (tmp_path / "00000.npz").unlink()
     (tmp_path / "00001.npz").unlink()
-    with pytest.raises(UsageError, match="holds 0 sequences of 0 tokens; it must hold at least 30000 of 13"):
+    with pytest.raises(UsageError, match="holds 1000 sequences of 13 tokens; it must hold 30000 of 13"):
         data.load(config.data)
 
 

@@ -1,0 +1,39 @@
+"""The choice of one of several good sequences by how typical it is of all choices, as a student of distillation needs.
+
+A teacher that was trained on several captions per picture finds them equally good, and which one scores best is chance.
+A student that denoises all tokens at once learns best from captions that are alike from picture to picture.
+"""
+
+import numpy as np
+
+_ROUNDS = 10
+
+
+def most_typical(candidates: np.ndarray, scores: np.ndarray, *, margin: float, vocab_size: int, pad: int) -> np.ndarray:
+    """The candidate of each example that is most probable under the frequencies of the tokens of all choices.
+
+    The choices begin with the best scores, and alternate with the frequencies until they stay the same.
+
+    Args:
+      candidates: int [N, K, L], sequences.
+      scores: float [N, K], their log probabilities.
+      margin: candidates whose score is lower than the best one's by more than this, in nats, are left out.
+      vocab_size: tokens are below this number.
+      pad: the token that fills sequences up, which is not counted; -1 for none.
+
+    Returns:
+      int [N], indices below K.
+    """
+    allowed = scores >= scores.max(axis=1, keepdims=True) - margin
+    counted = candidates != pad
+    rows = np.arange(len(candidates))
+    chosen = np.argmax(scores, axis=1)
+    for _ in range(_ROUNDS):
+        tokens = candidates[rows, chosen][counted[rows, chosen]]
+        frequencies = np.bincount(tokens, minlength=vocab_size) + 1.0
+        log_p = np.log(frequencies / frequencies.sum())
+        typical = np.where(allowed, np.sum(log_p[candidates] * counted, axis=2), -np.inf)
+        before, chosen = chosen, np.argmax(typical, axis=1)
+        if np.array_equal(before, chosen):
+            break
+    return chosen
