@@ -32,6 +32,7 @@ SCORES = {
 _ONE = ["--config.data.captions=1", "--config.data.captions_drawn=1", "--config.data.curriculum_steps=0"]
 _NO_LAG = ["--config.diffusion.lag=0", "--config.sample.lag=0"]
 _BEAMS = 3
+_TEACHER_BEAMS = 8  # more than the captions that are equally good
 
 
 class Model(NamedTuple):
@@ -111,7 +112,7 @@ def _prepare(out: Path, name: str, seed: int, num_samples: int) -> Path:
     folder = out / f"{name}_{seed}"
     if name == "distilled":
         teacher = _prepare(out, "ar", seed, num_samples)
-        _run("distill", "--workdir", teacher, "--beams", _BEAMS, "--out", folder)
+        _run("distill", "--workdir", teacher, "--beams", _TEACHER_BEAMS, "--batch_size", 1000, "--out", folder)
         return folder
     model = MODELS[name]
     needed = {other: _prepare(out, other, seed, num_samples) for other in model.needs}
