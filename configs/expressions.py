@@ -23,16 +23,14 @@ def get_config(variant: str = "bits") -> ml_collections.ConfigDict:
     config.data.length = 64
     config.data.num_classes = 0
     config.network = sections.transformer(dim=96, layers=3, head_dim=32)
-    presets.captioning(config, "softmax" if variant == "blocks" else variant)
+    if variant == "blocks":
+        presets.blocks(config, size=8, layers=2)
+    else:
+        presets.captioning(config, variant)
     presets.small_run(config, steps=3_000, batch_size=32)
     config.optimizer.name = "muon"
     if variant == "softmax":
         config.diffusion.lag = 16.0
         config.sample.update(lag=16.0, steps=64, td=0.0)
-    if variant == "blocks":
-        config.task = "blocks"
-        config.network.embed_layers = 1
-        config.blocks.update(size=8, head=sections.transformer(dim=96, layers=2, head_dim=32))
-        config.sample.update(steps=10, td=0.0)
     config.evaluate.num_samples = 1_000
     return config

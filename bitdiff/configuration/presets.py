@@ -68,6 +68,17 @@ def captioning(config: ml_collections.ConfigDict, model: str) -> None:
         config.diffusion.loss = "cross_entropy"
 
 
+def blocks(config: ml_collections.ConfigDict, *, size: int, layers: int) -> None:
+    """Turns a config of softmax bits into one of blocks of `size` tokens, whose denoiser has that many layers."""
+    captioning(config, "softmax")
+    config.task = "blocks"
+    config.network.embed_layers = 1
+    config.blocks.size = size
+    options = {name: config.network[name] for name in ("dim", "head_dim", "mlp_ratio", "dropout")}
+    config.blocks.head = sections.transformer(layers=layers, embed_layers=2, **options)
+    config.sample.td = 0.0
+
+
 def small_run(config: ml_collections.ConfigDict, *, steps: int, batch_size: int) -> None:
     """Sets what a run of a few minutes needs: a high learning rate that decays, and a short moving average."""
     config.optimizer.learning_rate = 1e-3
