@@ -272,8 +272,10 @@ def test_captions_are_drawn_according_to_a_curriculum(pieces, tmp_path):
     assert min(counts) > 0.5 * 160 * 2 / 5  # all equally often, up to chance
     growing = drawn(captions=1, curriculum_steps=40)
     assert {text for rows in growing[:80] for text in rows} == {CAPTIONS[0]}
-    assert {text for rows in growing[100:119] for text in rows} == set(CAPTIONS[:2])
-    assert {text for rows in growing[120:] for text in rows} == set(CAPTIONS[:4])
+    # The second half has three intervals of 27 rows, with two, four and all five captions.
+    assert {text for rows in growing[80:106] for text in rows} == set(CAPTIONS[:2])
+    assert {text for rows in growing[108:133] for text in rows} == set(CAPTIONS[:4])
+    assert {text for rows in growing[135:] for text in rows} == set(CAPTIONS[:5])
     assert drawn(captions=1, curriculum_steps=40) == growing
 
 
