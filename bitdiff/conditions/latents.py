@@ -8,7 +8,6 @@ label, in the vector that modulates all layers. With k = 2 the relaxation is Gum
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -57,16 +56,23 @@ def make_latents(options: Any, field: str, inference: Inference) -> Condition:
             return Signal(features=jnp.where(dropped[:, None], 0.0, z.reshape(len(z), -1)))
         return Signal(context=jnp.asarray(embedding.apply({"params": params["latents"]["embed"]}, z, dropped)))
 
+    def encode(params, values) -> jax.Array:
+        x = inference.prepare(values)
+        return options.gain * jnp.asarray(encoder.apply({"params": params["latents"]["encoder"]}, x))
+
+    def draw(params, values, keys) -> jax.Array:
+        return jax.vmap(jax.random.categorical)(keys, encode(params, values)).astype(jnp.int32)
+
     def observe(params, batch, keys):
         gumbel_keys, drop_keys = jax.vmap(jax.random.split)(keys.latents).T
-        logits = encoder_logits(encoder, params, inference.prepare(batch[field]))
+        logits = encode(params, batch[field])
         z = gumbel_softmax(logits, gumbel_keys, options.temperature, hard=options.straight_through)
         found = signal(params, z, jax.vmap(lambda key: jax.random.bernoulli(key, options.dropout))(drop_keys))
         return found._replace(penalty=options.kl * kl_to_uniform(logits)) if options.kl else found
 
     def receive(params, arrays, keys: Keys):
         if "example" in arrays:
-            return infer(encoder, params, inference.prepare(arrays["example"]), keys.latents)
+            return draw(params, arrays["example"], keys.latents)
         return arrays.get("latents", jnp.full((len(keys.latents), options.count), -1, jnp.int32))
 
     def embed(params, value, null):
@@ -84,19 +90,9 @@ def make_latents(options: Any, field: str, inference: Inference) -> Condition:
         receive=receive,
         embed=embed,
         outputs=lambda value: {"latents": value},
-        infer=lambda params, values, keys: infer(encoder, params, inference.prepare(values), keys),
+        infer=draw,
         uses_examples=True,
     )
-
-
-def encoder_logits(encoder: nn.Module, params: Any, x: jax.Array) -> jax.Array:
-    """Logits float [B, count, codes] of the latents of the encoder's input x."""
-    return jnp.asarray(encoder.apply({"params": params["latents"]["encoder"]}, x))
-
-
-def infer(encoder: nn.Module, params: Any, x: jax.Array, keys: jax.Array) -> jax.Array:
-    """Latents int32 [B, count] sampled from the encoder's distribution, with a key for each example."""
-    return jax.vmap(jax.random.categorical)(keys, encoder_logits(encoder, params, x)).astype(jnp.int32)
 
 
 def gumbel_softmax(logits: jax.Array, keys: jax.Array, temperature: float, *, hard: bool) -> jax.Array:

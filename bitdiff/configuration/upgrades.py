@@ -10,6 +10,7 @@ ADDED = (
     "blocks",
     "data.distilled",
     "latents.kl",
+    "latents.gain",
     "latents.route",
     "diffusion.matched_filter",
     "evaluate.candidates",

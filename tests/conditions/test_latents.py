@@ -80,6 +80,19 @@ def test_a_penalty_on_latents_is_added_to_the_loss():
     np.testing.assert_allclose(twice, 2 * once, rtol=1e-4)
 
 
+def test_the_gain_multiplies_the_logits():
+    config = tiny_toy()
+    task = make_task(config)
+    params = jax.jit(task.init)(KEY)
+    config.latents.gain = 5.0
+    larger = make_task(config)
+    points, keys = jax.random.normal(KEY, (200, 2)), jax.random.split(KEY, 200)
+    scaled = jax.tree.map(lambda a: a, params)
+    scaled["latents"]["encoder"]["logits"] = jax.tree.map(lambda a: 5.0 * a, params["latents"]["encoder"]["logits"])
+    np.testing.assert_array_equal(larger.infer(params, points, keys), task.infer(scaled, points, keys))
+    assert (larger.infer(params, points, keys) != task.infer(params, points, keys)).any()
+
+
 @pytest.mark.parametrize("kind", ["mlp", "vit"])
 @pytest.mark.slow
 def test_the_encoder_gives_logits_for_every_latent(kind):
