@@ -81,11 +81,8 @@ def test_a_penalty_on_latents_is_added_to_the_loss():
 
 
 def test_the_gain_multiplies_the_logits():
-    config = tiny_toy()
-    task = make_task(config)
+    task, larger = make_task(tiny_toy()), make_task(tiny_toy(gain=5.0))
     params = jax.jit(task.init)(KEY)
-    config.latents.gain = 5.0
-    larger = make_task(config)
     points, keys = jax.random.normal(KEY, (200, 2)), jax.random.split(KEY, 200)
     scaled = jax.tree.map(lambda a: a, params)
     scaled["latents"]["encoder"]["logits"] = jax.tree.map(lambda a: 5.0 * a, params["latents"]["encoder"]["logits"])
