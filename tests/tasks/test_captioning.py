@@ -422,13 +422,13 @@ def test_a_prior_of_captions_latents_sees_the_picture(dataset):
     condition = task.condition(np.arange(3), None, dataset.test)
     assert "example" not in condition  # its captions would reveal the latents
     keys = jax.random.split(jax.random.key(2), 3)
-    options = sample_options(config.sample, steps=2)
+    options = sample_options(config.sample, steps=1)
     sample = jax.jit(lambda condition: task.sample(params, condition, keys, options))
     outputs = sample(condition)
-    assert outputs["latents"].shape == (3, 1)
+    assert outputs["latents"].shape == (3, config.first.latents.count)
     np.testing.assert_array_equal(outputs["source"], [0, 1, 2])
-    many = task.condition(np.zeros(3, int), None, dataset.test)
-    assert (np.asarray(sample(many)["tokens"])[0] != np.asarray(sample(many)["tokens"])[1]).any()  # latents differ
+    same = sample(task.condition(np.zeros(3, int), None, dataset.test))
+    assert len(np.unique(same["latents"], axis=0)) > 1  # drawn at random for the same picture
     config.encoder = {}
     with pytest.raises(UsageError, match="both stages must see the pictures"):
         make_task(config)
