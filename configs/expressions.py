@@ -21,6 +21,7 @@ def get_config(variant: str = "bits") -> ml_collections.ConfigDict:
     config = base_config()
     config.data.name = "expressions"
     config.data.length = 64
+    config.data.vocab_size = 22
     config.data.num_classes = 0
     config.network = sections.transformer(dim=96, layers=3, head_dim=32)
     if variant == "blocks":

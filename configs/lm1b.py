@@ -30,6 +30,7 @@ def get_config(variant: str = "bits") -> ml_collections.ConfigDict:
     config.data.train_split = "train"
     config.data.test_split = "test"
     config.data.length = 128
+    config.data.vocab_size = 32_768
     config.data.num_classes = 0
     config.data.cut = True
     config.network = sections.transformer(dim=768, layers=12, head_dim=64, dropout=0.1)

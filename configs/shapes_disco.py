@@ -49,9 +49,8 @@ def get_config(variant: str = "softmax") -> ml_collections.ConfigDict:
     config.data.curriculum_steps = 1_200
     config.latents.count = 5
     config.latents.codes = 2
-    config.latents.gain = 4.0
     config.latents.kl = 0.005
     config.latents.route = "modulation"
-    config.latents.encoder = sections.latent_encoder(kind="mlp", dim=128, layers=3)
+    config.latents.encoder = sections.latent_encoder(kind="bag", dim=128, layers=3)
     config.latents.embed = sections.latent_transformer(dim=128, layers=0)
     return config

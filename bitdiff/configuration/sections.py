@@ -55,7 +55,7 @@ VIT = {
     "dtype": _DTYPE,
 }
 LATENT_ENCODER = {
-    "kind": text("vit", "the encoder that infers latents", ("vit", "mlp")),
+    "kind": text("vit", "the encoder that infers latents; vit is for images, bag for tokens", ("vit", "mlp", "bag")),
     "patch": integer(8, "side of a ViT's patch in pixels", 1, 2**10),
     "dim": integer(768, "width", 1, _WIDTH),
     "layers": integer(12, "blocks of a ViT, or Dense layers of an MLP", 1, 2**10),

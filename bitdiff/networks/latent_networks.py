@@ -8,16 +8,19 @@ from bitdiff.networks.layers import Dense
 from bitdiff.networks.transformer import Block
 from bitdiff.networks.vit import ViT
 
-LATENT_ENCODERS = ("mlp", "vit")
+LATENT_ENCODERS = ("mlp", "vit", "bag")
 
 
 class LatentEncoder(nn.Module):
-    """Data -> logits of `count` latents of `codes` values, by an MLP on flattened data or a ViT with `count` tokens.
+    """Data -> logits of `count` latents of `codes` values.
+
+    'mlp' is an MLP on flattened data. 'vit' is for images, with a class token per latent. 'bag' is for tokens: an MLP
+    on the sum of the tokens' embeddings, so that it sees what a sequence contains, wherever that is.
 
     Attributes:
       count: latents per example.
       codes: values a latent can take.
-      kind: 'mlp' or 'vit'.
+      kind: one of LATENT_ENCODERS.
       dim: width.
       layers: Dense layers of the MLP, including the last; blocks of the ViT.
       patch: width of the ViT's patches in pixels.
@@ -36,12 +39,19 @@ class LatentEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """x float [B, ...] (for a ViT [B, S, S, C]) in about [-1, 1] -> float32 [B, count, codes]."""
+        """x float [B, ...] in about [-1, 1] -> float32 [B, count, codes].
+
+        For a ViT, x is [B, S, S, C]; for a bag, it is one-hot [B, L, vocabulary].
+        """
         if self.kind == "vit":
             vit = ViT(self.patch, self.dim, self.layers, head_dim=self.head_dim, tokens=self.count, dtype=self.dtype)
             h = vit((x + 1.0) * 127.5)[:, : self.count]
             return Dense(self.codes, dtype=self.dtype, name="logits")(h.astype(self.dtype)).astype(jnp.float32)
-        h = x.reshape(len(x), -1).astype(self.dtype)
+        if self.kind == "bag":
+            h = jnp.sum(Dense(self.dim, use_bias=False, dtype=self.dtype, name="embed")(x.astype(self.dtype)), axis=1)
+            h = nn.silu(nn.LayerNorm(dtype=self.dtype, name="norm")(h))
+        else:
+            h = x.reshape(len(x), -1).astype(self.dtype)
         for i in range(self.layers - 1):
             h = nn.silu(Dense(self.dim, dtype=self.dtype, name=f"hidden{i}")(h))
         h = Dense(self.count * self.codes, dtype=self.dtype, name="logits")(h)

@@ -124,6 +124,10 @@ def _check_latents(config: Any, field: str) -> None:
         raise UsageError(f"config.latents.groups is {latents.groups}; only latents with route 'attention' have groups")
     if latents.encoder.kind == "vit" and field != "image":
         raise UsageError(f"config.latents.encoder.kind is 'vit', which is for images; {field} requires an 'mlp'")
+    if latents.encoder.kind == "bag" and field != "tokens":
+        raise UsageError(
+            f"config.latents.encoder.kind is 'bag', which is for tokens; {field} requires an 'mlp' or 'vit'"
+        )
     if config.encoder and latents.route == "attention" and latents.embed.dim != config.encoder.dim:
         raise UsageError(
             f"config.latents.embed.dim is {latents.embed.dim} and config.encoder.dim {config.encoder.dim}: a network "

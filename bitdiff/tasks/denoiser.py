@@ -204,7 +204,8 @@ def _make_conditions(config: Any, layout: Layout, codec: Codec) -> tuple[Conditi
     if config.encoder:
         conditions.append(make_pictures(config))
     if config.latents.count:
-        conditions.append(make_latents(config.latents, layout.field, _inference(layout, codec)))
+        one_hot = config.latents.encoder.kind == "bag"
+        conditions.append(make_latents(config.latents, layout.field, _inference(layout, codec, one_hot)))
     if codec.encoding != "real":
         known = make_known(
             codec,
@@ -217,8 +218,10 @@ def _make_conditions(config: Any, layout: Layout, codec: Codec) -> tuple[Conditi
     return tuple(conditions)
 
 
-def _inference(layout: Layout, codec: Codec) -> Inference:
+def _inference(layout: Layout, codec: Codec, one_hot: bool) -> Inference:
     def prepare(values):
+        if one_hot:
+            return jax.nn.one_hot(values, codec.vocab_size)
         if layout.field == "image":
             return values * (2.0 / (codec.vocab_size - 1)) - 1.0
         return codec.encode(values if layout.has_channels else values[..., None]) / codec.scale

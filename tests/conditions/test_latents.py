@@ -80,6 +80,17 @@ def test_a_penalty_on_latents_is_added_to_the_loss():
     np.testing.assert_allclose(twice, 2 * once, rtol=1e-4)
 
 
+def test_a_bag_ignores_the_order_of_tokens():
+    encoder = LatentEncoder(2, 3, "bag", dim=16, layers=2)
+    x = jax.nn.one_hot(jax.random.randint(KEY, (4, 6), 0, 9), 9)
+    params = jax.jit(encoder.init)(KEY, x)
+    apply = jax.jit(encoder.apply)
+    np.testing.assert_allclose(apply(params, x[:, ::-1]), apply(params, x), atol=1e-5)
+    assert np.abs(apply(params, x[:1]) - apply(params, x[1:2])).max() > 1e-3
+    with pytest.raises(UsageError, match="is 'bag', which is for tokens; point requires"):
+        make_task(tiny_toy(**{"encoder": sections.latent_encoder(kind="bag", dim=16, layers=2)}))
+
+
 def test_the_gain_multiplies_the_logits():
     task, larger = make_task(tiny_toy()), make_task(tiny_toy(gain=5.0))
     params = jax.jit(task.init)(KEY)
@@ -90,11 +101,11 @@ def test_the_gain_multiplies_the_logits():
     assert (larger.infer(params, points, keys) != task.infer(params, points, keys)).any()
 
 
-@pytest.mark.parametrize("kind", ["mlp", "vit"])
+@pytest.mark.parametrize("kind", ["mlp", "vit", "bag"])
 @pytest.mark.slow
 def test_the_encoder_gives_logits_for_every_latent(kind):
     encoder = LatentEncoder(3, 7, kind, dim=16, layers=2, patch=4, head_dim=8)
-    x = jax.random.uniform(KEY, (2, 8, 8, 1), minval=-1.0)
+    x = jax.random.uniform(KEY, (2, 8, 5) if kind == "bag" else (2, 8, 8, 1), minval=-1.0)
     params = jax.jit(encoder.init)(KEY, x)
     assert encoder.apply(params, x).shape == (2, 3, 7)
     grads = jax.jit(jax.grad(lambda p: jnp.sum(encoder.apply(p, x) ** 2)))(params)

@@ -27,7 +27,7 @@ def mocked_lm1b(monkeypatch):
 @pytest.mark.parametrize("variant", lm1b.VARIANTS)
 def test_every_variant_has_the_size_of_its_successors(variant):
     config = lm1b.get_config(variant)
-    config.data.update(vocab_size=32_768, eos=2, pad=0)
+    config.data.update(eos=2, pad=0)
     shapes = jax.eval_shape(make_task(config).init, jax.random.key(0))
     count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes["params"]))
     blocks = sum(
@@ -46,7 +46,7 @@ def test_every_variant_trains_two_steps_on_mocked_sentences(variant, mocked_lm1b
     letters = tokenizer.train(read_texts("tfds:lm1b:train"), 100, "char")
     (tmp_path / "letters.model").write_bytes(letters.to_bytes())
     config = lm1b.get_config(variant)
-    config.data.update(tokenizer=str(tmp_path / "letters.model"), length=16)
+    config.data.update(tokenizer=str(tmp_path / "letters.model"), length=16, vocab_size=0)
     config.network.update(dim=16, layers=1, head_dim=8)
     config.optimizer.warmup_steps = 1
     config.sample.update(steps=min(config.sample.steps, 3), lag=min(config.sample.lag, 2.0), batch_size=4)
