@@ -96,12 +96,13 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(MODELS), help="models to train, separated by commas")
     parser.add_argument("--seeds", default="0,1,2", help="seeds, separated by commas")
     parser.add_argument("--num_samples", type=int, default=300, help="test pictures to describe")
+    parser.add_argument("--collect", action="store_true", help="only collect the scores of what was measured")
     options = parser.parse_args()
     names, seeds = options.only.split(","), [int(seed) for seed in options.seeds.split(",")]
     unknown = [name for name in names if name not in MODELS]
     if unknown:
         sys.exit(f"unknown model {unknown[0]!r}; the models are: {', '.join(MODELS)}")
-    for seed in seeds:
+    for seed in seeds if not options.collect else []:
         for name in names:
             _prepare(options.out, name, seed, options.num_samples)
     _collect(options.out, seeds, options.num_samples)
@@ -151,8 +152,9 @@ def _collect(out: Path, seeds: list[int], num_samples: int) -> None:
             rows.append({"name": f"{model.title}, {title}", "minutes": f"{training:.0f}", "scores": scores})
     report = {
         "about": f"Captions of drawn shapes; {num_samples} test pictures, each with a kind of group never seen in "
-        "training. Minutes of training on one core, including the models that are needed first. Form distance: total "
-        "variation between the frequencies of the six forms of caption and equal ones.",
+        "training. Minutes of one core's time for training, including the models that are needed first, but not the "
+        "teacher's sampling. Form distance: total variation between the frequencies of the six forms of caption and "
+        "equal ones.",
         "command": "python launch/captions.py",
         "commit": subprocess.run(
             ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True
