@@ -58,7 +58,7 @@ def make_latents(options: Any, field: str, inference: Inference) -> Condition:
 
     def encode(params, values) -> jax.Array:
         x = inference.prepare(values)
-        return options.gain * jnp.asarray(encoder.apply({"params": params["latents"]["encoder"]}, x))
+        return jnp.asarray(encoder.apply({"params": params["latents"]["encoder"]}, x))
 
     def draw(params, values, keys) -> jax.Array:
         return jax.vmap(jax.random.categorical)(keys, encode(params, values)).astype(jnp.int32)

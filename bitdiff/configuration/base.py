@@ -153,9 +153,6 @@ LATENTS = {
         "how the network receives latents: it attends to their embeddings, or they modulate its layers as labels do",
         ("attention", "modulation"),
     ),
-    "gain": number(
-        1.0, "factor of the logits, with which the latents adapt faster than the network", high=1e3, above=True
-    ),
     "kl": number(0.0, "weight of the divergence of the latents' distribution from the uniform one; 0 disables it"),
 }
 

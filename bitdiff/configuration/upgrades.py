@@ -10,7 +10,6 @@ ADDED = (
     "blocks",
     "data.distilled",
     "latents.kl",
-    "latents.gain",
     "latents.route",
     "diffusion.matched_filter",
     "evaluate.candidates",

@@ -91,16 +91,6 @@ def test_a_bag_ignores_the_order_of_tokens():
         make_task(tiny_toy(**{"encoder": sections.latent_encoder(kind="bag", dim=16, layers=2)}))
 
 
-def test_the_gain_multiplies_the_logits():
-    task, larger = make_task(tiny_toy()), make_task(tiny_toy(gain=5.0))
-    params = jax.jit(task.init)(KEY)
-    points, keys = jax.random.normal(KEY, (200, 2)), jax.random.split(KEY, 200)
-    scaled = jax.tree.map(lambda a: a, params)
-    scaled["latents"]["encoder"]["logits"] = jax.tree.map(lambda a: 5.0 * a, params["latents"]["encoder"]["logits"])
-    np.testing.assert_array_equal(larger.infer(params, points, keys), task.infer(scaled, points, keys))
-    assert (larger.infer(params, points, keys) != task.infer(params, points, keys)).any()
-
-
 @pytest.mark.parametrize("kind", ["mlp", "vit", "bag"])
 @pytest.mark.slow
 def test_the_encoder_gives_logits_for_every_latent(kind):
