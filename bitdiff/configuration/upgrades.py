@@ -5,7 +5,7 @@ from typing import Any
 
 from bitdiff.configuration.base import base_config
 
-# Later additions; a config without any other field is damaged.
+# Fields that were added later; a config that lacks any other field is damaged.
 ADDED = (
     "blocks",
     "data.distilled",

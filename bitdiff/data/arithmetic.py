@@ -49,7 +49,7 @@ def sentence(random: np.random.Generator, operations: int) -> str:
 
 
 class Expressions:
-    """Random true sentences, made on access: 'tokens' int32 [length]."""
+    """Random true sentences, generated on access: 'tokens' int32 [length]."""
 
     def __init__(self, split: str, length: int, pieces: Tokenizer):
         self._test, self._length, self._pieces = split == "test", length, pieces
@@ -63,7 +63,7 @@ class Expressions:
         return {"tokens": self._pieces.encode(self.text(index), self._length)}
 
     def text(self, index: int) -> str:
-        """A sentence; the number of its operations is equally often each number that fits."""
+        """A sentence; its number of operations is uniform over those that fit."""
         random = np.random.default_rng([index, int(self._test)])
         most = (self._length - _SHORTEST) // _TOKENS_PER_OPERATION + 1
         return sentence(random, int(random.integers(1, most + 1)))
@@ -109,7 +109,7 @@ def _expression(random: np.random.Generator, operations: int) -> tuple[list[str]
 
 
 def _value(words: list[str], start: int) -> tuple[int, int]:
-    """The value of the expression that begins at `start`, and the index behind it.
+    """The value of the expression that begins at `start`, and the index after it.
 
     Raises:
       ValueError, IndexError: there is no expression.

@@ -12,11 +12,11 @@ from bitdiff.runtime import files
 from bitdiff.runtime.errors import UsageError
 
 _RECORD = "samples.json"
-_MARGIN = 2.0  # nats; of several equally good captions, the best score exceeds the others by chance
+_MARGIN = 2.0  # nats; captions within this of the best score count as equally good
 
 
 class Recaptioned:
-    """The pictures of a source with one other caption each: 'tokens' int32 [1, length]."""
+    """The pictures of a source with one new caption each: 'tokens' int32 [1, length]."""
 
     def __init__(self, source: Source, tokens: np.ndarray):
         self._source, self._tokens = source, tokens

@@ -1,7 +1,7 @@
-"""The choice of one of several good sequences by how typical it is of all choices, as a student of distillation needs.
+"""Selection of training sequences for distillation: of several good ones, the most typical of the whole data set.
 
-A teacher that was trained on several captions per picture finds them equally good, and which one scores best is chance.
-A student that denoises all tokens at once learns best from captions that are alike from picture to picture.
+A teacher trained on several captions per picture finds them equally good, and small errors decide which scores best.
+A student that denoises all tokens at once learns best if all pictures have captions of the same form.
 """
 
 import numpy as np

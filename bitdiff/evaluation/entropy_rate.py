@@ -1,4 +1,4 @@
-"""The entropy rate of a trained model over noise levels, and the schedule that spends equal parts of it in equal times.
+"""The entropy rate of a trained model, and noise levels with equal integrals of it between them.
 
 By the I-MMSE relation (Guo, Shamai and Verdu 2005), the information about x0 gained per unit of s = gamma / (1 - gamma)
 is half the minimum mean squared error, so that per unit of lambda = ln s it is s mse(lambda) / 2. CoBit trains and
@@ -7,18 +7,15 @@ samples at equal quantiles of this rate to the power 1/2 (Batzolis et al. 2026).
 
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from bitdiff import data
-from bitdiff.data.dataset import stack
+from bitdiff.evaluation.random_times import at_random_times
 from bitdiff.inference.trained import Trained
 from bitdiff.runtime.errors import UsageError
 
 RANGE = (-9.0, 9.0)  # of lambda; beyond, bits are all noise or all data
-_BATCH = 256
-_FLOOR = 0.01  # of the largest density, so that no part of the trajectory is skipped
+_FLOOR = 0.01  # smallest density relative to the largest, so that no noise level is left out
 
 
 class EntropyRate(NamedTuple):
@@ -44,17 +41,8 @@ def entropy_rate(run: Trained, *, examples: int, rounds: int, bins: int, seed: i
     if run.task.errors is None:
         raise UsageError(f"{run.folder} holds a model without noise levels, such as an autoregressive one")
     dataset = data.load(run.config.data)
-    arrays = stack(dataset.test if len(dataset.test) else dataset.train, examples)
-    measure = jax.jit(run.task.errors)
-    params = jax.tree.map(jnp.asarray, jax.device_get(run.params))
-    count = len(next(iter(arrays.values())))
-    parts = []
-    for i in range(0, rounds * count, _BATCH):
-        index = np.arange(i, i + _BATCH)
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), jnp.asarray(index, jnp.uint32))
-        batch = {name: jnp.asarray(array[index % count]) for name, array in arrays.items()}
-        parts.append(np.stack(jax.device_get(measure(params, batch, keys))).astype(np.float64))
-    error, gamma = np.concatenate(parts, axis=1)
+    source = dataset.test if len(dataset.test) else dataset.train
+    error, gamma = at_random_times(run, run.task.errors, source, examples=examples, rounds=rounds, seed=seed)
     return rate_of(error, gamma, bins)
 
 

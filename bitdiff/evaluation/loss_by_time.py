@@ -1,15 +1,11 @@
 """The loss of a trained model as a function of t."""
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from bitdiff import data
-from bitdiff.data.dataset import stack
+from bitdiff.evaluation.random_times import at_random_times
 from bitdiff.inference.trained import Trained
 from bitdiff.runtime.errors import UsageError
-
-_BATCH = 256
 
 
 def loss_by_time(run: Trained, *, examples: int, rounds: int, bins: int, seed: int) -> dict[float, float]:
@@ -32,16 +28,6 @@ def loss_by_time(run: Trained, *, examples: int, rounds: int, bins: int, seed: i
     dataset = data.load(run.config.data)
     if not len(dataset.test):
         raise UsageError(f"the data of {run.folder} have no test examples; set config.data.test_fraction")
-    arrays = stack(dataset.test, examples)
-    losses = jax.jit(run.task.losses)
-    params = jax.tree.map(jnp.asarray, jax.device_get(run.params))
-    count = len(next(iter(arrays.values())))
-    parts = []
-    for i in range(0, rounds * count, _BATCH):
-        index = np.arange(i, i + _BATCH)
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), jnp.asarray(index, jnp.uint32))
-        batch = {name: jnp.asarray(array[index % count]) for name, array in arrays.items()}
-        parts.append(np.stack(jax.device_get(losses(params, batch, keys))))
-    loss, t = np.concatenate(parts, axis=1)
+    loss, t = at_random_times(run, run.task.losses, dataset.test, examples=examples, rounds=rounds, seed=seed)
     interval = np.minimum((t * bins).astype(int), bins - 1)
     return {(i + 0.5) / bins: float(loss[interval == i].mean()) for i in range(bins) if i in interval}

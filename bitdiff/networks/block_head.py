@@ -1,4 +1,4 @@
-"""The denoiser of one block of tokens, given what a causal network made of everything before it."""
+"""The denoiser of one block of tokens, conditioned on the output of a causal network for all earlier blocks."""
 
 import flax.linen as nn
 import jax

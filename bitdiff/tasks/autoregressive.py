@@ -19,6 +19,7 @@ from bitdiff.data import Source
 from bitdiff.networks import make_network
 from bitdiff.runtime.errors import UsageError, choose
 from bitdiff.tasks import tokens
+from bitdiff.tasks.causal_conditions import select_conditions
 from bitdiff.tasks.combinations import check_autoregressive
 from bitdiff.tasks.denoiser import network_params
 from bitdiff.tasks.options import GUIDANCE, SampleOptions
@@ -139,22 +140,8 @@ def loss(
 def condition_on(
     model: CausalModel, indices: np.ndarray, labels: tuple[int, ...] | None, examples: Source | None = None
 ) -> dict[str, np.ndarray]:
-    """The task's `condition`: labels and pictures.
-
-    Raises:
-      UsageError: labels or known values were given that the model cannot be conditioned on.
-    """
-    request = Request(np.asarray(indices), labels, examples)
-    if request.offers("known"):
-        raise UsageError("an autoregressive model cannot complete known values; use a bit model")
-    if labels is not None and model.labels is None:
-        raise UsageError("labels were given, but the model is not class-conditional")
-    if examples is not None and model.pictures is None:
-        raise UsageError("examples were given, but the model does not describe pictures")
-    arrays: dict[str, np.ndarray] = {}
-    for condition in (model.labels, model.pictures):
-        arrays |= condition.select(request) if condition else {}
-    return arrays
+    """The task's `condition`; see `select_conditions`."""
+    return select_conditions(Request(np.asarray(indices), labels, examples), model.labels, model.pictures)
 
 
 def sample(

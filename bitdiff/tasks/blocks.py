@@ -26,6 +26,7 @@ from bitdiff.metrics import bit_histograms
 from bitdiff.networks import make_block_head, make_network
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import tokens
+from bitdiff.tasks.causal_conditions import select_conditions
 from bitdiff.tasks.combinations import check_blocks
 from bitdiff.tasks.denoiser import Denoiser, Layout, encode_values, evaluate_network, make_denoiser, network_params
 from bitdiff.tasks.options import GUIDANCE, SampleOptions, plan_of
@@ -181,22 +182,8 @@ def losses(model: BlockModel, params: Any, batch: dict[str, jax.Array], keys: ja
 def condition_on(
     model: BlockModel, indices: np.ndarray, labels: tuple[int, ...] | None, examples: Source | None = None
 ) -> dict[str, np.ndarray]:
-    """The task's `condition`: labels and pictures.
-
-    Raises:
-      UsageError: labels, examples or known values were given that the model cannot be conditioned on.
-    """
-    request = Request(np.asarray(indices), labels, examples)
-    if request.offers("known"):
-        raise UsageError("a model that samples block by block cannot complete known values; use the task 'tokens'")
-    if labels is not None and model.labels is None:
-        raise UsageError("labels were given, but the model is not class-conditional")
-    if examples is not None and model.pictures is None:
-        raise UsageError("examples were given, but the model does not describe pictures")
-    arrays: dict[str, np.ndarray] = {}
-    for condition in (model.labels, model.pictures):
-        arrays |= condition.select(request) if condition else {}
-    return arrays
+    """The task's `condition`; see `select_conditions`."""
+    return select_conditions(Request(np.asarray(indices), labels, examples), model.labels, model.pictures)
 
 
 def sample(

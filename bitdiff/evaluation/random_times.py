@@ -1,0 +1,40 @@
+"""Measurements of examples at random times, as in training, with noise that does not depend on the batches."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bitdiff.data import Source
+from bitdiff.data.dataset import stack
+from bitdiff.inference.trained import Trained
+
+_BATCH = 256
+
+
+def at_random_times(
+    run: Trained, measure: Callable[..., Any], source: Source, *, examples: int, rounds: int, seed: int
+) -> np.ndarray:
+    """What `measure(params, batch, keys)` returns, joined over all examples: float64 [arrays, rounds * examples].
+
+    Args:
+      run: the model.
+      measure: returns arrays [B], one value per example.
+      source: the examples.
+      examples: maximum number of examples.
+      rounds: how many times each is used, every time with a different key.
+      seed: seed of the keys.
+    """
+    arrays = stack(source, examples)
+    compiled = jax.jit(measure)
+    params = jax.tree.map(jnp.asarray, jax.device_get(run.params))
+    count = len(next(iter(arrays.values())))
+    parts = []
+    for i in range(0, rounds * count, _BATCH):
+        index = np.arange(i, i + _BATCH)
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), jnp.asarray(index, jnp.uint32))
+        batch = {name: jnp.asarray(array[index % count]) for name, array in arrays.items()}
+        parts.append(np.stack(jax.device_get(compiled(params, batch, keys))).astype(np.float64))
+    return np.concatenate(parts, axis=1)
