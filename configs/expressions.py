@@ -1,6 +1,6 @@
 """Bracketed arithmetic with its value: a formal language with long-range agreement, which a parser can check.
 
-    python -m bitdiff.train --config expressions:softmax --workdir runs/expressions
+    python -m bitdiff.train --config configs/expressions.py:softmax --workdir runs/expressions
 
 Variants: bits (the default; the paper's linear output with l2 loss), softmax (a softmax over the vocabulary, trained
 with cross-entropy, with positions that lag), blocks (softmax bits in blocks of 8 tokens), autoregressive. No variant

@@ -1,8 +1,8 @@
 r"""The One Billion Word benchmark, sentences of up to 128 tokens: Bit Diffusion of text at the size of its successors.
 
-    python -m bitdiff.prepare --config lm1b
+    python -m bitdiff.prepare --config configs/lm1b.py
     python -m bitdiff.train_tokenizer --input 'tfds:lm1b:train[:1%]' --vocab_size 32768 --out lm1b.model
-    python -m bitdiff.train --config lm1b:cobit --config.data.tokenizer=lm1b.model --workdir runs/lm1b
+    python -m bitdiff.train --config configs/lm1b.py:cobit --config.data.tokenizer=lm1b.model --workdir runs/lm1b
 
 All variants have 12 layers of width 768, and 15 bits per token. bits (the default): the paper's linear output with l2
 loss. softmax: a softmax over the vocabulary, trained with cross-entropy, with positions that lag. cobit: the recipe of

@@ -4,16 +4,16 @@
     python launch/captions.py --out runs/captions               # hours on two cores; the same command resumes
     python launch/captions.py --out runs/captions --only ar,latents --seeds 0
 
-Every training uses one core. The scores are written to configs/results/captions.json.
+Every training uses one core, which --core selects. The scores are written to configs/results/captions.json.
 """
 
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -55,6 +55,16 @@ def _steps(*steps: int, td: float) -> dict[str, list[str]]:
 _AR_CELLS = {"greedy": ["--beams", "1"], f"{_BEAMS} beams": ["--beams", f"{_BEAMS}"]}
 MODELS = {
     "ar": Model("autoregressive, six captions", "shapes:autoregressive", [], (), _AR_CELLS),
+    **{
+        f"blocks_{size}": Model(
+            f"softmax bits, blocks of {size}",
+            "shapes:blocks",
+            [f"--config.blocks.size={size}"],
+            (),
+            {f"{steps} evaluations per block": ["--steps", f"{steps}", "--td", "0"] for steps in (5, 10, 20)},
+        )
+        for size in (1, 2, 4, 7, 13)
+    },
     "ar_one": Model("autoregressive, one caption", "shapes:autoregressive", _ONE, (), _AR_CELLS),
     "softmax_distilled": Model(
         "softmax bits, distilled",
@@ -95,6 +105,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/captions"), help="folder of the runs")
     parser.add_argument("--only", default=",".join(MODELS), help="models to train, separated by commas")
     parser.add_argument("--seeds", default="0,1,2", help="seeds, separated by commas")
+    parser.add_argument("--core", type=int, default=0, help="the processor core to use")
     parser.add_argument("--num_samples", type=int, default=300, help="test pictures to describe")
     parser.add_argument("--collect", action="store_true", help="only collect the scores of what was measured")
     options = parser.parse_args()
@@ -102,6 +113,7 @@ def main() -> None:
     unknown = [name for name in names if name not in MODELS]
     if unknown:
         sys.exit(f"unknown model {unknown[0]!r}; the models are: {', '.join(MODELS)}")
+    os.sched_setaffinity(0, {options.core})
     for seed in seeds if not options.collect else []:
         for name in names:
             _prepare(options.out, name, seed, options.num_samples)
@@ -119,14 +131,25 @@ def _prepare(out: Path, name: str, seed: int, num_samples: int) -> Path:
     needed = {other: _prepare(out, other, seed, num_samples) for other in model.needs}
     arguments = [argument.format(**needed) for argument in model.arguments]
     record = folder / "minutes.json"
-    if not record.exists():
-        start = time.monotonic()
+    spent = json.loads(record.read_text()) if record.exists() else {"minutes": 0.0, "finished": False}
+    if not spent["finished"]:
         common = ["--config.train.sample_every_steps=0", f"--config.seed={seed}"]
-        _run("train", "--config", model.config, "--workdir", folder, *arguments, *common)
-        record.write_text(json.dumps((time.monotonic() - start) / 60.0))
+        start = _processor_minutes() - spent["minutes"]
+        try:
+            _run("train", "--config", model.config, "--workdir", folder, *arguments, *common)
+            spent["finished"] = True
+        finally:
+            folder.mkdir(parents=True, exist_ok=True)
+            record.write_text(json.dumps(spent | {"minutes": _processor_minutes() - start}))
     for cell in model.cells.values():
         _run("sweep", "--workdir", folder, "--num_samples", num_samples, *cell)
     return folder
+
+
+def _processor_minutes() -> float:
+    """The processor time of all commands so far, which other programs on the machine hardly change."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (usage.ru_utime + usage.ru_stime) / 60.0
 
 
 def _run(command: str, *arguments: object) -> None:
@@ -140,7 +163,7 @@ def _collect(out: Path, seeds: list[int], num_samples: int) -> None:
         found = [folder for seed in seeds if (folder := out / f"{name}_{seed}").joinpath("sweep.json").exists()]
         if not found:
             continue
-        minutes = [json.loads((folder / "minutes.json").read_text()) for folder in found]
+        minutes = [json.loads((folder / "minutes.json").read_text())["minutes"] for folder in found]
         needs = [_minutes(out, need, folder.name) for need in model.needs for folder in found]
         for title, arguments in model.cells.items():
             cells = [_cell(folder, arguments) for folder in found]
@@ -172,7 +195,7 @@ def _collect(out: Path, seeds: list[int], num_samples: int) -> None:
 def _minutes(out: Path, need: str, folder: str) -> float:
     seed = folder.rpartition("_")[2]
     path = out / f"{'ar' if need == 'distilled' else need}_{seed}" / "minutes.json"
-    return json.loads(path.read_text())
+    return json.loads(path.read_text())["minutes"]
 
 
 def _cell(folder: Path, arguments: list[str]) -> dict[str, float]:
