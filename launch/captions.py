@@ -49,7 +49,7 @@ class Model(NamedTuple):
 
 
 def _steps(*steps: int, td: float) -> dict[str, list[str]]:
-    return {f"{n} evaluations": ["--steps", f"{n}", "--td", f"{td}", "--lag", "0"] for n in steps}
+    return {f"{n} evaluation{'s' if n > 1 else ''}": ["--steps", f"{n}", "--td", f"{td}", "--lag", "0"] for n in steps}
 
 
 _AR_CELLS = {"greedy": ["--beams", "1"], f"{_BEAMS} beams": ["--beams", f"{_BEAMS}"]}
@@ -71,30 +71,32 @@ MODELS = {
         "shapes:softmax",
         ["--config.data.distilled={distilled}", *_ONE[1:], *_NO_LAG, "--config.train.steps=2400"],
         ("distilled",),
-        _steps(5, 10, td=2.0),
+        _steps(1, 2, 5, 10, td=2.0),
     ),
     "bits_distilled": Model(
         "linear bits, distilled",
         "shapes:bits",
         ["--config.data.distilled={distilled}", *_ONE[1:], *_NO_LAG, "--config.train.steps=2400"],
         ("distilled",),
-        _steps(5, 10, td=2.0),
+        _steps(1, 2, 5, 10, td=2.0),
     ),
-    "softmax_latents": Model("softmax bits, oracle latents", "shapes_disco:softmax", [], (), _steps(5, 10, td=2.0)),
+    "softmax_latents": Model(
+        "softmax bits, oracle latents", "shapes_disco:softmax", [], (), _steps(1, 2, 5, 10, td=2.0)
+    ),
     "softmax_prior": Model(
         "softmax bits, generated latents",
         "shapes_disco:prior",
         ["--config.first_run={softmax_latents}"],
         ("softmax_latents",),
-        _steps(5, 10, td=2.0),
+        _steps(1, 2, 5, 10, td=2.0),
     ),
-    "bits_latents": Model("linear bits, oracle latents", "shapes_disco:bits", [], (), _steps(5, 10, td=2.0)),
+    "bits_latents": Model("linear bits, oracle latents", "shapes_disco:bits", [], (), _steps(1, 2, 5, 10, td=2.0)),
     "bits_prior": Model(
         "linear bits, generated latents",
         "shapes_disco:bits_prior",
         ["--config.first_run={bits_latents}"],
         ("bits_latents",),
-        _steps(5, 10, td=2.0),
+        _steps(1, 2, 5, 10, td=2.0),
     ),
 }
 
@@ -164,6 +166,7 @@ def _collect(out: Path, seeds: list[int], num_samples: int) -> None:
         if not found:
             continue
         minutes = [json.loads((folder / "minutes.json").read_text())["minutes"] for folder in found]
+        found_seeds = ", ".join(folder.name.rpartition("_")[2] for folder in found)
         needs = [_minutes(out, need, folder.name) for need in model.needs for folder in found]
         for title, arguments in model.cells.items():
             cells = [_cell(folder, arguments) for folder in found]
@@ -172,7 +175,8 @@ def _collect(out: Path, seeds: list[int], num_samples: int) -> None:
                 for label, (key, factor) in SCORES.items()
             }
             training = statistics.mean(minutes) + (statistics.mean(needs) if needs else 0.0)
-            rows.append({"name": f"{model.title}, {title}", "minutes": f"{training:.0f}", "scores": scores})
+            name_and_seeds = f"{model.title}, {title}" + ("" if len(found) == len(seeds) else f" (seed {found_seeds})")
+            rows.append({"name": name_and_seeds, "minutes": f"{training:.0f}", "scores": scores})
     report = {
         "about": f"Captions of drawn shapes; {num_samples} test pictures, each with a kind of group never seen in "
         "training. Minutes of one core's time for training, including the models that are needed first, but not the "
