@@ -166,7 +166,9 @@ def _collect(out: Path, seeds: list[int], num_samples: int) -> None:
         if not found:
             continue
         minutes = [json.loads((folder / "minutes.json").read_text())["minutes"] for folder in found]
-        found_seeds = ", ".join(folder.name.rpartition("_")[2] for folder in found)
+        found_seeds = (
+            "seed" + "s" * (len(found) > 1) + " " + ", ".join(folder.name.rpartition("_")[2] for folder in found)
+        )
         needs = [_minutes(out, need, folder.name) for need in model.needs for folder in found]
         for title, arguments in model.cells.items():
             cells = [_cell(folder, arguments) for folder in found]
@@ -175,7 +177,7 @@ def _collect(out: Path, seeds: list[int], num_samples: int) -> None:
                 for label, (key, factor) in SCORES.items()
             }
             training = statistics.mean(minutes) + (statistics.mean(needs) if needs else 0.0)
-            name_and_seeds = f"{model.title}, {title}" + ("" if len(found) == len(seeds) else f" (seed {found_seeds})")
+            name_and_seeds = f"{model.title}, {title}" + ("" if len(found) == len(seeds) else f" ({found_seeds})")
             rows.append({"name": name_and_seeds, "minutes": f"{training:.0f}", "scores": scores})
     report = {
         "about": f"Captions of drawn shapes; {num_samples} test pictures, each with a kind of group never seen in "
