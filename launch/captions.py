@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -27,11 +28,11 @@ SCORES = {
     "form distance": ("form_tv", 1),
     "BLEU-4, %": ("BLEU-4", 100),
     "CIDEr": ("CIDEr", 1),
-    "tokens per second": ("tokens_per_second", 1),
 }
 _ONE = ["--config.data.captions=1", "--config.data.captions_drawn=1", "--config.data.curriculum_steps=0"]
 _NO_LAG = ["--config.diffusion.lag=0", "--config.sample.lag=0"]
 _BEAMS = 3
+_ROUNDS = 3  # of measuring speed
 _TEACHER_BEAMS = 8  # more than the captions that are equally good
 
 
@@ -110,13 +111,16 @@ def main() -> None:
     parser.add_argument("--core", type=int, default=0, help="the processor core to use")
     parser.add_argument("--num_samples", type=int, default=300, help="test pictures to describe")
     parser.add_argument("--collect", action="store_true", help="only collect the scores of what was measured")
+    parser.add_argument("--speed", action="store_true", help="only measure speeds, of the first seed's models")
     options = parser.parse_args()
     names, seeds = options.only.split(","), [int(seed) for seed in options.seeds.split(",")]
     unknown = [name for name in names if name not in MODELS]
     if unknown:
         sys.exit(f"unknown model {unknown[0]!r}; the models are: {', '.join(MODELS)}")
     os.sched_setaffinity(0, {options.core})
-    for seed in seeds if not options.collect else []:
+    if options.speed:
+        _measure_speed(options.out, names, seeds[0])
+    for seed in seeds if not (options.collect or options.speed) else []:
         for name in names:
             _prepare(options.out, name, seed, options.num_samples)
     _collect(options.out, seeds, options.num_samples)
@@ -158,6 +162,22 @@ def _run(command: str, *arguments: object) -> None:
     subprocess.run([sys.executable, "-m", f"bitdiff.{command}", *map(str, arguments)], cwd=ROOT, check=True)
 
 
+def _measure_speed(out: Path, names: list[str], seed: int) -> None:
+    """Measures tokens per second in rounds over all models, with nothing else running, and writes speed.json."""
+    speeds: dict[str, list[float]] = {}
+    for _ in range(_ROUNDS):
+        for name in names:
+            folder, copy = out / f"{name}_{seed}", out / "speed" / name
+            shutil.rmtree(copy, ignore_errors=True)
+            shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("sweep*", "samples*"))
+            for title, cell in MODELS[name].cells.items():
+                _run("sweep", "--workdir", copy, "--num_samples", 64, *cell)
+                scores = _cell(copy, cell)
+                assert scores is not None
+                speeds.setdefault(f"{MODELS[name].title}, {title}", []).append(round(scores["tokens_per_second"]))
+    (out / "speed.json").write_text(json.dumps(speeds, indent=1) + "\n")
+
+
 def _collect(out: Path, seeds: list[int], num_samples: int) -> None:
     """Writes the scores of all runs in the folder to RESULTS."""
     rows = []
@@ -165,25 +185,13 @@ def _collect(out: Path, seeds: list[int], num_samples: int) -> None:
         found = [folder for seed in seeds if (folder := out / f"{name}_{seed}").joinpath("sweep.json").exists()]
         if not found:
             continue
-        minutes = [json.loads((folder / "minutes.json").read_text())["minutes"] for folder in found]
-        found_seeds = (
-            "seed" + "s" * (len(found) > 1) + " " + ", ".join(folder.name.rpartition("_")[2] for folder in found)
-        )
-        needs = [_minutes(out, need, folder.name) for need in model.needs for folder in found]
         for title, arguments in model.cells.items():
-            cells = [_cell(folder, arguments) for folder in found]
-            scores = {
-                label: [round(cell[key] * factor, 3) for cell in cells if key in cell]
-                for label, (key, factor) in SCORES.items()
-            }
-            training = statistics.mean(minutes) + (statistics.mean(needs) if needs else 0.0)
-            name_and_seeds = f"{model.title}, {title}" + ("" if len(found) == len(seeds) else f" ({found_seeds})")
-            rows.append({"name": name_and_seeds, "minutes": f"{training:.0f}", "scores": scores})
+            rows.append(_row(out, model, title, arguments, found))
     report = {
         "about": f"Captions of drawn shapes; {num_samples} test pictures, each with a kind of group never seen in "
         "training. Minutes of one core's time for training, including the models that are needed first, but not the "
-        "teacher's sampling. Form distance: total variation between the frequencies of the six forms of caption and "
-        "equal ones.",
+        "teacher's sampling. Tokens per second: one core, batches of 64, rounds instead of seeds. Form distance: total "
+        "variation between the frequencies of the six forms of caption and equal ones.",
         "command": "python launch/captions.py",
         "commit": subprocess.run(
             ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True
@@ -198,22 +206,39 @@ def _collect(out: Path, seeds: list[int], num_samples: int) -> None:
     print(f"wrote {RESULTS}")
 
 
-def _minutes(out: Path, need: str, folder: str) -> float:
-    seed = folder.rpartition("_")[2]
-    path = out / f"{'ar' if need == 'distilled' else need}_{seed}" / "minutes.json"
+def _row(out: Path, model: Model, title: str, arguments: list[str], folders: list[Path]) -> dict[str, object]:
+    """The scores of a cell over the runs in which it was measured, and what these runs took to train."""
+    measured = [(folder, cell) for folder in folders if (cell := _cell(folder, arguments)) is not None]
+    seeds = [folder.name.rpartition("_")[2] for folder, _ in measured]
+    minutes = [
+        sum(_minutes(out, name, seed) for name in (folder.name.removesuffix(f"_{seed}"), *model.needs))
+        for seed, (folder, _) in zip(seeds, measured, strict=True)
+    ]
+    scores = {
+        label: [round(cell[key] * factor, 3) for _, cell in measured if key in cell]
+        for label, (key, factor) in SCORES.items()
+    }
+    name, speed = f"{model.title}, {title}", out / "speed.json"
+    scores["tokens per second"] = json.loads(speed.read_text()).get(name, []) if speed.exists() else []
+    row = {"name": name, "seeds": ", ".join(seeds), "scores": scores}
+    return row | {"minutes": f"{statistics.mean(minutes):.0f}" if minutes else "not yet run"}
+
+
+def _minutes(out: Path, name: str, seed: str) -> float:
+    path = out / f"{'ar' if name == 'distilled' else name}_{seed}" / "minutes.json"
     return json.loads(path.read_text())["minutes"]
 
 
-def _cell(folder: Path, arguments: list[str]) -> dict[str, float]:
-    """The scores of a sweep's cell with the given options."""
-    wanted = {
+def _cell(folder: Path, arguments: list[str]) -> dict[str, float] | None:
+    """The scores of a sweep's cell with the given options, or None if it was not measured."""
+    wanted = {"churn_fraction": 0.0} | {
         name.removeprefix("--"): float(value) for name, value in zip(arguments[::2], arguments[1::2], strict=True)
     }
     for name, scores in json.loads((folder / "sweep.json").read_text())["cells"].items():
         options = json.loads(name)
         if all(options[option] == value for option, value in wanted.items()):
             return scores
-    raise SystemExit(f"{folder / 'sweep.json'} has no cell with {wanted}")
+    return None
 
 
 if __name__ == "__main__":
