@@ -4,7 +4,7 @@
     python launch/captions.py --out runs/captions               # hours on two cores; the same command resumes
     python launch/captions.py --out runs/captions --only ar,latents --seeds 0
 
-Every training uses one core, which --core selects. The scores are written to configs/results/captions.json.
+Every training uses one core, which --core selects. The scores are written to configs/results.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "configs" / "results" / "captions.json"
+RESULTS = ROOT / "configs" / "results"
 SCORES = {
     "grammatical, %": ("grammatical", 100),
     "true, %": ("true", 100),
@@ -29,8 +29,8 @@ SCORES = {
     "BLEU-4, %": ("BLEU-4", 100),
     "CIDEr": ("CIDEr", 1),
 }
-_ONE = ["--config.data.captions=1", "--config.data.captions_drawn=1", "--config.data.curriculum_steps=0"]
-_NO_LAG = ["--config.diffusion.lag=0", "--config.sample.lag=0"]
+_ONE = ("--config.data.captions=1", "--config.data.captions_drawn=1", "--config.data.curriculum_steps=0")
+_NO_LAG = ("--config.diffusion.lag=0", "--config.sample.lag=0")
 _BEAMS = 3
 _ROUNDS = 3  # of measuring speed
 _TEACHER_BEAMS = 8  # more than the captions that are equally good
@@ -39,67 +39,70 @@ _TEACHER_BEAMS = 8  # more than the captions that are equally good
 class Model(NamedTuple):
     """A model: its name in the table, its config, further arguments, and the runs it needs; {NAME} is their folder.
 
-    cells: arguments of `bitdiff.sweep`, by the name of the table's row.
+    cells: arguments of `bitdiff.sweep`, by what distinguishes the cell in the table.
     """
 
     title: str
     config: str
-    arguments: list[str]
+    arguments: tuple[str, ...]
     needs: tuple[str, ...]
     cells: dict[str, list[str]]
 
 
-def _steps(*steps: int, td: float) -> dict[str, list[str]]:
-    return {f"{n} evaluation{'s' if n > 1 else ''}": ["--steps", f"{n}", "--td", f"{td}", "--lag", "0"] for n in steps}
+def _steps(*steps: int, td: float = 2.0, blocks: int = 1) -> dict[str, list[str]]:
+    """Cells by their number of network evaluations, which for blocks is that of all blocks."""
+    return {f"{n * blocks}": ["--steps", f"{n}", "--td", f"{td}", "--lag", "0"] for n in steps}
 
 
-_AR_CELLS = {"greedy": ["--beams", "1"], f"{_BEAMS} beams": ["--beams", f"{_BEAMS}"]}
-MODELS = {
-    "ar": Model("autoregressive, six captions", "shapes:autoregressive", [], (), _AR_CELLS),
-    **{
-        f"blocks_{size}": Model(
-            f"softmax bits, blocks of {size}",
-            "shapes:blocks",
-            [f"--config.blocks.size={size}"],
-            (),
-            {f"{steps} evaluations per block": ["--steps", f"{steps}", "--td", "0"] for steps in (5, 10, 20)},
-        )
-        for size in (1, 2, 4, 7, 13)
-    },
+def _distilled(title: str, config: str) -> Model:
+    arguments = ("--config.data.distilled={distilled}", *_ONE[1:], *_NO_LAG, "--config.train.steps=2400")
+    return Model(title, config, arguments, ("distilled",), _steps(1, 2, 5, 10))
+
+
+def _prior(title: str, variant: str, first: str) -> Model:
+    return Model(title, f"shapes_disco:{variant}", (f"--config.first_run={{{first}}}",), (first,), _steps(1, 2, 5, 10))
+
+
+def _ablation(change: str, *arguments: str) -> Model:
+    return Model(f"oracle latents, {change}", "shapes_disco:softmax", arguments, (), _steps(1, 2, 5, 10))
+
+
+def _blocks(size: int) -> Model:
+    arguments = (f"--config.blocks.size={size}",)
+    cells = {steps: [*cell[:4]] for steps, cell in _steps(5, 10, 20, td=0.0, blocks=-(-_LENGTH // size)).items()}
+    return Model(f"softmax bits, blocks of {size}", "shapes:blocks", arguments, (), cells)
+
+
+_LENGTH = 13  # tokens of a caption, which are an autoregressive model's evaluations
+_AR_CELLS = {f"{_LENGTH}, greedy": ["--beams", "1"], f"{_LENGTH}, {_BEAMS} beams": ["--beams", f"{_BEAMS}"]}
+_COMPARISON = {
+    "ar": Model("autoregressive, six captions", "shapes:autoregressive", (), (), _AR_CELLS),
     "ar_one": Model("autoregressive, one caption", "shapes:autoregressive", _ONE, (), _AR_CELLS),
-    "softmax_distilled": Model(
-        "softmax bits, distilled",
-        "shapes:softmax",
-        ["--config.data.distilled={distilled}", *_ONE[1:], *_NO_LAG, "--config.train.steps=2400"],
-        ("distilled",),
-        _steps(1, 2, 5, 10, td=2.0),
+    "softmax_plain": Model(
+        "softmax bits, no latents", "shapes:softmax", (*_NO_LAG, "--config.train.steps=2400"), (), _steps(1, 2, 5, 10)
     ),
-    "bits_distilled": Model(
-        "linear bits, distilled",
-        "shapes:bits",
-        ["--config.data.distilled={distilled}", *_ONE[1:], *_NO_LAG, "--config.train.steps=2400"],
-        ("distilled",),
-        _steps(1, 2, 5, 10, td=2.0),
+    "bits_plain": Model(
+        "linear bits, no latents", "shapes:bits", (*_NO_LAG, "--config.train.steps=2400"), (), _steps(1, 2, 5, 10)
     ),
-    "softmax_latents": Model(
-        "softmax bits, oracle latents", "shapes_disco:softmax", [], (), _steps(1, 2, 5, 10, td=2.0)
-    ),
-    "softmax_prior": Model(
-        "softmax bits, generated latents",
-        "shapes_disco:prior",
-        ["--config.first_run={softmax_latents}"],
-        ("softmax_latents",),
-        _steps(1, 2, 5, 10, td=2.0),
-    ),
-    "bits_latents": Model("linear bits, oracle latents", "shapes_disco:bits", [], (), _steps(1, 2, 5, 10, td=2.0)),
-    "bits_prior": Model(
-        "linear bits, generated latents",
-        "shapes_disco:bits_prior",
-        ["--config.first_run={bits_latents}"],
-        ("bits_latents",),
-        _steps(1, 2, 5, 10, td=2.0),
+    "softmax_distilled": _distilled("softmax bits, distilled", "shapes:softmax"),
+    "bits_distilled": _distilled("linear bits, distilled", "shapes:bits"),
+    "softmax_latents": Model("softmax bits, oracle latents", "shapes_disco:softmax", (), (), _steps(1, 2, 5, 10)),
+    "softmax_prior": _prior("softmax bits, generated latents", "prior", "softmax_latents"),
+    "bits_latents": Model("linear bits, oracle latents", "shapes_disco:bits", (), (), _steps(1, 2, 5, 10)),
+    "bits_prior": _prior("linear bits, generated latents", "bits_prior", "bits_latents"),
+}
+_ABLATION = {
+    "no_curriculum": _ablation("no curriculum", "--config.data.curriculum_steps=0"),
+    "no_kl": _ablation("no divergence", "--config.latents.kl=0"),
+    "attention": _ablation("attention instead of modulation", "--config.latents.route=attention"),
+    "mlp": _ablation("an MLP on the bits instead of the bag", "--config.latents.encoder.kind=mlp"),
+    "one_latent": _ablation(
+        "one latent of 8 values instead of five of 2", "--config.latents.count=1", "--config.latents.codes=8"
     ),
 }
+_BLOCKS = {f"blocks_{size}": _blocks(size) for size in (1, 2, 4, 7, 13)}
+TABLES = {"captions": _COMPARISON, "captions_ablation": _ABLATION, "captions_blocks": _BLOCKS}
+MODELS = {name: model for models in TABLES.values() for name, model in models.items()}
 
 
 def main() -> None:
@@ -123,7 +126,8 @@ def main() -> None:
     for seed in seeds if not (options.collect or options.speed) else []:
         for name in names:
             _prepare(options.out, name, seed, options.num_samples)
-    _collect(options.out, seeds, options.num_samples)
+    for table in TABLES:
+        _collect(options.out, table, seeds, options.num_samples)
 
 
 def _prepare(out: Path, name: str, seed: int, num_samples: int) -> Path:
@@ -174,19 +178,16 @@ def _measure_speed(out: Path, names: list[str], seed: int) -> None:
                 _run("sweep", "--workdir", copy, "--num_samples", 64, *cell)
                 scores = _cell(copy, cell)
                 assert scores is not None
-                speeds.setdefault(f"{MODELS[name].title}, {title}", []).append(round(scores["tokens_per_second"]))
+                speeds.setdefault(f"{name}, {title}", []).append(round(scores["tokens_per_second"]))
     (out / "speed.json").write_text(json.dumps(speeds, indent=1) + "\n")
 
 
-def _collect(out: Path, seeds: list[int], num_samples: int) -> None:
-    """Writes the scores of all runs in the folder to RESULTS."""
+def _collect(out: Path, table: str, seeds: list[int], num_samples: int) -> None:
+    """Writes the scores of all runs in the folder that belong in a table to configs/results."""
     rows = []
-    for name, model in MODELS.items():
+    for name, model in TABLES[table].items():
         found = [folder for seed in seeds if (folder := out / f"{name}_{seed}").joinpath("sweep.json").exists()]
-        if not found:
-            continue
-        for title, arguments in model.cells.items():
-            rows.append(_row(out, model, title, arguments, found))
+        rows += [_row(out, name, title, arguments, found) for title, arguments in model.cells.items()]
     report = {
         "about": f"Captions of drawn shapes; {num_samples} test pictures, each with a kind of group never seen in "
         "training. Minutes of one core's time for training, including the models that are needed first, but not the "
@@ -202,25 +203,24 @@ def _collect(out: Path, seeds: list[int], num_samples: int) -> None:
         "seeds": seeds,
         "rows": rows,
     }
-    RESULTS.write_text(json.dumps(report, indent=1) + "\n")
-    print(f"wrote {RESULTS}")
+    path = RESULTS / f"{table}.json"
+    path.write_text(json.dumps(report, indent=1) + "\n")
+    print(f"wrote {path}")
 
 
-def _row(out: Path, model: Model, title: str, arguments: list[str], folders: list[Path]) -> dict[str, object]:
+def _row(out: Path, name: str, title: str, arguments: list[str], folders: list[Path]) -> dict[str, object]:
     """The scores of a cell over the runs in which it was measured, and what these runs took to train."""
+    model = MODELS[name]
     measured = [(folder, cell) for folder in folders if (cell := _cell(folder, arguments)) is not None]
     seeds = [folder.name.rpartition("_")[2] for folder, _ in measured]
-    minutes = [
-        sum(_minutes(out, name, seed) for name in (folder.name.removesuffix(f"_{seed}"), *model.needs))
-        for seed, (folder, _) in zip(seeds, measured, strict=True)
-    ]
+    minutes = [sum(_minutes(out, needed, seed) for needed in (name, *model.needs)) for seed in seeds]
     scores = {
         label: [round(cell[key] * factor, 3) for _, cell in measured if key in cell]
         for label, (key, factor) in SCORES.items()
     }
-    name, speed = f"{model.title}, {title}", out / "speed.json"
-    scores["tokens per second"] = json.loads(speed.read_text()).get(name, []) if speed.exists() else []
-    row = {"name": name, "seeds": ", ".join(seeds), "scores": scores}
+    speed = out / "speed.json"
+    scores["tokens per second"] = json.loads(speed.read_text()).get(f"{name}, {title}", []) if speed.exists() else []
+    row = {"name": model.title, "evaluations": title, "seeds": ", ".join(seeds), "scores": scores}
     return row | {"minutes": f"{statistics.mean(minutes):.0f}" if minutes else "not yet run"}
 
 

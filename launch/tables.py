@@ -10,8 +10,8 @@ A table is placed between two comments in a Markdown file:
     <!-- end of table -->
 
 `rows` are the fields that name a row, `columns` the fields whose values become columns (without them, every score is a
-column), and `scores` the scores to show (by default all). Cells hold the mean over seeds, with the standard deviation
-if there are several.
+column), `scores` the scores to show (by default all), and `only` selects rows, as in `only: steps=5|10`. Cells hold the
+mean over seeds, with the standard deviation if there are several.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def table(spec: str) -> str:
     name, *parts = [part.strip() for part in spec.split(";")]
     options = {key.strip(): [v.strip() for v in value.split(",")] for key, value in (p.split(":", 1) for p in parts)}
     results = read(name)
-    rows = results["rows"]
+    rows = _selected(results["rows"], options.get("only", []))
     found = [*(s for row in rows for s in row.get("summaries", {})), *(s for row in rows for s in row["scores"])]
     scores = [s.strip() for s in "".join(p.split(":", 1)[1] for p in parts if p.startswith("scores:")).split("|") if s]
     scores = scores or list(dict.fromkeys(found))
@@ -71,6 +71,11 @@ def table(spec: str) -> str:
     lines = _pivot(rows, fields, columns, scores) if columns else _plain(rows, fields, scores)
     text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
     return f"{text}\n{_provenance(results)}\n"
+
+
+def _selected(rows: list[dict[str, Any]], conditions: list[str]) -> list[dict[str, Any]]:
+    wanted = [condition.split("=", 1) for condition in conditions]
+    return [row for row in rows if all(f"{row[field]}" in values.split("|") for field, values in wanted)]
 
 
 def _plain(rows: list[dict[str, Any]], fields: list[str], scores: list[str]) -> list[list[str]]:

@@ -38,9 +38,11 @@ def test_results_are_collected_by_seed(tmp_path, monkeypatch):
         (folder / "minutes.json").write_text(json.dumps({"minutes": 4.0 + 2 * seed, "finished": True}))
         cells = {json.dumps({"beams": beams, "churn_fraction": 0.0}): {"true": 0.9 + 0.01 * seed} for beams in (1, 3)}
         (folder / "sweep.json").write_text(json.dumps({"cells": cells}))
-    monkeypatch.setitem(SCRIPT["_collect"].__globals__, "RESULTS", tmp_path / "captions.json")
-    SCRIPT["_collect"](tmp_path, [0, 1, 2], 300)
-    rows = json.loads((tmp_path / "captions.json").read_text())["rows"]
-    assert [row["name"] for row in rows] == [f"autoregressive, one caption, {cell}" for cell in ("greedy", "3 beams")]
+    monkeypatch.setitem(SCRIPT["_collect"].__globals__, "RESULTS", tmp_path)
+    SCRIPT["_collect"](tmp_path, "captions", [0, 1, 2], 300)
+    rows = [row for row in json.loads((tmp_path / "captions.json").read_text())["rows"] if row["seeds"]]
+    assert {row["name"] for row in rows} == {"autoregressive, one caption"}
+    assert [row["evaluations"] for row in rows] == ["13, greedy", "13, 3 beams"]
+    assert rows[0]["seeds"] == "0, 1"
     assert rows[0]["minutes"] == "5"
     assert rows[0]["scores"]["true, %"] == [90.0, 91.0]
