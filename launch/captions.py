@@ -74,7 +74,7 @@ def _blocks(size: int) -> Model:
 
 
 _LENGTH = 13  # tokens of a caption, which are an autoregressive model's evaluations
-_AR_CELLS = {f"{_LENGTH}, greedy": ["--beams", "1"], f"{_LENGTH}, {_BEAMS} beams": ["--beams", f"{_BEAMS}"]}
+_AR_CELLS = {f"{_LENGTH} (greedy)": ["--beams", "1"], f"{_LENGTH} ({_BEAMS} beams)": ["--beams", f"{_BEAMS}"]}
 _COMPARISON = {
     "ar": Model("autoregressive, six captions", "shapes:autoregressive", (), (), _AR_CELLS),
     "ar_one": Model("autoregressive, one caption", "shapes:autoregressive", _ONE, (), _AR_CELLS),

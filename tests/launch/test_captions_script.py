@@ -42,7 +42,7 @@ def test_results_are_collected_by_seed(tmp_path, monkeypatch):
     SCRIPT["_collect"](tmp_path, "captions", [0, 1, 2], 300)
     rows = [row for row in json.loads((tmp_path / "captions.json").read_text())["rows"] if row["seeds"]]
     assert {row["name"] for row in rows} == {"autoregressive, one caption"}
-    assert [row["evaluations"] for row in rows] == ["13, greedy", "13, 3 beams"]
+    assert [row["evaluations"] for row in rows] == ["13 (greedy)", "13 (3 beams)"]
     assert rows[0]["seeds"] == "0, 1"
     assert rows[0]["minutes"] == "5"
     assert rows[0]["scores"]["true, %"] == [90.0, 91.0]
