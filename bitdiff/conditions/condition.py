@@ -18,7 +18,9 @@ import numpy as np
 from bitdiff.data import Source
 from bitdiff.diffusion.guidance import Denoise
 
-_LATENTS, _KNOWN, _PICTURES = 2**30, 2**30 + 1, 2**30 + 2  # folded into an example's key; the sampler counts from 0
+_LATENTS, _KNOWN, _PICTURES, _GUIDANCE = range(
+    2**30, 2**30 + 4
+)  # folded into an example's key; the sampler counts from 0
 
 
 class Signal(NamedTuple):
@@ -45,6 +47,7 @@ class Keys(NamedTuple):
     latents: jax.Array
     known: jax.Array
     pictures: jax.Array
+    guidance: jax.Array
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,9 @@ def derive_keys(keys: jax.Array) -> Keys:
     """The keys for each purpose, derived from the examples' keys [B]."""
     diffusion, labels, dropout = jax.vmap(lambda key: jax.random.split(key, 3))(keys).T
     fold = jax.vmap(jax.random.fold_in, (0, None))
-    return Keys(diffusion, labels, dropout, fold(keys, _LATENTS), fold(keys, _KNOWN), fold(keys, _PICTURES))
+    return Keys(
+        diffusion, labels, dropout, *(fold(keys, number) for number in (_LATENTS, _KNOWN, _PICTURES, _GUIDANCE))
+    )
 
 
 def combine(network: nn.Module, params: Any, signals: Sequence[Signal], rows: int) -> Inputs:

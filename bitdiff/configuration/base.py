@@ -128,6 +128,12 @@ DIFFUSION = {
         ("gamma", "t"),
     ),
     "self_cond_rate": number(0.5, "fraction of a batch that is self-conditioned; 0 disables self-conditioning", high=1),
+    "trained_guidance": number(
+        0.0,
+        "largest weight of guidance by self-conditioning that the network learns; sampling with it then takes one "
+        "evaluation per step. 0 for none; otherwise above 1, 5 in ELF",
+        high=1e3,
+    ),
     "lag": number(0.0, "largest lag of a sequence's positions, see schedules.lagged; 0 in the paper"),
     "sigma_data": number(0.0, "standard deviation of the data for EDM; 0 for the paper's diffusion"),
     "label_dropout": fraction(0.0, "rate at which labels are dropped in training, for guidance"),

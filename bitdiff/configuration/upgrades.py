@@ -18,6 +18,7 @@ ADDED = (
     "diffusion.schedule_options.levels",
     "sample.schedule_options.levels",
     "prior.sample.schedule_options.levels",
+    "diffusion.trained_guidance",
     "sample.churn_fraction",
     "prior.sample.churn_fraction",
 )

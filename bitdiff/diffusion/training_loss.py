@@ -1,7 +1,7 @@
 """The training loss: corruption at a random time, with self-conditioning (Analog Bits, section 3.2, algorithm 1)."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,20 @@ from bitdiff.runtime.errors import UsageError
 
 # (x_t [B, ...], x0_prev [B, ...], gamma_t [B], condition: any pytree of [B, ...]) -> output [B, ...]
 Network = Callable[[jax.Array, jax.Array, jax.Array, Any], jax.Array]
+
+
+class TrainedGuidance(NamedTuple):
+    """Guidance by self-conditioning as part of training, so that sampling with it takes one evaluation per step.
+
+    The network, which receives w, learns w D(x0_prev) + (1 - w) D(0), where D is itself at w = 1: `guidance.self_guide`
+    in one evaluation (ELF trains such a network for text, arXiv 2605.10938).
+
+    weight: float [B], the w of each example.
+    plain: what the network is conditioned on at w = 1, a pytree like the condition at w.
+    """
+
+    weight: jax.Array
+    plain: Any
 
 
 def self_conditioned_rows(batch_size: int, rate: float) -> np.ndarray:
@@ -48,6 +62,7 @@ def denoising_loss(
     clip: float | None = 1.0,
     lag: float = 0.0,
     weight: Callable[[jax.Array], jax.Array] | None = None,
+    trained_guidance: TrainedGuidance | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """The training loss at a random time per example (Analog Bits, equation 2 and algorithm 1).
 
@@ -67,6 +82,8 @@ def denoising_loss(
       lag: the largest lag of a sequence's positions, see `schedules.lagged`; each sequence [L, C] draws its own
         lag uniformly from [0, lag], and gamma_t is then [B, L]. With 0, all positions have the same time.
       weight: gamma_t [B] -> the weight of an example's loss; None for 1.
+      trained_guidance: the guidance to learn, for an l2 objective that predicts x0; it costs another forward pass of
+        the self-conditioned rows. None for none.
 
     Returns:
       (loss float32 [B]; t float32 [B], the time of each example).
@@ -74,16 +91,21 @@ def denoising_loss(
     gamma_t, t, eps = _noise(x0, keys, gamma, lag)
     x_t = corrupt(x0, eps, gamma_t)
 
-    x0_prev = jnp.zeros_like(x_t)
+    x0_prev, aim = jnp.zeros_like(x_t), target(x0, eps, gamma_t, objective.prediction)
     rows = self_conditioned_rows(len(x0), self_cond_rate)
     if len(rows):
-        x_rows, gamma_rows, condition_rows = jax.tree.map(lambda a: a[rows], (x_t, gamma_t, condition))
+        plain = condition if trained_guidance is None else trained_guidance.plain
+        x_rows, gamma_rows, condition_rows = jax.tree.map(lambda a: a[rows], (x_t, gamma_t, plain))
         output = objective.readout(network(x_rows, jnp.zeros_like(x_rows), gamma_rows, condition_rows))
         estimate = estimate_x0(output, x_rows, gamma_rows, prediction=objective.prediction, clip=clip)
         x0_prev = x0_prev.at[rows].set(jax.lax.stop_gradient(estimate).astype(x0.dtype))
+        if trained_guidance is not None:
+            better = objective.readout(network(x_rows, x0_prev[rows], gamma_rows, condition_rows))
+            excess = trained_guidance.weight[rows].reshape(-1, *(1,) * (x0.ndim - 1)) - 1.0
+            aim = aim.at[rows].add(jax.lax.stop_gradient(excess * (better - output)).astype(aim.dtype))
 
     output = network(x_t, x0_prev, gamma_t, condition)
-    loss = objective.error(output, target(x0, eps, gamma_t, objective.prediction))
+    loss = objective.error(output, aim)
     return loss if weight is None else weight(gamma_t) * loss, t
 
 

@@ -28,6 +28,7 @@ def check_denoising(
     _check_sizes(config, field, grid, channels)
     _check_pictures(config)
     _check_edm(config.diffusion)
+    _check_trained_guidance(config.diffusion)
     if not custom_network:
         _check_network(config, field)
     if config.latents.count:
@@ -71,11 +72,14 @@ def check_blocks(config: Any) -> None:
             f"config.blocks.size is {config.blocks.size}; it must be from 1 to the length of the sequences, "
             f"{config.data.length}"
         )
-    if config.latents.count or config.diffusion.lag:
-        raise UsageError(
-            f"config.latents.count is {config.latents.count} and config.diffusion.lag {config.diffusion.lag}; both "
-            "must be 0 with blocks"
-        )
+    unsupported = {
+        "config.latents.count": config.latents.count,
+        "config.diffusion.lag": config.diffusion.lag,
+        "config.diffusion.trained_guidance": config.diffusion.trained_guidance,
+    }
+    for name, value in unsupported.items():
+        if value:
+            raise UsageError(f"{name} is {value}; it must be 0 with blocks")
     _check_pictures(config)
 
 
@@ -101,6 +105,15 @@ def _check_edm(options: Any) -> None:
         raise UsageError(
             f"config.diffusion.sigma_data is {options.sigma_data}; it must be 0, or above 0 (EDM) with prediction x0, "
             "loss l2, head linear, lag 0 and time_input gamma"
+        )
+
+
+def _check_trained_guidance(options: Any) -> None:
+    learnable = options.prediction == "x0" and options.loss == "l2" and options.self_cond_rate > 0
+    if options.trained_guidance and (not learnable or options.trained_guidance <= 1):
+        raise UsageError(
+            f"config.diffusion.trained_guidance is {options.trained_guidance}; it must be 0, or above 1 with "
+            "prediction x0, loss l2 and self_cond_rate above 0"
         )
 
 

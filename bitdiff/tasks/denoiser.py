@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from bitdiff.conditions import Condition, Inputs, combine
+from bitdiff.conditions import Condition, Inputs, Signal, combine
 from bitdiff.conditions.known import make_known
 from bitdiff.conditions.labels import make_labels
 from bitdiff.conditions.latents import Inference, make_latents
@@ -55,6 +55,7 @@ class Denoiser(NamedTuple):
     self_cond_rate, lag: see `training_loss.denoising_loss`.
     sigma_data: standard deviation of the data for EDM's preconditioning and loss weight; 0 for none.
     clip: bound on the estimate of x0, or None.
+    trained_guidance: the largest weight of guidance by self-conditioning that was trained in; 0 for none.
     residual: (x_t, gamma_t) -> what is added to the network's output, or None.
     weight: gamma_t [B] -> the weight of an example's loss, or None for 1.
     """
@@ -70,6 +71,7 @@ class Denoiser(NamedTuple):
     lag: float
     sigma_data: float
     clip: float | None
+    trained_guidance: float = 0.0
     residual: Callable[[jax.Array, jax.Array], jax.Array] | None = None
     weight: Callable[[jax.Array], jax.Array] | None = None
 
@@ -110,6 +112,7 @@ def make_denoiser(
         lag=options.lag,
         sigma_data=options.sigma_data,
         clip=None if unclipped else codec.scale,
+        trained_guidance=options.trained_guidance,
         residual=make_residual(options, codec),
         weight=make_weight(options, codec),
     )
@@ -127,7 +130,7 @@ def init_params(model: Denoiser, key: jax.Array) -> Any:
     x = jnp.concatenate([x, x], axis=-1) if model.self_cond_rate else x
 
     def evaluate(module):
-        inputs = combine(module, None, signals[::-1], 1)
+        inputs = join(model, None, signals[::-1], 1, module=module)
         return module(x, jnp.zeros(1), inputs.label, None, **inputs.attended)
 
     return {**nn.init(evaluate, model.network)(key), **own}
@@ -136,6 +139,31 @@ def init_params(model: Denoiser, key: jax.Array) -> Any:
 def network_params(params: Any) -> Any:
     """The network's own variables among the parameters of a task."""
     return {"params": params["params"]}
+
+
+def join(
+    model: Denoiser,
+    params: Any,
+    signals: Sequence[Signal],
+    rows: int,
+    *,
+    weight: jax.Array | float = 1.0,
+    module: nn.Module | None = None,
+) -> Inputs:
+    """The network's conditioning arguments.
+
+    Args:
+      model: the denoiser.
+      params: its parameters; None if a bound module is given.
+      signals: those of all conditions.
+      rows: B.
+      weight: the weight of guidance by self-conditioning, a number or [B], which the network receives as ln w if it was
+        trained to.
+      module: the bound network.
+    """
+    if model.trained_guidance:
+        signals = [*signals, Signal(features=jnp.broadcast_to(jnp.log(weight), (rows,))[:, None])]
+    return combine(module or model.network, None if module else network_params(params), signals, rows)
 
 
 def evaluate_network(
@@ -180,7 +208,7 @@ def _make_network(config: Any, layout: Layout, codec: Codec, conditions: Sequenc
         facts = {"context_groups": config.latents.groups}
     if config.network.name == "transformer" and layout.field == "tokens":
         attends = any(_attends(condition) for condition in conditions)
-        crosses = bool(config.encoder) or (config.latents.count > 0 and not _features(config)) or attends
+        crosses = bool(config.encoder) or (config.latents.count > 0 and not _latent_features(config)) or attends
         facts = {"length": layout.grid[0], "crosses": crosses, "lagged": config.diffusion.lag > 0}
     classes = config.data.num_classes + _features(config)
     return make_network(config.network, out_channels=layout.channels * values, num_classes=classes, **facts)
@@ -188,6 +216,10 @@ def _make_network(config: Any, layout: Layout, codec: Codec, conditions: Sequenc
 
 def _features(config: Any) -> int:
     """The number of features that the network receives beside the class label."""
+    return _latent_features(config) + (1 if config.diffusion.trained_guidance else 0)
+
+
+def _latent_features(config: Any) -> int:
     return config.latents.count * config.latents.codes if config.latents.route == "modulation" else 0
 
 

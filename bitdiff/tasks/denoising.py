@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bitdiff.conditions import Condition, Request, Signal, combine, derive_keys
+from bitdiff.conditions import Condition, Request, Signal, derive_keys
 from bitdiff.data import Dataset, Source
 from bitdiff.diffusion import objectives
 from bitdiff.diffusion.corruption import error_factor
-from bitdiff.diffusion.training_loss import denoising_loss
+from bitdiff.diffusion.training_loss import TrainedGuidance, denoising_loss
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks.denoiser import (
     Denoiser,
@@ -21,11 +21,11 @@ from bitdiff.tasks.denoiser import (
     encode_values,
     evaluate_network,
     init_params,
+    join,
     make_denoiser,
-    network_params,
 )
 from bitdiff.tasks.denoising_samples import sample
-from bitdiff.tasks.options import SampleOptions
+from bitdiff.tasks.options import LEAST_TRAINED_GUIDANCE, SampleOptions
 from bitdiff.tasks.task import Score, Task
 
 Evaluate = Callable[[dict[str, np.ndarray], Dataset, SampleOptions], dict[str, Score]]
@@ -95,7 +95,11 @@ def _denoise(
     x0 = encode_values(model, batch[model.layout.field])
     derived = derive_keys(keys)
     signals = [condition.observe(params, batch, derived) for condition in model.conditions]
-    inputs = combine(model.network, network_params(params), signals, len(x0))
+    weight = _guidance_weights(model, derived.guidance) if model.trained_guidance else 1.0
+    inputs = join(model, params, signals, len(x0), weight=weight)
+    guidance = None
+    if model.trained_guidance:
+        guidance = TrainedGuidance(weight, (join(model, params, signals, len(x0)), derived.dropout))
 
     def network(x_t, x0_prev, gamma_t, condition):
         inputs, dropout_keys = condition
@@ -112,8 +116,15 @@ def _denoise(
         clip=model.clip,
         lag=model.lag,
         weight=model.weight,
+        trained_guidance=guidance,
     )
     return loss, t, signals
+
+
+def _guidance_weights(model: Denoiser, keys: jax.Array) -> jax.Array:
+    """Weights [B] of guidance by self-conditioning, log-uniform from the smallest to the largest trained one."""
+    low, high = np.log(LEAST_TRAINED_GUIDANCE), np.log(model.trained_guidance)
+    return jnp.exp(jax.vmap(lambda key: jax.random.uniform(key, minval=low, maxval=high))(keys))
 
 
 def condition_on(
@@ -145,5 +156,5 @@ def single_evaluation(model: Denoiser, params: Any, condition: dict[str, jax.Arr
     keys = derive_keys(jax.random.split(jax.random.key(0), count))
     arrays = {name: array for name, array in condition.items() if name == "label"}
     signals = [c.embed(params, c.receive(params, arrays, keys), False) for c in model.conditions]
-    inputs = combine(model.network, network_params(params), signals, count)
+    inputs = join(model, params, signals, count)
     return evaluate_network(model, params, zeros, zeros, jnp.full((count,), 0.5), inputs)

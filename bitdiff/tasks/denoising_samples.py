@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bitdiff.conditions import Condition, combine, derive_keys
+from bitdiff.conditions import Condition, derive_keys
 from bitdiff.diffusion.guidance import Denoise, guide, self_guide
 from bitdiff.diffusion.sampling import Estimation, Trajectory, follow
 from bitdiff.metrics import bit_histograms
 from bitdiff.runtime.errors import UsageError
-from bitdiff.tasks.denoiser import Denoiser, decode_values, evaluate_network, network_params
-from bitdiff.tasks.options import GUIDANCE, SampleOptions, plan_of
+from bitdiff.tasks.denoiser import Denoiser, decode_values, evaluate_network, join
+from bitdiff.tasks.options import GUIDANCE, LEAST_TRAINED_GUIDANCE, SampleOptions, plan_of
 
 
 def sample(
@@ -61,7 +61,7 @@ def _guided(model: Denoiser, params: Any, values: list[Any], options: SampleOpti
             condition.embed(params, value, condition is dropped)
             for condition, value in zip(model.conditions, values, strict=True)
         ]
-        inputs = combine(model.network, network_params(params), signals, count)
+        inputs = join(model, params, signals, count, weight=options.self_guidance or 1.0)
 
         def denoise(x_t, x0_prev, gamma_t):
             return model.objective.readout(evaluate_network(model, params, x_t, x0_prev, gamma_t, inputs))
@@ -73,7 +73,7 @@ def _guided(model: Denoiser, params: Any, values: list[Any], options: SampleOpti
         weight = getattr(options, condition.guidance_option) if condition.guidance_option else 0.0
         if weight:
             denoise = guide(denoise, denoiser(condition), weight)
-    if options.self_guidance:
+    if options.self_guidance and not model.trained_guidance:
         prediction = model.objective.prediction
         denoise = self_guide(denoise, options.self_guidance, prediction=prediction, clip=model.clip)
     return denoise
@@ -88,6 +88,12 @@ def _check_options(model: Denoiser, options: SampleOptions) -> None:
         raise UsageError(f"lag is {options.lag}; the model was trained with config.diffusion.lag={model.lag:g}")
     if options.self_guidance and not model.self_cond_rate:
         raise UsageError(f"self_guidance is {options.self_guidance}; it requires a model with self-conditioning")
+    largest = model.trained_guidance
+    if options.self_guidance and largest and not LEAST_TRAINED_GUIDANCE <= options.self_guidance <= largest:
+        raise UsageError(
+            f"self_guidance is {options.self_guidance}; the model was trained with weights from "
+            f"{LEAST_TRAINED_GUIDANCE:g} to {largest:g} (config.diffusion.trained_guidance)"
+        )
     conditions = {condition.guidance_option: condition for condition in model.conditions}
     for option, name in GUIDANCE.items():
         weight = getattr(options, option)

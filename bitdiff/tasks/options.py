@@ -12,6 +12,8 @@ from bitdiff.runtime.errors import UsageError
 # The guidance weights, by the name of their condition.
 GUIDANCE = {"guidance": "class labels", "image_guidance": "pictures", "latent_guidance": "latents"}
 
+LEAST_TRAINED_GUIDANCE = 0.5  # the smallest weight of guidance by self-conditioning in training, as in ELF
+
 # On these, the trapezoidal rule in sigma amplifies errors: with an exact Gaussian denoiser and 10 steps on the cosine
 # schedule, the variance of the samples is 70 times that of the data.
 _LARGE_FIRST_STEPS = ("cosine", "linear", "sigmoid")
@@ -27,7 +29,7 @@ class SampleOptions(NamedTuple):
     guidance, image_guidance, latent_guidance: weights w of D(c) + w (D(c) - D(null)) for class labels, pictures and
       latents; 0 disables guidance. (DisCo-Diff's formula and its table disagree on which weight means no guidance; this
       is the table's convention.) When combined, each D(c) is guided by those before it, while D(null) is not guided.
-    self_guidance: see `guidance.self_guide`.
+    self_guidance: see `guidance.self_guide`; in one evaluation per step if the model was trained with it.
     frames: number of intermediate estimates to return, evenly spread over the steps; 0 for none.
     schedule, schedule_options: the sampling schedule; 'auto' is karras with 'heun', and cosine otherwise.
     beams: beams of an autoregressive model, whose samplers are 'beam' and 'random' and which takes no steps.

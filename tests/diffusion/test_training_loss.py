@@ -188,3 +188,41 @@ def test_factorized_softmax_averages_the_codes():
     readout = objectives.factorised_softmax(codes)
     np.testing.assert_allclose(readout(jnp.array([[50.0, 0, 0, 0, 0, 50]])), [[1, 1, -1, -1]], atol=1e-6)
     np.testing.assert_allclose(readout(jnp.zeros((1, 3))), [[-1 / 3, 1 / 3]], atol=1e-6)
+
+
+def test_trained_guidance_moves_the_target_by_what_self_conditioning_adds():
+    x0 = jnp.sign(jax.random.normal(jax.random.key(0), (6, 4)))
+    weight, plain, guided = jnp.linspace(0.5, 3.0, 6), jnp.zeros(6), jnp.ones(6)
+    calls = []
+
+    def network(x_t, x0_prev, gamma_t, condition):
+        calls.append((x_t, x0_prev, condition))
+        return 0.7 * x_t + 0.2 * x0_prev
+
+    guidance = training_loss.TrainedGuidance(weight, plain)
+    loss, _ = training_loss.denoising_loss(
+        network, x0, keys(6), guided, gamma=GAMMA, objective=L2, trained_guidance=guidance
+    )
+    assert [condition.tolist() for *_, condition in calls] == [[0.0] * 3, [0.0] * 3, [1.0] * 6]
+    x_t, x0_prev, _ = calls[-1]
+    excess = (weight - 1.0)[:, None] * 0.2 * x0_prev  # D(x0_prev) - D(0), and zero where x0_prev is
+    np.testing.assert_allclose(loss, jnp.mean((0.7 * x_t + 0.2 * x0_prev - x0 - excess) ** 2, axis=1), rtol=1e-5)
+
+
+def test_no_gradient_flows_through_the_trained_guidance():
+    x0 = jnp.sign(jax.random.normal(jax.random.key(0), (6, 4)))
+    guidance = training_loss.TrainedGuidance(jnp.full(6, 3.0), None)
+
+    def loss(*factors):
+        left = iter(factors)
+
+        def network(x_t, x0_prev, gamma_t, condition):
+            return next(left) * x_t + 0.5 * x0_prev
+
+        return training_loss.denoising_loss(network, x0, keys(6), gamma=GAMMA, objective=L2, trained_guidance=guidance)[
+            0
+        ].mean()
+
+    without, better, last = jax.grad(loss, argnums=(0, 1, 2))(0.3, 0.4, 0.6)
+    assert without == better == 0.0
+    assert last != 0.0

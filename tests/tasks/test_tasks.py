@@ -1,5 +1,6 @@
 import math
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -139,6 +140,63 @@ def test_guidance_adds_the_difference_from_the_null_label(small):
     assert (draw((3,)) != null).any()
 
 
+class _Counting(nn.Module):
+    """A network that counts how often it is traced and records the features it receives."""
+
+    num_classes: int = 1
+
+    def setup(self):
+        self.out = nn.Dense(4)
+
+    def __call__(self, x, time, label=None, dropout_keys=None):
+        _RECEIVED.append(label)
+        return self.out(x)
+
+
+_RECEIVED = []
+
+
+def test_trained_guidance_takes_one_evaluation_per_step():
+    config = resolved(mixture.get_config())
+    task = make_task(config, network=_Counting())
+    keys = jax.random.split(KEY, 2)
+
+    def evaluations(task, **changes):
+        params = task.init(KEY)
+        _RECEIVED.clear()
+        task.sample(params, {}, keys, sample_options(config.sample, steps=1, **changes))
+        return len(_RECEIVED)
+
+    once = evaluations(task)
+    assert evaluations(task, self_guidance=3.0) == 2 * once
+    config.diffusion.trained_guidance = 5.0
+    task = make_task(config, network=_Counting())
+    assert evaluations(task, self_guidance=3.0) == once
+    np.testing.assert_allclose(_RECEIVED[-1], np.full((2, 1), np.log(3.0)), rtol=1e-6)
+    assert evaluations(task) == once
+    np.testing.assert_array_equal(_RECEIVED[-1], np.zeros((2, 1)))  # weight 1: no guidance
+    with pytest.raises(UsageError, match=r"self_guidance is 6.0; the model was trained with weights from 0.5 to 5"):
+        evaluations(task, self_guidance=6.0)
+
+
+def test_a_model_trained_with_guidance_receives_its_weight(make_config):
+    config = resolved(make_config(**{"diffusion.trained_guidance": 3.0}))
+    task = make_task(config)
+    params = jax.tree.map(lambda p: p + 0.1 * jax.random.normal(KEY, p.shape), jax.jit(task.init)(KEY))
+    arrays, keys = task.condition(np.arange(4), (3,)), jax.random.split(KEY, 4)
+
+    def draw(weight):
+        options = sample_options(config.sample, steps=1, self_guidance=weight)
+        return np.asarray(jax.jit(lambda keys: task.sample(params, arrays, keys, options)["image"])(keys))
+
+    np.testing.assert_array_equal(draw(0.0), draw(1.0))
+    assert (draw(0.0) != draw(3.0)).any()
+    batch = {"image": draw(0.0), "label": np.full(4, 3, np.int32)}
+    loss, gradient = jax.jit(jax.value_and_grad(lambda p: task.loss(p, batch, keys)[0]))(params)
+    assert np.isfinite(float(loss))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+
+
 def test_token_evaluation_separates_network_and_sampler_errors():
     config = resolved(mixture.get_config())
     task = make_task(config)
@@ -228,6 +286,7 @@ def test_parameter_shapes_are_known_without_weights():
         ),
         ({"diffusion.time_input": "sigma"}, "time_input is 'sigma'; it must be one of 'gamma', 't'"),
         ({"diffusion.lag": 2.0}, "lag is 2.0; it must be 0, or above 0 with a 'transformer'"),
+        ({"diffusion.trained_guidance": 0.5}, "trained_guidance is 0.5; it must be 0, or above 1 with prediction x0"),
         ({"network.name": "resnet"}, "unknown network 'resnet'"),
     ],
 )
