@@ -37,12 +37,12 @@ def evaluate(request: Request) -> None:
     run = request.run.open()
     samples = request.draw.resolve(run, run.config.evaluate)
     check_options(run, [samples.options], samples.batch_size, samples.num_samples)
-    judge = request.data.open_judge(run)
+    judges = request.data.open_judges(run)
     run, dataset = request.data.open(run)
-    results = measure(run, samples, dataset, judge)
+    results = measure(run, samples, dataset, judges)
     if not processes.is_main():
         return
-    written = write_report(run, samples, dataset, judge, results)
+    written = write_report(run, samples, dataset, judges, results)
     print(f"step {run.step}, {samples.num_samples} samples, {describe(samples.options)}")
     print(table([(name, f"{score.value:<10.4g}  {score.about}") for name, score in results[0].items()]))
     print(f"written to {', '.join(map(str, written))}")

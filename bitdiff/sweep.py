@@ -58,9 +58,9 @@ def sweep(request: Request) -> None:
     values = {axis: _values(request, axis, getattr(base.options, axis)) for axis in AXES}
     todo = cells(base.options, values)
     check_options(run, todo)
-    judge = request.data.open_judge(run)
+    judges = request.data.open_judges(run)
     run, dataset = request.data.open(run)
-    job = Sweep(run, dataset, judge, base)
+    job = Sweep(run, dataset, judges, base)
     rows = []
     for options, scores in measure_cells(job, todo):
         if request.score:

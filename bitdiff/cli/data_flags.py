@@ -6,13 +6,14 @@ from typing import NamedTuple
 from absl import flags
 
 from bitdiff.data import Dataset
-from bitdiff.evaluation.judge import Judge, open_judge
+from bitdiff.evaluation.baseline import open_baseline
+from bitdiff.evaluation.judge import Judge, open_inception
 from bitdiff.evaluation.scores import open_data
 from bitdiff.inference.trained import Trained
 
 
 class DataRequest(NamedTuple):
-    """The data to compare with, and what FID is computed with."""
+    """The data to compare with, and what FID and perplexity are computed with."""
 
     path: str | None
     tokenizer: str | None
@@ -20,14 +21,17 @@ class DataRequest(NamedTuple):
     reference: Path | None
     inception_batch_size: int
     candidates: int | None
+    baseline: Path | None
 
     def open(self, run: Trained) -> tuple[Trained, Dataset]:
         """A run with the request's options in its config, and its data set."""
         return open_data(run, self.path, self.tokenizer, self.candidates)
 
-    def open_judge(self, run: Trained) -> Judge | None:
-        """What the FID of a run's samples is computed with, or None."""
-        return open_judge(run, self.inception, self.reference, self.inception_batch_size)
+    def open_judges(self, run: Trained) -> list[Judge]:
+        """What scores a run's samples besides its task."""
+        inception = open_inception(run, self.inception, self.reference, self.inception_batch_size)
+        baseline = None if self.baseline is None else open_baseline(run, self.baseline)
+        return [judge for judge in (inception, baseline) if judge]
 
 
 def define_data_flags() -> None:
@@ -44,6 +48,7 @@ def define_data_flags() -> None:
         lower_bound=1,
         upper_bound=1024,
     )
+    flags.DEFINE_string("baseline", None, "Autoregressive run under which the perplexity of text is computed.")
     flags.DEFINE_string("inception", None, "Weights written by bitdiff.convert_inception, for FID.")
     flags.DEFINE_string("reference", None, "Statistics of the data written by bitdiff.reference, for FID.")
     flags.DEFINE_integer("inception_batch_size", 64, "Images per batch over all devices, for FID.")
@@ -52,7 +57,7 @@ def define_data_flags() -> None:
 def read_data() -> DataRequest:
     """Reads the flags of `define_data_flags` into a request."""
     values = flags.FLAGS
-    inception = None if values.inception is None else Path(values.inception)
-    reference = None if values.reference is None else Path(values.reference)
+    paths = (values[name].value for name in ("inception", "reference", "baseline"))
+    inception, reference, baseline = (None if path is None else Path(path) for path in paths)
     size = values.inception_batch_size
-    return DataRequest(values.data_path, values.tokenizer, inception, reference, size, values.candidates)
+    return DataRequest(values.data_path, values.tokenizer, inception, reference, size, values.candidates, baseline)

@@ -1,10 +1,13 @@
-"""FID and related scores of generated images, from Inception features."""
+"""Judges: what scores samples besides the task itself. Here FID and related scores, from Inception features."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from bitdiff.data import Dataset
 from bitdiff.inference.trained import Trained
 from bitdiff.metrics import fid, inception_weights
 from bitdiff.runtime import processes
@@ -14,15 +17,26 @@ from bitdiff.tasks import Score
 
 
 class Judge(NamedTuple):
-    """What FID is computed with: Inception's weights, the data's statistics, and images per batch over all devices."""
+    """Scores samples.
 
-    inception: inception_weights.Weights
+    name: the key of its provenance.
+    provenance: plain JSON.
+    scores: (samples by name, the data set) -> scores by name.
+    """
+
+    name: str
+    provenance: dict[str, Any]
+    scores: Callable[[dict[str, np.ndarray], Dataset], dict[str, Score]]
+
+
+class _Inception(NamedTuple):
+    weights: inception_weights.Weights
     reference: fid.Reference
     batch_size: int
 
 
-def open_judge(run: Trained, inception: Path | None, reference: Path | None, batch_size: int) -> Judge | None:
-    """Loads the weights and the reference for FID; None if neither is given.
+def open_inception(run: Trained, inception: Path | None, reference: Path | None, batch_size: int) -> Judge | None:
+    """The judge that computes FID; None if neither file is given.
 
     Args:
       run: the model to be measured.
@@ -42,12 +56,15 @@ def open_judge(run: Trained, inception: Path | None, reference: Path | None, bat
         raise UsageError("FID is defined for 8-bit images, which this model does not generate")
     weights = inception_weights.load(inception)
     shape = (data.image_size, data.image_size, data.channels)
-    return Judge(weights, fid.load_reference(reference, weights, shape), batch_size)
+    files = _Inception(weights, fid.load_reference(reference, weights, shape), batch_size)
+    return Judge("reference", files.reference.provenance, partial(_inception_scores, files))
 
 
-def inception_scores(images: np.ndarray, judge: Judge) -> dict[str, Score]:
-    """FID and related scores of uint8 [N, H, W, C], with a progress bar; each process handles its own block."""
-    extract = fid.make_extractor(judge.inception, judge.batch_size)
+def _inception_scores(judge: _Inception, outputs: dict[str, np.ndarray], dataset: Dataset) -> dict[str, Score]:
+    """FID and related scores of 'image' uint8 [N, H, W, C], with a progress bar; each process handles its own block."""
+    del dataset
+    images = outputs["image"]
+    extract = fid.make_extractor(judge.weights, judge.batch_size)
     keep = len(judge.reference.summary.pool)
     own = processes.own_range(len(images))
     partial = fid.Partial()

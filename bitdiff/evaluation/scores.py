@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 
 from bitdiff import data
 from bitdiff.data.dataset import assign_labels
-from bitdiff.evaluation.judge import Judge, inception_scores
+from bitdiff.evaluation.judge import Judge
 from bitdiff.figures import plots
 from bitdiff.inference.draws import Draw, draw
 from bitdiff.inference.trained import Trained, report_folder
@@ -58,7 +59,7 @@ def open_data(
 
 
 def measure(
-    run: Trained, request: Draw, dataset: data.Dataset, judge: Judge | None = None
+    run: Trained, request: Draw, dataset: data.Dataset, judges: Sequence[Judge] = ()
 ) -> tuple[dict[str, Score], dict[str, np.ndarray]]:
     """Draws samples with the label frequencies of the training data, and scores them.
 
@@ -66,7 +67,7 @@ def measure(
       run: the model.
       request: which samples.
       dataset: the data set to compare with.
-      judge: what FID is computed with; None for no FID.
+      judges: what else scores them.
 
     Returns:
       (scores by name, the samples).
@@ -96,8 +97,8 @@ def measure(
     else:
         outputs = draw(run.task, run.params, request, labels=labels, examples=examples)
     scores = run.task.evaluate(outputs, dataset, request.options)
-    if judge:
-        scores |= inception_scores(outputs["image"], judge)
+    for judge in judges:
+        scores |= judge.scores(outputs, dataset)
     return scores, outputs
 
 
@@ -120,8 +121,8 @@ def _draw_by_consensus(run: Trained, request: Draw, dataset: data.Dataset, candi
     return {name: array[chosen] for name, array in outputs.items()}
 
 
-def provenance(run: Trained, dataset: data.Dataset, judge: Judge | None) -> dict[str, Any]:
-    """The provenance of scores: versions, weights, data and reference, as plain JSON."""
+def provenance(run: Trained, dataset: data.Dataset, judges: Sequence[Judge]) -> dict[str, Any]:
+    """The provenance of scores: versions, weights, data and judges, as plain JSON."""
     return {
         "bitdiff": __version__,
         "jax": f"{jax.__version__} on {describe_devices()}",
@@ -135,15 +136,15 @@ def provenance(run: Trained, dataset: data.Dataset, judge: Judge | None) -> dict
         "candidates": run.config.evaluate.candidates,
         "words": run.config.evaluate.tokenizer if dataset.field == "captions" else None,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "reference": judge.reference.provenance if judge else None,
-    }
+        "reference": None,
+    } | {judge.name: judge.provenance for judge in judges}
 
 
 def write_report(
     run: Trained,
     request: Draw,
     dataset: data.Dataset,
-    judge: Judge | None,
+    judges: Sequence[Judge],
     results: tuple[dict[str, Score], dict[str, np.ndarray]],
 ) -> list[Path]:
     """Writes evaluation.json to the folder of `report_folder`, with a plot of the bits or the captions beside it.
@@ -152,7 +153,7 @@ def write_report(
       run: the model.
       request: the samples that were scored.
       dataset: the data set they were compared with.
-      judge: what FID was computed with; None for no FID.
+      judges: what else scored the samples.
       results: what `measure` returned.
 
     Returns:
@@ -162,7 +163,7 @@ def write_report(
     options = request.options
     report: dict[str, Any] = {
         "scores": {name: score._asdict() for name, score in scores.items()},
-        "provenance": provenance(run, dataset, judge)
+        "provenance": provenance(run, dataset, judges)
         | {"num_samples": request.num_samples, "seed": request.seed}
         | {"sampling": options._asdict() | {"schedule_options": dict(options.schedule_options)}}
         | {"evaluations": network_evaluations(options)},

@@ -3,7 +3,7 @@
 import itertools
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,7 +31,7 @@ class Sweep(NamedTuple):
 
     run: Trained
     dataset: Dataset
-    judge: Judge | None
+    judges: Sequence[Judge]
     base: Draw
 
     @property
@@ -41,7 +41,7 @@ class Sweep(NamedTuple):
 
     def identity(self) -> dict[str, Any]:
         """The provenance of the cells, as plain JSON."""
-        facts = provenance(self.run, self.dataset, self.judge)
+        facts = provenance(self.run, self.dataset, self.judges)
         facts |= {"num_samples": self.base.num_samples, "seed": self.base.seed}
         return json.loads(json.dumps(facts))
 
@@ -127,7 +127,7 @@ def measure_cells(sweep: Sweep, todo: list[SampleOptions]) -> Iterator[tuple[Sam
 
 def _measure_cell(sweep: Sweep, options: SampleOptions) -> Scores:
     request = sweep.base._replace(options=options)
-    scores, _ = measure(sweep.run, request, sweep.dataset, sweep.judge)
+    scores, _ = measure(sweep.run, request, sweep.dataset, sweep.judges)
     values = {name: score.value for name, score in scores.items()} | _rate(sweep, options)
     return values | ({"evaluations": network_evaluations(options)} if options.steps else {})
 

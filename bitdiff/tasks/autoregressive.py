@@ -86,6 +86,7 @@ def make_autoregressive_task(config: Any, network: nn.Module | None = None) -> T
         field="tokens",
         init=partial(init_params, model),
         loss=partial(loss, model),
+        cross_entropy=partial(cross_entropy, model),
         sample=partial(sample, model),
         condition=partial(condition_on, model),
         evaluate=evaluate,
@@ -124,6 +125,18 @@ def loss(
     model: CausalModel, params: Any, batch: dict[str, jax.Array], keys: jax.Array
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The mean over sequences of the mean cross-entropy of their tokens, in nats."""
+    nats, counts = cross_entropy(model, params, batch, keys, dropout_keys=keys)
+    return jnp.mean(nats / counts), {}
+
+
+def cross_entropy(
+    model: CausalModel,
+    params: Any,
+    batch: dict[str, jax.Array],
+    keys: jax.Array,
+    dropout_keys: jax.Array | None = None,
+) -> tuple[jax.Array, jax.Array]:
+    """The summed cross-entropy of each sequence's tokens, in nats, and their number: float32 [N] each."""
     if model.pictures:
         batch, keys = model.pictures.expand(batch, keys)
     derived = derive_keys(keys)._replace(labels=jax.vmap(jax.random.fold_in, (0, None))(keys, 0))
@@ -131,10 +144,12 @@ def loss(
     values = batch["tokens"]
     inputs = combine(model.network, network_params(params), signals, len(values))
     shifted = jnp.concatenate([_start_tokens(model, inputs.label, len(values))[:, None], values[:, :-1]], axis=1)
-    logits = jnp.asarray(model.network.apply(network_params(params), shifted, dropout_keys=keys, **inputs.attended))
+    logits = jnp.asarray(
+        model.network.apply(network_params(params), shifted, dropout_keys=dropout_keys, **inputs.attended)
+    )
     log_p = jnp.take_along_axis(jax.nn.log_softmax(logits), values[..., None], axis=-1)[..., 0]
     weights = jnp.cumsum(shifted == model.eos, axis=1) == 0  # up to and including EOS
-    return jnp.mean(-jnp.sum(log_p * weights, axis=1) / jnp.sum(weights, axis=1)), {}
+    return -jnp.sum(log_p * weights, axis=1), jnp.sum(weights, axis=1, dtype=jnp.float32)
 
 
 def condition_on(

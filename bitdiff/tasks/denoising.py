@@ -95,9 +95,8 @@ def _denoise(
     x0 = encode_values(model, batch[model.layout.field])
     derived = derive_keys(keys)
     signals = [condition.observe(params, batch, derived) for condition in model.conditions]
-    weight = _guidance_weights(model, derived.guidance) if model.trained_guidance else 1.0
+    weight, guidance = _guidance_weights(model, derived.guidance), None
     inputs = join(model, params, signals, len(x0), weight=weight)
-    guidance = None
     if model.trained_guidance:
         guidance = TrainedGuidance(weight, (join(model, params, signals, len(x0)), derived.dropout))
 
@@ -122,7 +121,9 @@ def _denoise(
 
 
 def _guidance_weights(model: Denoiser, keys: jax.Array) -> jax.Array:
-    """Weights [B] of guidance by self-conditioning, log-uniform from the smallest to the largest trained one."""
+    """Weights [B] of guidance by self-conditioning, log-uniform from the smallest to the largest; 1 if untrained."""
+    if not model.trained_guidance:
+        return jnp.ones(len(keys))
     low, high = np.log(LEAST_TRAINED_GUIDANCE), np.log(model.trained_guidance)
     return jnp.exp(jax.vmap(lambda key: jax.random.uniform(key, minval=low, maxval=high))(keys))
 

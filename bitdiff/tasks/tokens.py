@@ -22,6 +22,7 @@ from bitdiff.tasks.expression_scores import expression_scores
 from bitdiff.tasks.options import SampleOptions, plan_of
 from bitdiff.tasks.parts import make_codec
 from bitdiff.tasks.task import Score, Task
+from bitdiff.tasks.text_scores import text_scores
 
 _MAX_STATES = 4_096  # distinct sequences the oracle can hold; with more, distances are per position
 _MOST_EXAMPLES = 200_000  # of large data sets, an evenly spread part is read
@@ -67,7 +68,8 @@ def evaluate(
     if config.data.name == "expressions" and dataset.tokenizer:
         real = [dataset.test[i]["tokens"] for i in range(len(dataset.test))]
         return scores | expression_scores(*(dataset.tokenizer.texts(some) for some in (outputs["tokens"], real)))
-    return scores | distances(outputs["tokens"], dataset, options, codec=codec if oracle else None)
+    scores |= distances(outputs["tokens"], dataset, options, codec=codec if oracle else None)
+    return scores | (text_scores(outputs["tokens"], dataset) if dataset.tokenizer else {})
 
 
 def distances(

@@ -236,6 +236,18 @@ def test_a_text_model_trains_samples_and_evaluates(command, tmp_path):
     code, output = command("evaluate", "--workdir", tmp_path / "run", "--num_samples", 8)
     assert code == 0, output
     assert "marginal_tv" in output
+    assert "distinct_2_real" in output
+
+    baseline = tiny(text.get_config("autoregressive"))
+    baseline.data = config.data
+    train(baseline, tmp_path / "baseline")
+    arguments = ("--workdir", tmp_path / "run", "--num_samples", 8, "--baseline", tmp_path / "baseline")
+    code, output = command("evaluate", *arguments)
+    assert code == 0, output
+    report = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    assert report["provenance"]["baseline"]["step"] == 2
+    assert report["scores"]["perplexity"]["value"] == pytest.approx(12, rel=0.5)  # hardly trained: near 12 tokens
+    assert "perplexity_real" in report["scores"]
 
 
 @pytest.mark.slow
