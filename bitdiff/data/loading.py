@@ -37,6 +37,7 @@ LOADERS = {
 }
 
 _PLURAL = {"tokens": "tokens", "point": "points"}
+OWN_VOCABULARY = ("shapes", "expressions")  # data sets whose tokenizer cannot be chosen
 _TASKS = {
     "image": ("images", "prior"),
     "point": ("points", "prior"),

@@ -11,6 +11,7 @@ import numpy as np
 from bitdiff.configuration.checking import CUSTOM
 from bitdiff.data import Source
 from bitdiff.data.dataset import Arrays
+from bitdiff.data.loading import OWN_VOCABULARY
 from bitdiff.data.tokenizer import Tokenizer
 from bitdiff.inference import exported
 from bitdiff.inference.draws import Draw, draw
@@ -137,7 +138,7 @@ def load(
             f"{folder} was trained with an incompatible version of bitdiff: {' '.join(str(error).split())}; use the "
             "version that trained it, or retrain it"
         ) from error
-    if tokenizer and config.data.name != "shapes":
+    if tokenizer and config.data.name not in OWN_VOCABULARY:
         config.data.tokenizer = str(folder / "tokenizer.model")  # the run's own tokenizer may have moved
     if exported.is_export(folder):
         if checkpoint is not None or weights != "ema":

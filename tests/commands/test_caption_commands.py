@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from bitdiff import data
-from bitdiff.configs import shapes, text
+from bitdiff.configs import expressions, shapes, text
 from bitdiff.data import tokenizer
 from bitdiff.inference import trained
 from bitdiff.runtime.errors import UsageError
@@ -248,6 +248,20 @@ def test_a_text_model_trains_samples_and_evaluates(command, tmp_path):
     assert report["provenance"]["baseline"]["step"] == 2
     assert report["scores"]["perplexity"]["value"] == pytest.approx(12, rel=0.5)  # hardly trained: near 12 tokens
     assert "perplexity_real" in report["scores"]
+
+
+@pytest.mark.slow
+def test_a_model_of_expressions_samples_and_evaluates(command, tmp_path):
+    config = tiny(expressions.get_config("bits"))
+    config.data.length = 16
+    train(config, tmp_path / "run")
+    out = tmp_path / "samples.npz"
+    code, output = command("sample", "--workdir", tmp_path / "run", "--num_samples", 4, "--out", out)
+    assert code == 0, output
+    assert len((tmp_path / "samples.txt").read_text().splitlines()) == 4
+    code, output = command("evaluate", "--workdir", tmp_path / "run", "--num_samples", 8)
+    assert code == 0, output
+    assert "fraction of sentences that state the right value" in output
 
 
 @pytest.mark.slow

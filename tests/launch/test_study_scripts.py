@@ -1,7 +1,8 @@
-"""The script that reproduces the results on captions: its models exist, and its results come from the sweeps."""
+"""The scripts that reproduce results: their models exist, and their results come from the sweeps."""
 
+import importlib
 import json
-import runpy
+import sys
 
 import pytest
 from conftest import ROOT
@@ -9,15 +10,18 @@ from conftest import ROOT
 from bitdiff.configuration import load_config
 from bitdiff.evaluation.sweep_cells import AXES
 
-SCRIPT = runpy.run_path(str(ROOT / "launch" / "captions.py"))
-MODELS = SCRIPT["MODELS"]
+sys.path.insert(0, str(ROOT / "launch"))
+study = importlib.import_module("study")
+STUDIES = {name: importlib.import_module(name).STUDY for name in ("captions", "texts")}
+MODELS = [(script, name) for script, one in STUDIES.items() for name in one.models]
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_models_override_fields_that_exist(name):
-    model = MODELS[name]
+@pytest.mark.parametrize(("script", "name"), MODELS)
+def test_models_override_fields_that_exist(script, name):
+    one = STUDIES[script]
+    model = one.models[name]
     config = load_config(model.config)
-    assert set(model.needs) <= {*MODELS, "distilled"}
+    assert set(model.needs) <= {*one.models, *one.made}
     for argument in model.arguments:
         field, _, value = argument.removeprefix("--config.").partition("=")
         before = config
@@ -28,7 +32,7 @@ def test_models_override_fields_that_exist(name):
         else:
             type(before)(value)
     for cell in model.cells.values():
-        assert {option.removeprefix("--") for option in cell[::2]} <= set(AXES)
+        assert {option.removeprefix("--") for option in cell[::2]} <= {*AXES, "baseline"}
 
 
 def test_results_are_collected_by_seed(tmp_path, monkeypatch):
@@ -38,8 +42,8 @@ def test_results_are_collected_by_seed(tmp_path, monkeypatch):
         (folder / "minutes.json").write_text(json.dumps({"minutes": 4.0 + 2 * seed, "finished": True}))
         cells = {json.dumps({"beams": beams, "churn_fraction": 0.0}): {"true": 0.9 + 0.01 * seed} for beams in (1, 3)}
         (folder / "sweep.json").write_text(json.dumps({"cells": cells}))
-    monkeypatch.setitem(SCRIPT["_collect"].__globals__, "RESULTS", tmp_path)
-    SCRIPT["_collect"](tmp_path, "captions", [0, 1, 2], 300)
+    monkeypatch.setattr(study, "RESULTS", tmp_path)
+    study.collect(STUDIES["captions"], tmp_path, "captions", [0, 1, 2])
     rows = [row for row in json.loads((tmp_path / "captions.json").read_text())["rows"] if row["seeds"]]
     assert {row["name"] for row in rows} == {"autoregressive, one caption"}
     assert [row["evaluations"] for row in rows] == ["13 (greedy)", "13 (3 beams)"]

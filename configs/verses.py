@@ -1,0 +1,39 @@
+r"""The King James Bible, verse by verse: a megabyte of English prose that Debian's package bible-kjv holds.
+
+    apt-get install bible-kjv
+    bible -f "Genesis 1:1-Revelation 22:21" | cut -d" " -f2- > verses.txt
+    python -m bitdiff.train --config configs/verses.py:autoregressive --config.data.path=verses.txt \
+        --workdir runs/verses_baseline
+    python -m bitdiff.train --config configs/verses.py --config.data.path=verses.txt --workdir runs/verses
+    python -m bitdiff.evaluate --workdir runs/verses --baseline runs/verses_baseline
+
+31,102 verses, 2,048 word pieces, at most 64 per verse (5 % of the verses are longer and truncated). Variants: softmax
+(the default; positions lag), bits (the paper's linear output, all positions at once), autoregressive. Hardware: one CPU
+core, 20 to 30 minutes: a few passes over the text, which is far from convergence. The paper does not use this text.
+Results: configs/README.md.
+"""
+
+import ml_collections
+
+from bitdiff.configuration import base_config, presets, sections
+
+
+def get_config(variant: str = "softmax") -> ml_collections.ConfigDict:
+    """The configuration for a kind of model."""
+    presets.check_variant(__file__, variant, presets.CAPTION_MODELS)
+    config = base_config()
+    config.data.name = "text"
+    config.data.length = 64
+    config.data.vocab_size = 2_048
+    config.data.tokenizer_kind = "bpe"
+    config.data.cut = True
+    config.data.num_classes = 0
+    config.network = sections.transformer(dim=192, layers=4, head_dim=48)
+    presets.captioning(config, variant)
+    presets.small_run(config, steps=2_500, batch_size=32)
+    config.optimizer.name = "muon"
+    if variant == "softmax":
+        config.diffusion.lag = 16.0
+        config.sample.update(lag=16.0, steps=64, td=0.0)
+    config.evaluate.num_samples = 1_000
+    return config
