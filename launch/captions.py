@@ -7,9 +7,13 @@
 Every training uses one core, which --core selects. The scores are written to configs/results.
 """
 
+import itertools
+import json
 from pathlib import Path
 
-from study import Model, Study, Table, main, run
+from study import RESULTS, Model, Study, Table, main, run
+
+from bitdiff.figures import plots
 
 _SCORES = {
     "grammatical, %": ("grammatical", 100),
@@ -21,12 +25,17 @@ _SCORES = {
 _ONE = ("--config.data.captions=1", "--config.data.captions_drawn=1", "--config.data.curriculum_steps=0")
 _NO_LAG = ("--config.diffusion.lag=0", "--config.sample.lag=0")
 _BEAMS = 3
+_BLOCK_STEPS = (5, 10, 20)
 _TEACHER_BEAMS = 8  # more than the captions that are equally good
 
 
 def _steps(*steps: int, td: float = 2.0, blocks: int = 1) -> dict[str, list[str]]:
     """Cells by their number of network evaluations, which for blocks is that of all blocks."""
     return {f"{n * blocks}": ["--steps", f"{n}", "--td", f"{td}", "--lag", "0"] for n in steps}
+
+
+def _plain(title: str, config: str) -> Model:
+    return Model(title, config, (*_NO_LAG, "--config.train.steps=2400"), (), _steps(1, 2, 5, 10, 40))
 
 
 def _distilled(title: str, config: str) -> Model:
@@ -44,7 +53,7 @@ def _ablation(change: str, *arguments: str) -> Model:
 
 def _blocks(size: int) -> Model:
     arguments = (f"--config.blocks.size={size}",)
-    cells = {steps: [*cell[:4]] for steps, cell in _steps(5, 10, 20, td=0.0, blocks=-(-_LENGTH // size)).items()}
+    cells = {steps: [*cell[:4]] for steps, cell in _steps(*_BLOCK_STEPS, td=0.0, blocks=-(-_LENGTH // size)).items()}
     return Model(f"softmax bits, blocks of {size}", "shapes:blocks", arguments, (), cells)
 
 
@@ -53,12 +62,8 @@ _AR_CELLS = {f"{_LENGTH} (greedy)": ["--beams", "1"], f"{_LENGTH} ({_BEAMS} beam
 _COMPARISON = {
     "ar": Model("autoregressive, six captions", "shapes:autoregressive", (), (), _AR_CELLS),
     "ar_one": Model("autoregressive, one caption", "shapes:autoregressive", _ONE, (), _AR_CELLS),
-    "softmax_plain": Model(
-        "softmax bits, no latents", "shapes:softmax", (*_NO_LAG, "--config.train.steps=2400"), (), _steps(1, 2, 5, 10)
-    ),
-    "bits_plain": Model(
-        "linear bits, no latents", "shapes:bits", (*_NO_LAG, "--config.train.steps=2400"), (), _steps(1, 2, 5, 10)
-    ),
+    "softmax_plain": _plain("softmax bits, no latents", "shapes:softmax"),
+    "bits_plain": _plain("linear bits, no latents", "shapes:bits"),
     "softmax_distilled": _distilled("softmax bits, distilled", "shapes:softmax"),
     "bits_distilled": _distilled("linear bits, distilled", "shapes:bits"),
     "softmax_latents": Model("softmax bits, oracle latents", "shapes_disco:softmax", (), (), _steps(1, 2, 5, 10)),
@@ -76,6 +81,15 @@ _ABLATION = {
     ),
 }
 _BLOCKS = {f"blocks_{size}": _blocks(size) for size in (1, 2, 4, 7, 13)}
+_IN_FIGURE = {  # the rows of the figure, and their labels
+    "autoregressive, six captions": "autoregressive",
+    "softmax bits, no latents": "softmax bits, nothing chosen first",
+    "linear bits, no latents": "linear bits, nothing chosen first (the paper)",
+    "softmax bits, distilled": "softmax bits, distilled",
+    "linear bits, distilled": "linear bits, distilled",
+    "softmax bits, generated latents": "softmax bits, generated latents",
+    "linear bits, generated latents": "linear bits, generated latents",
+}
 _ABOUT = (
     "Captions of drawn shapes; 300 test pictures, each with a kind of group never seen in training. Minutes of one "
     "core's time for training, including the models that are needed first, but not the teacher's sampling. Tokens per "
@@ -103,5 +117,27 @@ STUDY = Study(
     owner={"distilled": "ar"},
 )
 
+
+def draw_figure() -> None:
+    """Plots the fraction of captions that are false against network evaluations, and against the size of blocks."""
+
+    def false(row) -> list[float]:
+        return [100.0 - value for value in row["scores"]["true, %"]]
+
+    curves: dict[str, dict[float, list[float]]] = {}
+    for row in json.loads((RESULTS / "captions.json").read_text())["rows"]:
+        if row["name"] in _IN_FIGURE:
+            label = _IN_FIGURE[row["name"]] + (" (3 beams)" if "beams" in row["evaluations"] else "")
+            curves.setdefault(label, {})[float(row["evaluations"].split()[0])] = false(row)
+    blocks: dict[str, dict[float, list[float]]] = {}
+    rows = json.loads((RESULTS / "captions_blocks.json").read_text())["rows"]
+    for size, same in itertools.groupby(rows, key=lambda row: int(row["name"].split()[-1])):
+        for row, steps in zip(same, _BLOCK_STEPS, strict=True):
+            blocks.setdefault(f"{steps} evaluations per block", {})[size] = false(row)
+    panels = {"network evaluations per caption": curves, "tokens per block": blocks}
+    plots.panels(RESULTS / "captions_false.png", panels, y_label="captions that are not true, %")
+
+
 if __name__ == "__main__":
     main(STUDY, num_samples=300)
+    draw_figure()

@@ -33,6 +33,32 @@ def curves(path: Path, lines: Mapping[str, Mapping[float, float]], *, x_label: s
     _save(path, figure)
 
 
+def panels(path: Path, parts: Mapping[str, Mapping[str, Mapping[float, Sequence[float]]]], *, y_label: str) -> None:
+    """Plots one panel per x label with curves of the mean over seeds against x, on logarithmic axes.
+
+    Args:
+      path: the PNG file.
+      parts: values above 0 of all seeds by x, by name of the curve, by label of the x axis; bars are standard deviations.
+      y_label: the label of the y axis, which all panels have in common.
+    """
+    figure, axes = plt.subplots(1, len(parts), figsize=(5.5 * len(parts), 4.6), layout="constrained", sharey=True)
+    for panel, (x_label, lines) in zip(np.atleast_1d(axes), parts.items(), strict=True):
+        for name, points in lines.items():
+            x = sorted(value for value in points if len(points[value]))
+            mean = [np.mean(points[value]) for value in x]
+            spread = [np.std(points[value], ddof=1) if len(points[value]) > 1 else 0.0 for value in x]
+            panel.errorbar(x, mean, yerr=spread, marker="o", markersize=4, capsize=2, label=name)
+        ticks = sorted({value for points in lines.values() for value in points})
+        panel.set(xlabel=x_label, xscale="log", xticks=ticks, xticklabels=[f"{value:g}" for value in ticks])
+        panel.set_yscale("log")
+        panel.xaxis.minorticks_off()
+        panel.yaxis.set_major_formatter("{x:g}")
+        panel.grid(alpha=0.3)
+        panel.legend(fontsize="small", ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.14))
+    np.atleast_1d(axes)[0].set_ylabel(y_label)
+    _save(path, figure)
+
+
 def trajectories(path: Path, paths: Mapping[str, np.ndarray], curvature: Mapping[str, Mapping[float, float]]) -> None:
     """Plots trajectories float [N, S, 2] from noise to data, one panel per model, and their curvature by sigma."""
     count = len(paths)
