@@ -60,8 +60,6 @@ def _blocks(size: int) -> Model:
 _LENGTH = 13  # tokens of a caption, which are an autoregressive model's evaluations
 _AR_CELLS = {f"{_LENGTH} (greedy)": ["--beams", "1"], f"{_LENGTH} ({_BEAMS} beams)": ["--beams", f"{_BEAMS}"]}
 _COMPARISON = {
-    "ar": Model("autoregressive, six captions", "shapes:autoregressive", (), (), _AR_CELLS),
-    "ar_one": Model("autoregressive, one caption", "shapes:autoregressive", _ONE, (), _AR_CELLS),
     "softmax_plain": _plain("softmax bits, no latents", "shapes:softmax"),
     "bits_plain": _plain("linear bits, no latents", "shapes:bits"),
     "softmax_distilled": _distilled("softmax bits, distilled", "shapes:softmax"),
@@ -70,6 +68,8 @@ _COMPARISON = {
     "softmax_prior": _prior("softmax bits, generated latents", "prior", "softmax_latents"),
     "bits_latents": Model("linear bits, oracle latents", "shapes_disco:bits", (), (), _steps(1, 2, 5, 10)),
     "bits_prior": _prior("linear bits, generated latents", "bits_prior", "bits_latents"),
+    "ar": Model("autoregressive, six captions", "shapes:autoregressive", (), (), _AR_CELLS),
+    "ar_one": Model("autoregressive, one caption", "shapes:autoregressive", _ONE, (), _AR_CELLS),
 }
 _ABLATION = {
     "no_curriculum": _ablation("no curriculum", "--config.data.curriculum_steps=0"),

@@ -20,7 +20,7 @@ from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import GUIDANCE, SampleOptions, examples_for, hashable, network_evaluations
 from bitdiff.tasks.sample_batches import compile_sampler, local_size, sampler_inputs
 
-AXES = ("sampler", "steps", "td", "lag", "churn_fraction", *GUIDANCE, "beams")
+AXES = ("sampler", "schedule", "steps", "td", "lag", "churn_fraction", *GUIDANCE, "self_guidance", "beams")
 _RATE_SECONDS = 1.0  # the time over which a sampler's speed is measured, or one batch if that takes longer
 
 Scores = dict[str, float]

@@ -5,15 +5,17 @@ from bitdiff.tasks import GUIDANCE, SampleOptions
 
 Rows = list[tuple[SampleOptions, Scores]]
 # The score to plot if none is named: the first of these that was measured.
-PREFERRED = ("fid", "swd", "frechet_pixels", "tv", "marginal_tv", "w2", "CIDEr")
+PREFERRED = ("fid", "swd", "frechet_pixels", "tv", "marginal_tv", "w2", "CIDEr", "true")
+_ALWAYS = ("sampler", "steps", "td")
 
 
 def markdown(rows: Rows) -> str:
-    """A table of all cells: their options and every score."""
+    """A table of all cells: every score, and the options that differ between cells or are in _ALWAYS."""
     names = list(dict.fromkeys(name for _, scores in rows for name in scores))
-    lines = [[*AXES, *names], ["---"] * (len(AXES) + len(names))]
+    axes = [axis for axis in AXES if axis in _ALWAYS or len({getattr(options, axis) for options, _ in rows}) > 1]
+    lines = [[*axes, *names], ["---"] * (len(axes) + len(names))]
     for options, scores in rows:
-        values = [f"{getattr(options, axis)}" for axis in AXES]
+        values = [f"{getattr(options, axis)}" for axis in axes]
         lines.append(values + [f"{scores[name]:.4g}" if name in scores else "" for name in names])
     return _table(lines)
 
@@ -43,7 +45,9 @@ def curves(rows: Rows, score: str) -> dict[str, dict[float, float]]:
     lines: dict[str, dict[float, float]] = {}
     for options, scores in rows:
         name = f"{options.sampler}, {options.steps} steps"
-        for axis in ("lag", *GUIDANCE):
+        if options.schedule != "auto":
+            name += f", {options.schedule}"
+        for axis in ("lag", "churn_fraction", *GUIDANCE, "self_guidance"):
             if getattr(options, axis):
                 name += f", {axis.replace('_', ' ')} {getattr(options, axis):g}"
         lines.setdefault(name, {})[options.td] = scores[score]

@@ -130,9 +130,7 @@ def test_a_sweep_measures_each_cell_once(command, tmp_path, finished_run):
     assert output.count("cell ") == 2  # the other two had been measured
     assert len(json.loads((run / "sweep.json").read_text())["cells"]) == 4
     table = (run / "sweep.md").read_text().splitlines()
-    assert table[0].startswith(
-        "| sampler | steps | td | lag | churn_fraction | guidance | image_guidance | latent_guidance | beams | "
-    )
+    assert table[0].startswith("| sampler | steps | td | invalid_codes | ")
     assert len(table) == 2 + 4
     assert Image.open(run / "sweep.png").size[0] > 100
     code, output = command("sweep", "--workdir", run, "--sampler", "ddim,euler")
