@@ -26,12 +26,13 @@ _ONE = ("--config.data.captions=1", "--config.data.captions_drawn=1", "--config.
 _NO_LAG = ("--config.diffusion.lag=0", "--config.sample.lag=0")
 _BEAMS = 3
 _BLOCK_STEPS = (5, 10, 20)
+_CHURNED_SIZE = 4  # of the blocks that are sampled with several td and churns
 _TEACHER_BEAMS = 8  # more than the captions that are equally good
 
 
-def _steps(*steps: int, td: float = 2.0, blocks: int = 1) -> dict[str, list[str]]:
-    """Cells by their number of network evaluations, which for blocks is that of all blocks."""
-    return {f"{n * blocks}": ["--steps", f"{n}", "--td", f"{td}", "--lag", "0"] for n in steps}
+def _steps(*steps: int) -> dict[str, list[str]]:
+    """Cells by their number of network evaluations."""
+    return {f"{n}": ["--steps", f"{n}", "--td", "2", "--lag", "0"] for n in steps}
 
 
 def _plain(title: str, config: str) -> Model:
@@ -53,7 +54,11 @@ def _ablation(change: str, *arguments: str) -> Model:
 
 def _blocks(size: int) -> Model:
     arguments = (f"--config.blocks.size={size}",)
-    cells = {steps: [*cell[:4]] for steps, cell in _steps(*_BLOCK_STEPS, td=0.0, blocks=-(-_LENGTH // size)).items()}
+    cells = {f"{steps} per block": ["--steps", f"{steps}", "--td", "0"] for steps in _BLOCK_STEPS}
+    if size == _CHURNED_SIZE:
+        for td, churn in ((2, 0.0), (0, 0.2), (0, 0.4), (2, 0.2), (2, 0.4)):
+            options = ["--steps", "10", "--td", f"{td}", "--churn_fraction", f"{churn}"]
+            cells[f"10 per block, td {td}, churn {churn:g}"] = options
     return Model(f"softmax bits, blocks of {size}", "shapes:blocks", arguments, (), cells)
 
 
@@ -132,7 +137,7 @@ def draw_figure() -> None:
     blocks: dict[str, dict[float, list[float]]] = {}
     rows = json.loads((RESULTS / "captions_blocks.json").read_text())["rows"]
     for size, same in itertools.groupby(rows, key=lambda row: int(row["name"].split()[-1])):
-        for row, steps in zip(same, _BLOCK_STEPS, strict=True):
+        for row, steps in zip(same, _BLOCK_STEPS, strict=False):
             blocks.setdefault(f"{steps} evaluations per block", {})[size] = false(row)
     panels = {"network evaluations per caption": curves, "tokens per block": blocks}
     plots.panels(RESULTS / "captions_false.png", panels, y_label="captions that are not true, %")

@@ -174,11 +174,12 @@ def collect(study: Study, out: Path, table: str, seeds: list[int]) -> None:
 
 
 def _row(study: Study, out: Path, table: str, name: str, title: str, folders: list[Path]) -> dict[str, object]:
-    """The scores of a cell over the runs in which it was measured, and what these runs took to train."""
+    """The scores of a cell over the runs in which it was measured, and the mean time that all runs took to train."""
     model = study.models[name]
     measured = [(folder, cell) for folder in folders if (cell := _cell(folder, model.cells[title])) is not None]
     seeds = [folder.name.rpartition("_")[2] for folder, _ in measured]
-    minutes = [sum(_minutes(study, out, needed, seed) for needed in (name, *model.needs)) for seed in seeds]
+    trained = [folder.name.rpartition("_")[2] for folder in folders]
+    minutes = [sum(_minutes(study, out, needed, seed) for needed in (name, *model.needs)) for seed in trained]
     scores = {
         label: [round(cell[key] * factor, 3) for _, cell in measured if key in cell]
         for label, (key, factor) in study.tables[table].scores.items()

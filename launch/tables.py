@@ -34,6 +34,7 @@ DOCUMENTS = (
     "tests/README.md",
 )
 _FIELDS = re.compile(r"(<!-- fields: (?P<spec>.*?) -->\n).*?(<!-- end of fields -->)", re.DOTALL)
+_COMMA = {False: r",", True: r",(?=\s*\w+=)"}  # conditions of `only` are separated by commas before a field
 _TABLE = re.compile(r"(<!-- table: (?P<spec>.*?) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
@@ -46,21 +47,28 @@ def cell(row: dict[str, Any], score: str) -> str:
     """A score of a row: one number, mean and standard deviation over seeds, or 'not yet run'."""
     summary = row.get("summaries", {}).get(score)
     if summary is not None:
-        return f"{summary['mean']:.3g}" if "std" not in summary else f"{summary['mean']:.3g} ± {summary['std']:.2g}"
+        return _number(summary["mean"]) + (f" ± {summary['std']:.2g}" if "std" in summary else "")
     values = row["scores"].get(score)
     if values is None:
         return ""
     if not values:
         return "not yet run"
     if len(values) == 1:
-        return f"{values[0]:.3g}"
-    return f"{statistics.mean(values):.3g} ± {statistics.stdev(values):.1g}"
+        return _number(values[0])
+    return f"{_number(statistics.mean(values))} ± {_number(statistics.stdev(values), digits=1)}"
+
+
+def _number(value: float, *, digits: int = 3) -> str:
+    """A number with that many significant digits, without an exponent if it is large."""
+    rounded = float(f"{value:.{digits}g}")
+    return f"{rounded:,.0f}" if abs(rounded) >= 100 else f"{value:.{digits}g}"
 
 
 def table(spec: str) -> str:
     """A Markdown table with the provenance of its numbers below."""
     name, *parts = [part.strip() for part in spec.split(";")]
-    options = {key.strip(): [v.strip() for v in value.split(",")] for key, value in (p.split(":", 1) for p in parts)}
+    pairs = ((key.strip(), value) for key, value in (part.split(":", 1) for part in parts))
+    options = {key: [v.strip() for v in re.split(_COMMA[key == "only"], value)] for key, value in pairs}
     results = read(name)
     rows = _selected(results["rows"], options.get("only", []))
     found = [*(s for row in rows for s in row.get("summaries", {})), *(s for row in rows for s in row["scores"])]
