@@ -26,6 +26,7 @@ class Model(NamedTuple):
     """A model: its name in the table, its config, further arguments, and the runs it needs; {NAME} is their folder.
 
     cells: arguments of `bitdiff.sweep`, by what distinguishes the cell in the table.
+    then: names of what is made from the run after training, before it is measured.
     """
 
     title: str
@@ -33,6 +34,7 @@ class Model(NamedTuple):
     arguments: tuple[str, ...]
     needs: tuple[str, ...]
     cells: dict[str, list[str]]
+    then: tuple[str, ...] = ()
 
 
 class Table(NamedTuple):
@@ -117,6 +119,8 @@ def prepare(study: Study, out: Path, name: str, seed: int, num_samples: int) -> 
         finally:
             folder.mkdir(parents=True, exist_ok=True)
             record.write_text(json.dumps(spent | {"minutes": _processor_minutes() - start}))
+    for other in model.then:
+        study.made[other](out, seed)
     for cell in model.cells.values():
         formatted = [argument.format(**needed) for argument in cell]
         run("sweep", "--workdir", folder, "--num_samples", num_samples, *formatted)

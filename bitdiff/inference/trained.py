@@ -127,6 +127,8 @@ def load(
         config.prior.sample.steps = prior_steps
     if (folder / NAME).exists():
         config.sample.schedule_options.levels = read_levels(folder)
+    elif config.diffusion.schedule == "measured":
+        config.sample.schedule_options.levels = config.diffusion.schedule_options.levels
     try:
         task = make_task(config) if task is None else task
         optimizer = make_optimizer(config.optimizer, config.train.steps, task.frozen)

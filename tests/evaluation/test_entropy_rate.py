@@ -65,7 +65,8 @@ def test_a_run_is_measured_sampled_along_its_schedule_and_trained_from(command, 
 
     config.diffusion.update(schedule="measured", schedule_run=str(tmp_path / "run"))
     train(config, tmp_path / "other")
-    assert load(tmp_path / "other").config.diffusion.schedule_options.levels == levels
+    other = load(tmp_path / "other").config
+    assert other.diffusion.schedule_options.levels == other.sample.schedule_options.levels == levels
     (tmp_path / "run" / NAME).write_text("{}")
     with pytest.raises(UsageError, match=r"schedule.json cannot be read"):
         train(config, tmp_path / "third")

@@ -12,7 +12,7 @@ from bitdiff.evaluation.sweep_cells import AXES
 
 sys.path.insert(0, str(ROOT / "launch"))
 study = importlib.import_module("study")
-STUDIES = {name: importlib.import_module(name).STUDY for name in ("captions", "texts")}
+STUDIES = {name: importlib.import_module(name).STUDY for name in ("captions", "schedules", "texts")}
 MODELS = [(script, name) for script, one in STUDIES.items() for name in one.models]
 
 
@@ -31,6 +31,7 @@ def test_models_override_fields_that_exist(script, name):
             assert value.strip("{}") in model.needs
         else:
             type(before)(value)
+    assert set(model.then) <= set(one.made)
     for cell in model.cells.values():
         assert {option.removeprefix("--") for option in cell[::2]} <= {*AXES, "baseline"}
 
