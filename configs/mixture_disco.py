@@ -6,7 +6,7 @@ r"""Discrete latents inside Bit Diffusion, on token pairs from a known distribut
     python -m bitdiff.sweep --workdir runs/mixture_prior --steps 2,5,10,20,40
 
 Variants: plain (the default), disco (with a latent of 8 values), prior (for disco, autoregressive); each also with
-`--config.diffusion.self_cond_rate=0`. Hardware: two CPU cores, a minute or two each. Neither paper trains such a model.
+`--config.diffusion.self_cond_rate=0`. Hardware: one CPU core, five minutes each. Neither paper trains such a model.
 Results: configs/README.md.
 """
 
@@ -34,5 +34,6 @@ def get_config(variant: str = "plain") -> ml_collections.ConfigDict:
         presets.second_stage(config, "autoregressive")
         config.network = sections.transformer(dim=32, layers=1, head_dim=16)
         presets.small_run(config, steps=500, batch_size=256)
+        config.optimizer.name = "adam"
         config.train.sample_every_steps = 0
     return config
