@@ -3,8 +3,8 @@
     python -m bitdiff.train --config configs/mixture.py --workdir runs/mixture
 
 Evaluation reports the total variation distance of the network's samples and of the Bayes-optimal denoiser's, and the
-statistical floor. Variants: uint (the default), gray, uint_rand, one_hot. Hardware: one CPU core, about five minutes. The
-paper does not use this data set. Results: configs/README.md.
+statistical floor. Variants: uint (the default), gray, uint_rand, one_hot. Hardware: one CPU core, about five minutes.
+The paper does not use this data set. Results: configs/README.md.
 """
 
 import ml_collections

@@ -4,8 +4,8 @@
     python launch/schedules.py --out runs/schedules               # an hour on two cores; the same command resumes
     python launch/schedules.py --out runs/schedules --only digits_measured --seeds 0
 
-A schedule is measured on a model trained with the cosine schedule; then another model is trained with it. Every training
-uses one core, which --core selects. The scores are written to configs/results.
+A schedule is measured on a model trained with the cosine schedule; then another model is trained with it. Every
+training uses one core, which --core selects. The scores are written to configs/results.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ _SCORES = {
 _DATA = {
     "digits": "Digits, 1,000 samples; test images have a distance of 0.114.",
     "photos": "16 x 16 crops of two photographs, 1,000 samples.",
-    "mixture": "Token pairs from a known distribution, 1,000 samples; the statistical floor is larger than with 20,000.",
+    "mixture": "Token pairs from a known distribution, 1,000 samples, with a higher floor than 20,000 have.",
 }
 
 

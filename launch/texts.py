@@ -60,12 +60,17 @@ def _at_once(steps: int, churn: float = 0.0) -> list[str]:
 
 _EXPRESSIONS = {
     "expressions_ar": _expressions("autoregressive", "autoregressive", {"64": ["--beams", "1"]}),
-    "expressions_softmax": _expressions("softmax bits with a lag", "softmax", {"64": _lagged()}),
-    "expressions_bits": _expressions("linear bits, all at once", "bits", {"64": _at_once(64)}),
+    "expressions_blocks": _expressions(
+        "softmax bits, one token after another", "blocks", {f"{64 * n}": _at_once(n) for n in (5, 10)}
+    ),
+    "expressions_softmax": _expressions("softmax bits, all tokens at once, lag 16", "softmax", {"64": _lagged()}),
 }
 _VERSES = {
-    "verses_ar": _verses("autoregressive", "autoregressive", {"64": ["--beams", "1"]}),
-    "verses_softmax": _verses("softmax bits with a lag", "softmax", {"64": _judged(*_lagged())}),
+    "verses_ar": _verses("autoregressive", "autoregressive", {"64": _judged("--beams", "1")}),
+    "verses_blocks": _verses(
+        "softmax bits, one token after another", "blocks", {f"{64 * n}": _judged(*_at_once(n)) for n in (5, 10)}
+    ),
+    "verses_softmax": _verses("softmax bits, all tokens at once, lag 16", "softmax", {"64": _judged(*_lagged())}),
 }
 
 

@@ -25,7 +25,13 @@ from bitdiff.inference import trained
 ROOT = Path(__file__).parent.parent
 EVERY = 25  # steps between checkpoints
 TINY = [
-    *("--config", "configs/mixture.py", "--config.network.dim=16", "--config.network.layers=1"),
+    *(
+        "--config",
+        "configs/mixture.py",
+        "--config.network.dim=16",
+        "--config.network.layers=1",
+        "--config.optimizer.name=adam",
+    ),
     *("--config.network.head_dim=8", "--config.optimizer.schedule=constant", "--config.optimizer.warmup_steps=2"),
     *("--config.train.batch_size=8", "--config.train.sample_every_steps=0", "--config.train.log_every_steps=5"),
     *(f"--config.checkpoint.every_steps={EVERY}", "--config.checkpoint.keep=2"),

@@ -46,7 +46,7 @@ def test_equal_quantiles_have_equal_integrals_between_them():
 def test_a_run_is_measured_sampled_along_its_schedule_and_trained_from(command, tmp_path):
     config = mixture.get_config()
     config.network.update(dim=16, layers=1)
-    config.optimizer.warmup_steps = 1
+    config.optimizer.update(warmup_steps=1, name="adam")
     config.train.update(steps=4, batch_size=8, sample_every_steps=0)
     train(config, tmp_path / "run")
     code, output = command("sample", "--workdir", tmp_path / "run", "--schedule", "measured", "--num_samples", 4)

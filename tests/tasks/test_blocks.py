@@ -21,6 +21,7 @@ KEY = jax.random.key(0)
 def make_config(length=6, size=2, **changes):
     config = mixture.get_config()
     config.task = "blocks"
+    config.optimizer.name = "adam"
     config.data.update(length=length, vocab_size=7, num_classes=0)
     config.network = sections.transformer(dim=16, layers=2, head_dim=8)
     config.blocks.update(size=size, head=sections.transformer(dim=16, layers=1, head_dim=8))
