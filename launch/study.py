@@ -122,7 +122,7 @@ def prepare(study: Study, out: Path, name: str, seed: int, num_samples: int) -> 
     for other in model.then:
         study.made[other](out, seed)
     for cell in model.cells.values():
-        formatted = [argument.format(**needed) for argument in cell]
+        formatted = [argument.format(**needed, **{name: folder}) for argument in cell]
         run("sweep", "--workdir", folder, "--num_samples", num_samples, *formatted)
     return folder
 
@@ -147,7 +147,8 @@ def _measure_speed(study: Study, out: Path, names: list[str], seed: int) -> None
             shutil.rmtree(copy, ignore_errors=True)
             shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("sweep*", "samples*"))
             for title, cell in study.models[name].cells.items():
-                run("sweep", "--workdir", copy, "--num_samples", 64, *cell)
+                options = [f"--{option}={value}" for option, value in _options(cell).items()]
+                run("sweep", "--workdir", copy, "--num_samples", 64, *options)
                 scores = _cell(copy, cell)
                 assert scores is not None
                 speeds.setdefault(f"{name}, {title}", []).append(round(scores["tokens_per_second"]))
@@ -204,14 +205,18 @@ def _minutes(study: Study, out: Path, name: str, seed: str) -> float:
 
 def _cell(folder: Path, arguments: list[str]) -> dict[str, float] | None:
     """The scores of a sweep's cell with the given options, or None if it was not measured."""
-    given = {name.removeprefix("--"): value for name, value in zip(arguments[::2], arguments[1::2], strict=True)}
-    given.pop("baseline", None)
-    wanted = {"churn_fraction": 0.0} | {name: _plain(value) for name, value in given.items()}
+    wanted = {"churn_fraction": 0.0} | {name: _plain(value) for name, value in _options(arguments).items()}
     for name, scores in json.loads((folder / "sweep.json").read_text())["cells"].items():
         options = json.loads(name)
         if all(options[option] == value for option, value in wanted.items()):
             return scores
     return None
+
+
+def _options(arguments: list[str]) -> dict[str, str]:
+    """The sampling options among the arguments of a cell."""
+    given = {name.removeprefix("--"): value for name, value in zip(arguments[::2], arguments[1::2], strict=True)}
+    return {name: value for name, value in given.items() if name != "baseline"}
 
 
 def _plain(value: str) -> float | str:

@@ -50,27 +50,24 @@ def _judged(*options: str) -> list[str]:
     return [*options, "--baseline", "{verses_ar}"]
 
 
-def _lagged(churn: float = 0.0) -> list[str]:
-    return ["--steps", "64", "--td", "0", "--lag", "16", "--churn_fraction", f"{churn}"]
+def _by_blocks(steps: int) -> list[str]:
+    return ["--steps", f"{steps}", "--td", "0"]
 
 
-def _at_once(steps: int, churn: float = 0.0) -> list[str]:
-    return ["--steps", f"{steps}", "--td", "0", "--churn_fraction", f"{churn}"]
-
-
+_LAGGED = ["--steps", "64", "--td", "0", "--lag", "16"]
 _EXPRESSIONS = {
     "expressions_ar": _expressions("autoregressive", "autoregressive", {"64": ["--beams", "1"]}),
     "expressions_blocks": _expressions(
-        "softmax bits, one token after another", "blocks", {f"{64 * n}": _at_once(n) for n in (5, 10)}
+        "softmax bits, one token after another", "blocks", {f"{64 * n}": _by_blocks(n) for n in (5, 10)}
     ),
-    "expressions_softmax": _expressions("softmax bits, all tokens at once, lag 16", "softmax", {"64": _lagged()}),
+    "expressions_softmax": _expressions("softmax bits, all tokens at once, lag 16", "softmax", {"64": _LAGGED}),
 }
 _VERSES = {
     "verses_ar": _verses("autoregressive", "autoregressive", {"64": _judged("--beams", "1")}),
     "verses_blocks": _verses(
-        "softmax bits, one token after another", "blocks", {f"{64 * n}": _judged(*_at_once(n)) for n in (5, 10)}
+        "softmax bits, one token after another", "blocks", {f"{64 * n}": _judged(*_by_blocks(n)) for n in (5, 10)}
     ),
-    "verses_softmax": _verses("softmax bits, all tokens at once, lag 16", "softmax", {"64": _judged(*_lagged())}),
+    "verses_softmax": _verses("softmax bits, all tokens at once, lag 16", "softmax", {"64": _judged(*_LAGGED)}),
 }
 
 
