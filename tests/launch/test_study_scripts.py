@@ -12,7 +12,7 @@ from bitdiff.evaluation.sweep_cells import AXES
 
 sys.path.insert(0, str(ROOT / "launch"))
 study = importlib.import_module("study")
-STUDIES = {name: importlib.import_module(name).STUDY for name in ("captions", "schedules", "texts")}
+STUDIES = {name: importlib.import_module(name).STUDY for name in ("captions", "options", "texts")}
 MODELS = [(script, name) for script, one in STUDIES.items() for name in one.models]
 
 
