@@ -31,7 +31,7 @@ _ABOUT_EXPRESSIONS = (
     f"total variation to those of the data. {_MINUTES}"
 )
 _ABOUT_VERSES = (
-    "Verses of the King James Bible, up to 64 of 2,048 word pieces; 1,000 samples. Perplexity: under the "
+    "Verses of the King James Bible, up to 64 of 1,024 word pieces; 1,000 samples. Perplexity: under the "
     "autoregressive model of the same seed, which judges itself in its own row. The entropy is that of the tokens "
     f"within a verse, in nats. {_MINUTES}"
 )
