@@ -7,10 +7,10 @@ r"""The King James Bible, verse by verse: four megabytes of English prose that D
     python -m bitdiff.train --config configs/verses.py --config.data.path=verses.txt --workdir runs/verses
     python -m bitdiff.evaluate --workdir runs/verses --baseline runs/verses_baseline
 
-31,102 verses, 1,024 word pieces, up to 64 per verse (10 % of the verses are longer and truncated). Variants: blocks (the
-default; the bits of one token after another), softmax (all tokens at once, positions lag), bits (the paper's linear
-output, all tokens at once), autoregressive. Hardware: one CPU core, 20 to 30 minutes: a few passes over the text, far
-from convergence. The paper does not use this text. Results: configs/README.md.
+31,102 verses, 1,024 word pieces, up to 64 per verse (10 % of the verses are longer and truncated). Variants: blocks
+(the default; the bits of one token after another), softmax (all tokens at once, positions lag), bits (the paper's
+linear output, all tokens at once), autoregressive. Hardware: one CPU core, 20 to 30 minutes: a few passes over the
+text, far from convergence. The paper does not use this text. Results: configs/README.md.
 """
 
 import ml_collections
