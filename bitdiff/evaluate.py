@@ -9,7 +9,7 @@ from bitdiff.evaluation.scores import measure, write_report
 from bitdiff.inference.trained import check_options
 from bitdiff.runtime import processes
 from bitdiff.runtime.console import table
-from bitdiff.tasks import GUIDANCE, SampleOptions, network_evaluations
+from bitdiff.tasks import GUIDANCE, SampleOptions, Task, network_evaluations
 
 
 class Request(NamedTuple):
@@ -43,16 +43,16 @@ def evaluate(request: Request) -> None:
     if not processes.is_main():
         return
     written = write_report(run, samples, dataset, judges, results)
-    print(f"step {run.step}, {samples.num_samples} samples, {describe(samples.options)}")
+    print(f"step {run.step}, {samples.num_samples} samples, {describe(samples.options, run.task)}")
     print(table([(name, f"{score.value:<10.4g}  {score.about}") for name, score in results[0].items()]))
     print(f"written to {', '.join(map(str, written))}")
 
 
-def describe(options: SampleOptions) -> str:
+def describe(options: SampleOptions, task: Task) -> str:
     """The sampling options in words."""
     if not options.steps:
         return f"{options.sampler}, {options.beams} beams"
-    text = f"{options.sampler}, {options.steps} steps ({network_evaluations(options)} network evaluations)"
+    text = f"{options.sampler}, {options.steps} steps ({network_evaluations(options, task)} network evaluations)"
     text += f", td {options.td:g}"
     for name in (*GUIDANCE, "lag"):
         text += f", {name.replace('_', ' ')} {getattr(options, name):g}" if getattr(options, name) else ""

@@ -2,7 +2,7 @@
 
     python -m bitdiff.train --config configs/expressions.py --workdir runs/expressions
 
-Variants: blocks (the default; softmax bits of one token after another), softmax (a softmax over the vocabulary,
+Variants: blocks (the default; softmax bits, one token at a time), softmax (a softmax over the vocabulary,
 trained with cross-entropy, all tokens at once with positions that lag), bits (the paper's linear output with l2 loss,
 all tokens at once), autoregressive. No variant knows arithmetic except from its examples. Hardware: one CPU core, 20
 minutes (autoregressive: 10). Neither paper uses this data set. Results: configs/README.md.

@@ -1,4 +1,4 @@
-r"""The King James Bible, verse by verse: four megabytes of English prose that Debian's package bible-kjv holds.
+r"""The King James Bible, verse by verse: four megabytes of English prose from Debian's package bible-kjv.
 
     apt-get install bible-kjv
     bible -f "Genesis 1:1-Revelation 22:21" | cut -d" " -f2- > verses.txt
@@ -7,10 +7,10 @@ r"""The King James Bible, verse by verse: four megabytes of English prose that D
     python -m bitdiff.train --config configs/verses.py --config.data.path=verses.txt --workdir runs/verses
     python -m bitdiff.evaluate --workdir runs/verses --baseline runs/verses_baseline
 
-31,102 verses, 1,024 word pieces, up to 64 per verse (10 % of the verses are longer and truncated). Variants: blocks
-(the default; the bits of one token after another), softmax (all tokens at once, positions lag), bits (the paper's
-linear output, all tokens at once), autoregressive. Hardware: one CPU core, 20 to 30 minutes: a few passes over the
-text, far from convergence. The paper does not use this text. Results: configs/README.md.
+31,102 verses in a vocabulary of 1,024 word pieces; the 10% that exceed 64 pieces are truncated. Variants: blocks (the
+default; softmax bits, one token at a time), softmax (all tokens at once, with positions that lag), bits (the paper's
+linear output, all tokens at once), autoregressive. Hardware: one CPU core, 20 to 30 minutes: two to three passes over
+the text, far from convergence. The paper does not use this text. Results: configs/README.md.
 """
 
 import ml_collections
@@ -30,7 +30,7 @@ def get_config(variant: str = "blocks") -> ml_collections.ConfigDict:
     config.data.tokenizer_kind = "bpe"
     config.data.cut = True
     config.data.num_classes = 0
-    # All variants have about 1.9 million parameters: the modulation by time takes a third of a denoiser's.
+    # Denoisers are narrower, since modulation by time adds parameters: all variants have about 1.9 million.
     wide = sections.transformer(dim=176, layers=4, head_dim=44)
     config.network = wide if variant == "autoregressive" else sections.transformer(dim=128, layers=3, head_dim=32)
     if variant == "blocks":

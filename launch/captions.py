@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Reproduces the results on captions of drawn shapes: trains every model with every seed, and measures it.
 
-    python launch/captions.py --out runs/captions               # hours on two cores; the same command resumes
-    python launch/captions.py --out runs/captions --only ar,latents --seeds 0
+    python launch/captions.py --out runs/captions               # a day on one core; the same command resumes
+    python launch/captions.py --out runs/captions --only ar,softmax_latents --seeds 0
 
-Every training uses one core, which --core selects. The scores are written to configs/results.
+Each training run uses one core, selected by --core. The scores are written to configs/results.
 """
 
 import itertools
@@ -62,7 +62,7 @@ def _blocks(size: int) -> Model:
     return Model(f"softmax bits, blocks of {size}", "shapes:blocks", arguments, (), cells)
 
 
-_LENGTH = 13  # tokens of a caption, which are an autoregressive model's evaluations
+_LENGTH = 13  # tokens per caption; an autoregressive model is evaluated once for each
 _AR_CELLS = {f"{_LENGTH} (greedy)": ["--beams", "1"], f"{_LENGTH} ({_BEAMS} beams)": ["--beams", f"{_BEAMS}"]}
 _COMPARISON = {
     "softmax_plain": _plain("softmax bits, no latents", "shapes:softmax"),
@@ -78,9 +78,9 @@ _COMPARISON = {
 }
 _ABLATION = {
     "no_curriculum": _ablation("no curriculum", "--config.data.curriculum_steps=0"),
-    "no_kl": _ablation("no divergence", "--config.latents.kl=0"),
+    "no_kl": _ablation("no KL term", "--config.latents.kl=0"),
     "attention": _ablation("attention instead of modulation", "--config.latents.route=attention"),
-    "mlp": _ablation("an MLP on the bits instead of the bag", "--config.latents.encoder.kind=mlp"),
+    "mlp": _ablation("an MLP on the bits instead of a bag of tokens", "--config.latents.encoder.kind=mlp"),
     "one_latent": _ablation(
         "one latent of 8 values instead of five of 2", "--config.latents.count=1", "--config.latents.codes=8"
     ),
@@ -88,18 +88,18 @@ _ABLATION = {
 _BLOCKS = {f"blocks_{size}": _blocks(size) for size in (1, 2, 4, 7, 13)}
 _IN_FIGURE = {  # the rows of the figure, and their labels
     "autoregressive, six captions": "autoregressive",
-    "softmax bits, no latents": "softmax bits, nothing chosen first",
-    "linear bits, no latents": "linear bits, nothing chosen first (the paper)",
+    "softmax bits, no latents": "softmax bits, no latents",
+    "linear bits, no latents": "linear bits, no latents (the paper)",
     "softmax bits, distilled": "softmax bits, distilled",
     "linear bits, distilled": "linear bits, distilled",
     "softmax bits, generated latents": "softmax bits, generated latents",
     "linear bits, generated latents": "linear bits, generated latents",
 }
 _ABOUT = (
-    "Captions of drawn shapes; 300 test pictures, each with a kind of group never seen in training. Minutes of one "
-    "core's time for training, including the models that are needed first, but not the teacher's sampling. Tokens per "
-    "second: one core, batches of 64, three rounds with seed 0. Form distance: total variation between the frequencies "
-    "of the six forms of caption and equal ones."
+    "Captions of drawn shapes; 300 test pictures, each with a kind of group never seen in training. Minutes: CPU "
+    "time on one core to train the model and those it depends on, without the teacher's sampling. Evaluations exclude "
+    "the prior's five. Tokens per second: one core, batches of 64, three rounds with seed 0. Form distance: total "
+    "variation between the frequencies of the six caption forms and the uniform distribution."
 )
 
 
@@ -140,7 +140,7 @@ def draw_figure() -> None:
         for row, steps in zip(same, _BLOCK_STEPS, strict=False):
             blocks.setdefault(f"{steps} evaluations per block", {})[size] = false(row)
     panels = {"network evaluations per caption": curves, "tokens per block": blocks}
-    plots.panels(RESULTS / "captions_false.png", panels, y_label="captions that are not true, %")
+    plots.panels(RESULTS / "captions_false.png", panels, y_label="false captions, %")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Reproduces the measurements of options: measured schedules, the matched filter, and trained guidance.
+"""Reproduces the results on three options: measured schedules, the matched filter, and trained guidance.
 
-    python launch/options.py --out runs/options               # hours on two cores; the same command resumes
+    python launch/options.py --out runs/options               # hours on one core; the same command resumes
     python launch/options.py --out runs/options --only digits,digits_measured --seeds 0
 
-A schedule is measured on a model trained with the cosine schedule; then another model is trained with it. Every
-training uses one core, which --core selects. The scores are written to configs/results.
+A schedule is measured on a model trained with the cosine schedule; then another is trained with that
+schedule. Each training run uses one core, selected by --core. The scores are written to configs/results.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ _SCORES = {
 _DATA = {
     "digits": "Digits, 1,000 samples; test images have a distance of 0.114.",
     "photos": "16 x 16 crops of two photographs, 1,000 samples.",
-    "mixture": "Token pairs from a known distribution, 1,000 samples, with a higher floor than 20,000 have.",
+    "mixture": "Token pairs from a known distribution; 1,000 samples, so the floor is higher than with 20,000.",
 }
 _LOGISTIC = "--config.diffusion.loss=logistic"
 _FILTER = "--config.diffusion.matched_filter=True"
@@ -32,7 +32,7 @@ _WEIGHTS = (1.0, 1.5, 2.0, 3.0)  # of guidance by self-conditioning
 
 
 def _measure(name: str) -> Callable[[Path, int], Path]:
-    """The schedule of a run trained with the cosine schedule, in its folder."""
+    """Returns the function that measures a run's schedule and returns the run's folder."""
 
     def measure(out: Path, seed: int) -> Path:
         folder = out / f"{name}_{seed}"

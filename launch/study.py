@@ -1,6 +1,6 @@
-"""What the scripts that reproduce results have in common: training models with several seeds, measuring, collecting.
+"""Shared by the scripts that reproduce results: trains models with several seeds, evaluates them, collects scores.
 
-A study's runs are in one folder, NAME_SEED each. The same command resumes, and what is finished is not repeated.
+All runs of a study are in one folder, as NAME_SEED. The same command resumes; finished parts are not repeated.
 """
 
 import argparse
@@ -26,7 +26,7 @@ class Model(NamedTuple):
     """A model: its name in the table, its config, further arguments, and the runs it needs; {NAME} is their folder.
 
     cells: arguments of `bitdiff.sweep`, by what distinguishes the cell in the table.
-    then: names of what is made from the run after training, before it is measured.
+    then: names of artifacts made from the run after training, before it is evaluated.
     """
 
     title: str
@@ -56,8 +56,8 @@ class Study(NamedTuple):
     command: the command that reproduces the results.
     about: what the script does.
     tables: by the name of their file.
-    made: what else models need, by name: (folder of the runs, seed) -> the path of what was made.
-    owner: the model whose training time counts for something that is made, by its name.
+    made: artifacts that models need, by name: (folder of the runs, seed) -> the artifact's path.
+    owner: by artifact, the model it is made from, whose training time is counted.
     """
 
     command: str
@@ -99,7 +99,7 @@ def main(study: Study, *, num_samples: int) -> None:
 
 
 def prepare(study: Study, out: Path, name: str, seed: int, num_samples: int) -> Path:
-    """Trains and measures a model, after those it needs; what is done already is not repeated."""
+    """Trains and evaluates a model, after those it depends on; finished parts are not repeated."""
     folder = out / f"{name}_{seed}"
     if name in study.made:
         if name in study.owner:
@@ -133,7 +133,7 @@ def run(command: str, *arguments: object) -> None:
 
 
 def _processor_minutes() -> float:
-    """The processor time of all commands so far, which other programs on the machine hardly change."""
+    """CPU minutes of all commands so far; unlike wall-clock time, they hardly depend on other programs."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return (usage.ru_utime + usage.ru_stime) / 60.0
 

@@ -34,7 +34,7 @@ DOCUMENTS = (
     "tests/README.md",
 )
 _FIELDS = re.compile(r"(<!-- fields: (?P<spec>.*?) -->\n).*?(<!-- end of fields -->)", re.DOTALL)
-_COMMA = {False: r",", True: r",(?=\s*\w+=)"}  # conditions of `only` are separated by commas before a field
+_COMMA = {False: r",", True: r",(?=\s*\w+=)"}  # in `only`, a comma ends a condition only before FIELD=
 _TABLE = re.compile(r"(<!-- table: (?P<spec>.*?) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
@@ -61,7 +61,7 @@ def cell(row: dict[str, Any], score: str) -> str:
 def _number(value: float, *, digits: int = 3) -> str:
     """A number with that many significant digits, without an exponent if it is large."""
     rounded = float(f"{value:.{digits}g}")
-    return f"{rounded:,.0f}" if abs(rounded) >= 100 else f"{value:.{digits}g}"
+    return f"{rounded:,.0f}" if abs(rounded) >= 10 ** min(digits, 2) else f"{value:.{digits}g}"
 
 
 def table(spec: str) -> str:

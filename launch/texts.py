@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Reproduces the results on text: bracketed arithmetic, and the King James Bible (from Debian's package bible-kjv).
 
-    python launch/texts.py --out runs/texts               # hours on two cores; the same command resumes
+    python launch/texts.py --out runs/texts               # a day on one core; the same command resumes
     python launch/texts.py --out runs/texts --only expressions_ar --seeds 0
 
-Every training uses one core, which --core selects. The scores are written to configs/results.
+Each training run uses one core, selected by --core. The scores are written to configs/results.
 """
 
 import subprocess
@@ -25,15 +25,15 @@ _VERSE_SCORES = {
     "distinct 3-grams, %": ("distinct_3", 100),
     "entropy": ("entropy", 1),
 }
-_MINUTES = "Minutes of one core's time for training."
+_MINUTES = "Minutes: CPU time of training on one core."
 _ABOUT_EXPRESSIONS = (
-    "Bracketed arithmetic with its value, up to 64 tokens; 1,000 samples, which a parser checks. Distance of lengths: "
-    f"total variation to those of the data. {_MINUTES}"
+    "Bracketed arithmetic with its value, up to 64 tokens; 1,000 samples, checked by a parser. Distance of lengths: "
+    f"total variation between the lengths of the samples and of the data. {_MINUTES}"
 )
 _ABOUT_VERSES = (
-    "Verses of the King James Bible, up to 64 of 1,024 word pieces; 1,000 samples. Perplexity: under the "
-    "autoregressive model of the same seed, which judges itself in its own row. The entropy is that of the tokens "
-    f"within a verse, in nats. {_MINUTES}"
+    "Verses of the King James Bible, up to 64 tokens from a vocabulary of 1,024; 1,000 samples. Perplexity is under "
+    "the autoregressive model of the same seed, which scores its own samples in the first row. Entropy is that of the "
+    f"tokens within a verse, in nats. {_MINUTES}"
 )
 
 
@@ -58,14 +58,14 @@ _LAGGED = ["--steps", "64", "--td", "0", "--lag", "16"]
 _EXPRESSIONS = {
     "expressions_ar": _expressions("autoregressive", "autoregressive", {"64": ["--beams", "1"]}),
     "expressions_blocks": _expressions(
-        "softmax bits, one token after another", "blocks", {f"{64 * n}": _by_blocks(n) for n in (5, 10)}
+        "softmax bits, one token at a time", "blocks", {f"{64 * n}": _by_blocks(n) for n in (5, 10)}
     ),
     "expressions_softmax": _expressions("softmax bits, all tokens at once, lag 16", "softmax", {"64": _LAGGED}),
 }
 _VERSES = {
     "verses_ar": _verses("autoregressive", "autoregressive", {"64": _judged("--beams", "1")}),
     "verses_blocks": _verses(
-        "softmax bits, one token after another", "blocks", {f"{64 * n}": _judged(*_by_blocks(n)) for n in (5, 10)}
+        "softmax bits, one token at a time", "blocks", {f"{64 * n}": _judged(*_by_blocks(n)) for n in (5, 10)}
     ),
     "verses_softmax": _verses("softmax bits, all tokens at once, lag 16", "softmax", {"64": _judged(*_LAGGED)}),
 }

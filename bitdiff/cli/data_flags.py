@@ -28,7 +28,7 @@ class DataRequest(NamedTuple):
         return open_data(run, self.path, self.tokenizer, self.candidates)
 
     def open_judges(self, run: Trained) -> list[Judge]:
-        """What scores a run's samples besides its task."""
+        """The judges that score a run's samples in addition to its task."""
         inception = open_inception(run, self.inception, self.reference, self.inception_batch_size)
         baseline = None if self.baseline is None else open_baseline(run, self.baseline)
         return [judge for judge in (inception, baseline) if judge]

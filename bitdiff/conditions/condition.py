@@ -146,7 +146,7 @@ def derive_keys(keys: jax.Array) -> Keys:
     )
 
 
-def combine(network: nn.Module, params: Any, signals: Sequence[Signal], rows: int) -> Inputs:
+def combine(network: nn.Module, params: Any, signals: Sequence[Signal], rows: int, *, num_classes: int = 0) -> Inputs:
     """Joins the signals of all conditions into a network's arguments.
 
     Networks with a method `remember` (the Transformer) get the keys and values of all contexts, computed once; other
@@ -157,8 +157,9 @@ def combine(network: nn.Module, params: Any, signals: Sequence[Signal], rows: in
       params: its parameters; None if it is bound.
       signals: those of all conditions; a context of fewer rows is repeated, e.g. for all captions of a picture.
       rows: B.
+      num_classes: number of classes of the label, if the network also receives features.
     """
-    label = _label(network, signals)
+    label = _label(signals, num_classes)
     contexts = [signal.context for signal in signals if signal.context is not None]
     if not contexts:
         return Inputs(label, {})
@@ -175,14 +176,13 @@ def combine(network: nn.Module, params: Any, signals: Sequence[Signal], rows: in
     return Inputs(label, {"memory": joined})
 
 
-def _label(network: nn.Module, signals: Sequence[Signal]) -> jax.Array | None:
+def _label(signals: Sequence[Signal], num_classes: int) -> jax.Array | None:
     label = next((signal.label for signal in signals if signal.label is not None), None)
     features = [signal.features for signal in signals if signal.features is not None]
     if not features:
         return label
     if label is not None:
-        classes = network.num_classes - sum(array.shape[-1] for array in features)
-        features = [jax.nn.one_hot(label, classes, dtype=features[0].dtype), *features]
+        features = [jax.nn.one_hot(label, num_classes, dtype=features[0].dtype), *features]
     return jnp.concatenate(features, axis=-1)
 
 

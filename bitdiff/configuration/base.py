@@ -130,8 +130,8 @@ DIFFUSION = {
     "self_cond_rate": number(0.5, "fraction of a batch that is self-conditioned; 0 disables self-conditioning", high=1),
     "trained_guidance": number(
         0.0,
-        "largest weight of guidance by self-conditioning that the network learns; sampling with it then takes one "
-        "evaluation per step. 0 for none; otherwise above 1, 5 in ELF",
+        "largest weight of guidance by self-conditioning to train with, so that sampling with it takes one evaluation "
+        "per step instead of two; 0 to train without it, otherwise above 1 (5 in ELF)",
         high=1e3,
     ),
     "lag": number(0.0, "largest lag of a sequence's positions, see schedules.lagged; 0 in the paper"),

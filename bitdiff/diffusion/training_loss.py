@@ -19,8 +19,8 @@ Network = Callable[[jax.Array, jax.Array, jax.Array, Any], jax.Array]
 class TrainedGuidance(NamedTuple):
     """Guidance by self-conditioning as part of training, so that sampling with it takes one evaluation per step.
 
-    The network, which receives w, learns w D(x0_prev) + (1 - w) D(0), where D is itself at w = 1: `guidance.self_guide`
-    in one evaluation (ELF trains such a network for text, arXiv 2605.10938).
+    The network also receives ln w. It learns w D(x0_prev) + (1 - w) D(0), where D is the same network at w = 1, so that
+    one evaluation approximates the two of `guidance.self_guide` (as in ELF, for text; arXiv 2605.10938).
 
     weight: float [B], the w of each example.
     plain: what the network is conditioned on at w = 1, a pytree like the condition at w.
@@ -83,7 +83,7 @@ def denoising_loss(
         lag uniformly from [0, lag], and gamma_t is then [B, L]. With 0, all positions have the same time.
       weight: gamma_t [B] -> the weight of an example's loss; None for 1.
       trained_guidance: the guidance to learn, for an l2 objective that predicts x0; it costs another forward pass of
-        the self-conditioned rows. None for none.
+        the self-conditioned rows. None to train without it.
 
     Returns:
       (loss float32 [B]; t float32 [B], the time of each example).

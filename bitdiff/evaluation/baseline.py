@@ -29,9 +29,9 @@ def open_baseline(run: Trained, folder: Path) -> Judge:
         raise UsageError(f"--baseline: {folder} holds no autoregressive model of unconditional sequences")
     if (own.tokenizer_hash, own.vocab_size, own.length) != (other.tokenizer_hash, other.vocab_size, other.length):
         raise UsageError(
-            f"--baseline: {folder} has {other.vocab_size} tokens, sequences of {other.length} and the tokenizer "
-            f"{other.tokenizer_hash[:8] or 'none'}; the run has {own.vocab_size}, {own.length} and "
-            f"{own.tokenizer_hash[:8] or 'none'}, and they must be the same"
+            f"--baseline: {folder} was trained with {other.vocab_size} tokens, length {other.length} and tokenizer "
+            f"{other.tokenizer_hash[:8] or 'none'}, but the run with {own.vocab_size}, {own.length} and "
+            f"{own.tokenizer_hash[:8] or 'none'}; all three must match"
         )
     about = f"under the autoregressive model in {folder}, step {baseline.step}"
 
@@ -47,10 +47,16 @@ def open_baseline(run: Trained, folder: Path) -> Judge:
 
 
 def perplexity(run: Trained, tokens: np.ndarray) -> float:
-    """exp(nats per token) of sequences int [N, L] under an autoregressive model, over all tokens up to EOS."""
+    """exp(nats per token) of sequences int [N, L] under an autoregressive model, over all tokens up to EOS.
+
+    A sequence without EOS ends at its first PAD, in whose place the model expects EOS.
+    """
     assert run.task.cross_entropy is not None
     compiled = jax.jit(run.task.cross_entropy)
     params = jax.tree.map(jnp.asarray, jax.device_get(run.params))
+    data = run.config.data
+    if data.eos >= 0:
+        tokens = np.where(tokens == data.pad, data.eos, tokens)
     sums = np.zeros(2)
     for start in range(0, len(tokens), _BATCH):
         part = tokens[start : start + _BATCH]

@@ -1,4 +1,4 @@
-"""Judges: what scores samples besides the task itself. Here FID and related scores, from Inception features."""
+"""Judges score samples in addition to the task's own scores; the one in this file computes FID."""
 
 from collections.abc import Callable
 from functools import partial
@@ -19,7 +19,7 @@ from bitdiff.tasks import Score
 class Judge(NamedTuple):
     """Scores samples.
 
-    name: the key of its provenance.
+    name: the key of its provenance in a report.
     provenance: plain JSON.
     scores: (samples by name, the data set) -> scores by name.
     """

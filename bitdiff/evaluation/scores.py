@@ -67,7 +67,7 @@ def measure(
       run: the model.
       request: which samples.
       dataset: the data set to compare with.
-      judges: what else scores them.
+      judges: these score the samples in addition to the task.
 
     Returns:
       (scores by name, the samples).
@@ -153,7 +153,7 @@ def write_report(
       run: the model.
       request: the samples that were scored.
       dataset: the data set they were compared with.
-      judges: what else scored the samples.
+      judges: those that scored the samples in addition to the task.
       results: what `measure` returned.
 
     Returns:
@@ -166,7 +166,7 @@ def write_report(
         "provenance": provenance(run, dataset, judges)
         | {"num_samples": request.num_samples, "seed": request.seed}
         | {"sampling": options._asdict() | {"schedule_options": dict(options.schedule_options)}}
-        | {"evaluations": network_evaluations(options)},
+        | {"evaluations": network_evaluations(options, run.task)},
     }
     folder = report_folder(run)
     written = [folder / "evaluation.json"]

@@ -51,6 +51,8 @@ class _Step:
     def __init__(self, bench: Bench, self_cond_rate: float):
         config = bench.config.copy_and_resolve_references()
         config.diffusion.self_cond_rate = self_cond_rate
+        if not self_cond_rate:
+            config.diffusion.trained_guidance = 0.0
         self.task = make_task(config)
         optimizer = make_optimizer(config.optimizer, config.train.steps, self.task.frozen)
         self.state = devices.replicate(init_state(self.task.init(jax.random.key(0)), optimizer))
@@ -134,7 +136,7 @@ def measure_sampling(bench: Bench) -> dict[str, float]:
         alone = seconds_of(lambda: network(params), bench.seconds)
         result |= {
             "network_call_seconds": alone,
-            "loop_over_network_calls": seconds / (network_evaluations(options) * alone),
+            "loop_over_network_calls": seconds / (network_evaluations(options, task) * alone),
         }
     return result
 

@@ -129,7 +129,7 @@ def _measure_cell(sweep: Sweep, options: SampleOptions) -> Scores:
     request = sweep.base._replace(options=options)
     scores, _ = measure(sweep.run, request, sweep.dataset, sweep.judges)
     values = {name: score.value for name, score in scores.items()} | _rate(sweep, options)
-    return values | ({"evaluations": network_evaluations(options)} if options.steps else {})
+    return values | ({"evaluations": network_evaluations(options, sweep.run.task)} if options.steps else {})
 
 
 def _rate(sweep: Sweep, options: SampleOptions) -> Scores:

@@ -38,9 +38,9 @@ def panels(path: Path, parts: Mapping[str, Mapping[str, Mapping[float, Sequence[
 
     Args:
       path: the PNG file.
-      parts: values above 0 of all seeds by x, by name of the curve, by label of the x axis; bars show their standard
-        deviation.
-      y_label: the label of the y axis, which all panels have in common.
+      parts: the values of all seeds, above 0, by x, by name of the curve, and by label of the x axis; error bars show
+        their standard deviation.
+      y_label: the label of the y axis, which the panels share.
     """
     figure, axes = plt.subplots(1, len(parts), figsize=(5.5 * len(parts), 4.6), layout="constrained", sharey=True)
     for panel, (x_label, lines) in zip(np.atleast_1d(axes), parts.items(), strict=True):

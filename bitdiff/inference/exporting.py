@@ -11,7 +11,7 @@ from bitdiff.inference.trained import Trained
 from bitdiff.runtime.errors import UsageError
 from bitdiff.training import workdir
 
-_PATHS = ("data.path", "data.tokenizer", "data.distilled", "encoder.weights", "first_run")
+_PATHS = ("data.path", "data.tokenizer", "data.distilled", "encoder.weights", "diffusion.schedule_run", "first_run")
 
 
 def export_model(run: Trained, folder: Path) -> int:

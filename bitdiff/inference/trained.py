@@ -22,7 +22,7 @@ from bitdiff.tasks.sample_batches import local_size
 from bitdiff.training import workdir
 from bitdiff.training.checkpoints import Checkpoints
 from bitdiff.training.optimizer import make_optimizer
-from bitdiff.training.schedule_file import NAME, read_levels
+from bitdiff.training.schedule_file import sampling_levels
 from bitdiff.training.state import init_state
 
 WEIGHTS = ("ema", "raw")
@@ -125,10 +125,10 @@ def load(
         if config.task != "prior" or config.prior.model != "bits":
             raise UsageError(f"--prior_steps is for second stages with a Bit Diffusion prior; {folder} holds none")
         config.prior.sample.steps = prior_steps
-    if (folder / NAME).exists():
-        config.sample.schedule_options.levels = read_levels(folder)
-    elif config.diffusion.schedule == "measured":
-        config.sample.schedule_options.levels = config.diffusion.schedule_options.levels
+    if config.task == "prior":
+        config.prior.sample.schedule_options.levels = config.diffusion.schedule_options.levels
+    else:
+        config.sample.schedule_options.levels = sampling_levels(config, folder)
     try:
         task = make_task(config) if task is None else task
         optimizer = make_optimizer(config.optimizer, config.train.steps, task.frozen)

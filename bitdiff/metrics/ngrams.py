@@ -6,9 +6,9 @@ import numpy as np
 
 
 def distinct(sequences: Iterable[Sequence[int]], n: int) -> float:
-    """The number of different n-grams over the number of all, 0 to 1 (Li et al. 2016); 0 without any.
+    """The number of distinct n-grams divided by that of all n-grams, 0 to 1 (after Li et al. 2016); 0 without any.
 
-    Larger samples repeat more, so only samples with about as many tokens can be compared.
+    More text repeats more n-grams, so compare only samples with about the same number of tokens.
 
     Args:
       sequences: the tokens of each, without padding.
@@ -21,7 +21,7 @@ def distinct(sequences: Iterable[Sequence[int]], n: int) -> float:
 def entropy(sequences: Iterable[Sequence[int]]) -> float:
     """The mean entropy of the frequencies of tokens within each sequence, in nats; empty sequences are left out.
 
-    Text that repeats itself has a low entropy and, under a language model, a low perplexity: the two belong together.
+    Repetitive text has a low perplexity under a language model, but also a low entropy: report the two together.
     """
     values = []
     for tokens in sequences:

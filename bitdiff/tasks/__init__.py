@@ -49,9 +49,10 @@ def make_task(config: Any, network: nn.Module | None = None, conditions: Sequenc
       config: a config whose sizes are set, by hand or by `bitdiff.data.resolve`.
       network: a linen module in place of the one that config.network describes. A denoiser is called with
         (x [B, *grid, C], time [B], label int [B] or None, dropout_keys [B] or None) and returns [B, *grid, output
-        channels]; C holds x_t and, with self-conditioning, x0_prev. With pictures or latents, it also gets
-        context=[B, M, D], or memory=remember(context) if it has a method `remember`. A causal network has the methods
-        of `networks.Transformer`.
+        channels]; C holds x_t and, with self-conditioning, x0_prev. With trained guidance, or latents that modulate
+        the layers, label is float [B, classes + features], a one-hot label with features beside it. With pictures or
+        latents, it also gets context=[B, M, D], or memory=remember(context) if it has a method `remember`. A causal
+        network has the methods of `networks.Transformer`.
       conditions: conditions of images, tokens or points besides those that the config describes.
 
     Raises:

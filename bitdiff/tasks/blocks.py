@@ -28,7 +28,16 @@ from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import tokens
 from bitdiff.tasks.causal_conditions import select_conditions
 from bitdiff.tasks.combinations import check_blocks
-from bitdiff.tasks.denoiser import Denoiser, Layout, encode_values, evaluate_network, make_denoiser, network_params
+from bitdiff.tasks.denoiser import (
+    Denoiser,
+    Layout,
+    encode_values,
+    error_of_x0,
+    evaluate_network,
+    make_denoiser,
+    network_params,
+    with_squared_error,
+)
 from bitdiff.tasks.options import GUIDANCE, SampleOptions, plan_of
 from bitdiff.tasks.task import Task
 
@@ -90,6 +99,8 @@ def make_block_task(config: Any, network: nn.Module | None = None) -> Task:
         condition=partial(condition_on, model),
         evaluate=evaluate,
         losses=partial(losses, model),
+        errors=partial(errors, model),
+        passes=model.blocks,
         uses_examples=model.pictures is not None,
     )
 
@@ -177,6 +188,12 @@ def losses(model: BlockModel, params: Any, batch: dict[str, jax.Array], keys: ja
         clip=denoiser.clip,
         weight=denoiser.weight,
     )
+
+
+def errors(model: BlockModel, params: Any, batch: dict[str, jax.Array], keys: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The mean squared error of the estimate of x0, and gamma_t, of each block: float32 [blocks * N] each."""
+    plain = with_squared_error(model.denoiser)
+    return error_of_x0(plain, *losses(model._replace(denoiser=plain), params, batch, keys))
 
 
 def condition_on(

@@ -12,8 +12,9 @@ from bitdiff.conditions.known import make_known
 from bitdiff.conditions.labels import make_labels
 from bitdiff.conditions.latents import Inference, make_latents
 from bitdiff.conditions.pictures import make_pictures
-from bitdiff.diffusion import edm
+from bitdiff.diffusion import edm, objectives
 from bitdiff.diffusion.bits import Codec
+from bitdiff.diffusion.corruption import error_factor
 from bitdiff.diffusion.objectives import Objective
 from bitdiff.diffusion.schedules import Schedule, inverse, make_schedule
 from bitdiff.networks import make_network
@@ -50,6 +51,7 @@ class Denoiser(NamedTuple):
     """Everything a denoising task is made of.
 
     conditions: in the order in which guidance applies them.
+    num_classes: number of classes of the label; 0 for none.
     gamma: the training schedule.
     time_of: gamma_t -> the network's time input; unused with EDM's preconditioning.
     self_cond_rate, lag: see `training_loss.denoising_loss`.
@@ -65,6 +67,7 @@ class Denoiser(NamedTuple):
     codec: Codec
     objective: Objective
     conditions: tuple[Condition, ...]
+    num_classes: int
     gamma: Schedule
     time_of: Callable[[jax.Array], jax.Array]
     self_cond_rate: float
@@ -106,6 +109,7 @@ def make_denoiser(
         codec=codec,
         objective=make_objective(options, codec),
         conditions=(*_make_conditions(config, layout, codec), *conditions),
+        num_classes=config.data.num_classes,
         gamma=gamma,
         time_of=inverse(gamma) if options.time_input == "t" else (lambda gamma_t: gamma_t),
         self_cond_rate=options.self_cond_rate,
@@ -116,6 +120,18 @@ def make_denoiser(
         residual=make_residual(options, codec),
         weight=make_weight(options, codec),
     )
+
+
+def with_squared_error(model: Denoiser) -> Denoiser:
+    """The model with the unweighted squared error of its prediction as its loss, and no lag."""
+    objective = objectives.l2(model.objective.prediction, model.objective.readout)
+    return model._replace(objective=objective, weight=None, lag=0.0)
+
+
+def error_of_x0(model: Denoiser, error: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """(the squared error of the estimate of x0, gamma_t), given that of the prediction at the times t; [N] each."""
+    gamma_t = jnp.clip(model.gamma(t), 1e-6, 1.0 - 1e-6)
+    return error * error_factor(model.objective.prediction, gamma_t), gamma_t
 
 
 def init_params(model: Denoiser, key: jax.Array) -> Any:
@@ -163,7 +179,8 @@ def join(
     """
     if model.trained_guidance:
         signals = [*signals, Signal(features=jnp.broadcast_to(jnp.log(weight), (rows,))[:, None])]
-    return combine(module or model.network, None if module else network_params(params), signals, rows)
+    network, own = (module, None) if module else (model.network, network_params(params))
+    return combine(network, own, signals, rows, num_classes=model.num_classes)
 
 
 def evaluate_network(

@@ -11,18 +11,18 @@ import numpy as np
 
 from bitdiff.conditions import Condition, Request, Signal, derive_keys
 from bitdiff.data import Dataset, Source
-from bitdiff.diffusion import objectives
-from bitdiff.diffusion.corruption import error_factor
 from bitdiff.diffusion.training_loss import TrainedGuidance, denoising_loss
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks.denoiser import (
     Denoiser,
     Layout,
     encode_values,
+    error_of_x0,
     evaluate_network,
     init_params,
     join,
     make_denoiser,
+    with_squared_error,
 )
 from bitdiff.tasks.denoising_samples import sample
 from bitdiff.tasks.options import LEAST_TRAINED_GUIDANCE, SampleOptions
@@ -73,32 +73,31 @@ def make_denoising_task(
 
 def losses(model: Denoiser, params: Any, batch: dict[str, jax.Array], keys: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The loss and the time of each example, or of each caption of a picture: float32 [N] each."""
-    loss, t, signals = _denoise(model, params, batch, keys)
+    loss, t, signals = _denoise(model, params, batch, keys, guided=model.trained_guidance > 0)
     return sum((signal.penalty for signal in signals if signal.penalty is not None), loss), t
 
 
 def errors(model: Denoiser, params: Any, batch: dict[str, jax.Array], keys: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The mean squared error of the estimate of x0, and gamma_t, of each example or caption: float32 [N] each."""
-    prediction = model.objective.prediction
-    objective = objectives.l2(prediction, model.objective.readout)
-    error, t, _ = _denoise(model._replace(objective=objective, weight=None, lag=0.0), params, batch, keys)
-    gamma_t = jnp.clip(model.gamma(t), 1e-6, 1.0 - 1e-6)
-    return error * error_factor(prediction, gamma_t), gamma_t
+    plain = with_squared_error(model)
+    error, t, _ = _denoise(plain, params, batch, keys, guided=False)
+    return error_of_x0(plain, error, t)
 
 
 def _denoise(
-    model: Denoiser, params: Any, batch: dict[str, jax.Array], keys: jax.Array
+    model: Denoiser, params: Any, batch: dict[str, jax.Array], keys: jax.Array, *, guided: bool
 ) -> tuple[jax.Array, jax.Array, list[Signal]]:
-    """The loss without penalties [N], the time [N], and the signals of the conditions."""
+    """The loss without penalties [N], the time [N], and the signals of the conditions; `guided` trains guidance."""
     for condition in model.conditions:
         batch, keys = condition.expand(batch, keys)
     x0 = encode_values(model, batch[model.layout.field])
     derived = derive_keys(keys)
     signals = [condition.observe(params, batch, derived) for condition in model.conditions]
-    weight, guidance = _guidance_weights(model, derived.guidance), None
-    inputs = join(model, params, signals, len(x0), weight=weight)
-    if model.trained_guidance:
-        guidance = TrainedGuidance(weight, (join(model, params, signals, len(x0)), derived.dropout))
+    inputs, guidance = join(model, params, signals, len(x0)), None
+    if guided:
+        weight = _guidance_weights(model, derived.guidance)
+        guidance = TrainedGuidance(weight, (inputs, derived.dropout))
+        inputs = join(model, params, signals, len(x0), weight=weight)
 
     def network(x_t, x0_prev, gamma_t, condition):
         inputs, dropout_keys = condition
@@ -121,9 +120,7 @@ def _denoise(
 
 
 def _guidance_weights(model: Denoiser, keys: jax.Array) -> jax.Array:
-    """Weights [B] of guidance by self-conditioning, log-uniform from the smallest to the largest; 1 if untrained."""
-    if not model.trained_guidance:
-        return jnp.ones(len(keys))
+    """Weights [B] of guidance by self-conditioning, log-uniform in the range to train."""
     low, high = np.log(LEAST_TRAINED_GUIDANCE), np.log(model.trained_guidance)
     return jnp.exp(jax.vmap(lambda key: jax.random.uniform(key, minval=low, maxval=high))(keys))
 

@@ -107,11 +107,17 @@ def _schedule_of(options: SampleOptions) -> str:
     return options.schedule
 
 
-def network_evaluations(options: SampleOptions) -> int:
-    """Network evaluations per sample, not counting guidance: 2 N - 1 for N steps of 'heun'; 0 without steps."""
+def network_evaluations(options: SampleOptions, task: Any = None) -> int:
+    """Network evaluations per sample, not counting guidance: 2 N - 1 for N steps of 'heun'; 0 without steps.
+
+    Args:
+      options: how to sample.
+      task: the model, if it may sample block by block, with the steps in every block.
+    """
     if not options.steps:
         return 0
-    return evaluations(plan_of(options._replace(lag=0.0)), RULES[options.sampler].correct is not None)
+    passes = 1 if task is None else task.passes
+    return passes * evaluations(plan_of(options._replace(lag=0.0)), RULES[options.sampler].correct is not None)
 
 
 def hashable(value: Any) -> Any:

@@ -39,8 +39,9 @@ class Task(NamedTuple):
       has no time.
     errors: (params, batch, keys [B]) -> (mean squared error of the estimate of x0 [N], gamma_t [N]) of each example;
       None if the model has no time.
+    passes: how often the sampling steps are taken for a sample: the number of its blocks, or 1.
     cross_entropy: (params, batch, keys [B]) -> (nats [N], tokens [N]) of each sequence, without dropout; None if the
-      model has no likelihood.
+      model has no exact likelihood.
     infer: (params, the examples' values [B, ...], keys [B]) -> int32 [B, latents]; None without latents.
     """
 
@@ -55,6 +56,7 @@ class Task(NamedTuple):
     frozen: tuple[str, ...] = ()
     losses: Callable[[Any, dict[str, jax.Array], jax.Array], tuple[jax.Array, jax.Array]] | None = None
     errors: Callable[[Any, dict[str, jax.Array], jax.Array], tuple[jax.Array, jax.Array]] | None = None
+    passes: int = 1
     cross_entropy: Callable[[Any, dict[str, jax.Array], jax.Array], tuple[jax.Array, jax.Array]] | None = None
     infer: Callable[[Any, jax.Array, jax.Array], jax.Array] | None = None
 

@@ -13,6 +13,7 @@ from bitdiff.tasks import make_first_stage
 from bitdiff.training import workdir
 from bitdiff.training.checkpoints import Checkpoints
 from bitdiff.training.optimizer import make_optimizer
+from bitdiff.training.schedule_file import sampling_levels
 from bitdiff.training.state import init_state
 
 # The data fields that both stages must have in common; the location of the data may differ.
@@ -40,6 +41,7 @@ def with_first_stage(config: ml_collections.ConfigDict, folder: Path) -> ml_coll
     source = Path(config.first_run).expanduser().resolve()
     first = _read_config(source, config)
     config.first_run = str(source)
+    config.sample.schedule_options.levels = sampling_levels(first, source)  # config.sample is that of the first stage
     with config.unlocked():
         config.first = first
     return config

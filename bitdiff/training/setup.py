@@ -55,7 +55,7 @@ def prepare(
       UsageError: bad input, or the folder holds a run with a different config.
     """
     check_config(config, extra=task is not None)
-    config = with_measured_schedule(config)
+    config = with_measured_schedule(config, folder)
     dataset = data.load(config.data) if dataset is None else dataset
     given = config.data
     if task is None:

@@ -32,6 +32,7 @@ _CHANGEABLE = (
     "data.path",
     "data.tokenizer",
     "encoder.weights",
+    "diffusion.schedule_run",
     "first_run",
     "prior.sample.",
 )

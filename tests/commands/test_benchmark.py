@@ -12,6 +12,7 @@ from bitdiff.runtime.errors import UsageError
 def test_a_benchmark_measures_its_parts_and_compares_reports(command, tmp_path):
     out = tmp_path / "bench.json"
     small = ["--config.network.dim=16", "--config.network.layers=1", "--config.sample.steps=4"]
+    small += ["--config.optimizer.name=adam", "--config.diffusion.trained_guidance=3"]
     arguments = ["--config", "configs/mixture.py", *small, "--seconds", 0.1, "--parts", "training,sampling,data,start"]
     code, output = command("benchmark", *arguments, "--out", out)
     assert code == 0, output

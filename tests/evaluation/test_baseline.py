@@ -65,7 +65,7 @@ def small(task):
 def test_a_baseline_of_other_sequences_is_refused(tmp_path):
     fit(small("autoregressive"), from_arrays({"tokens": np.arange(60).reshape(20, 3) % 5}), workdir=tmp_path / "short")
     run = fit(small("tokens"), from_arrays({"tokens": np.arange(80).reshape(20, 4) % 5}), workdir=tmp_path / "bits")
-    with pytest.raises(UsageError, match=r"sequences of 3 .* the run has 5, 4 and none, and they must be the same"):
+    with pytest.raises(UsageError, match=r"length 3 .* but the run with 5, 4 and none; all three must match"):
         open_baseline(run, tmp_path / "short")
     with pytest.raises(UsageError, match="holds no autoregressive model"):
         open_baseline(run, tmp_path / "bits")

@@ -67,6 +67,24 @@ def test_a_run_is_measured_sampled_along_its_schedule_and_trained_from(command, 
     train(config, tmp_path / "other")
     other = load(tmp_path / "other").config
     assert other.diffusion.schedule_options.levels == other.sample.schedule_options.levels == levels
+
+    # A run that is resumed keeps its levels if they are measured again, and finds them in another folder.
+    report = json.loads((tmp_path / "run" / NAME).read_text())
+    again = report | {"levels": [level - 0.5 for level in levels]}
+    (tmp_path / "run" / NAME).write_text(json.dumps(again))
+    config.train.steps = 5
+    train(config, tmp_path / "other")
+    assert load(tmp_path / "other").step == 5
+    (tmp_path / "moved").mkdir()
+    (tmp_path / "moved" / NAME).write_text(json.dumps(report))
+    config.diffusion.schedule_run = str(tmp_path / "moved")
+    config.train.steps = 6
+    train(config, tmp_path / "other")
+    assert load(tmp_path / "other").config.diffusion.schedule_options.levels == levels
+    config.diffusion.schedule_run = str(tmp_path / "run")
+    with pytest.raises(UsageError, match=r"config.diffusion.schedule_options.levels"):
+        train(config, tmp_path / "other")
+
     (tmp_path / "run" / NAME).write_text("{}")
     with pytest.raises(UsageError, match=r"schedule.json cannot be read"):
         train(config, tmp_path / "third")

@@ -11,7 +11,7 @@ from bitdiff.configuration import sections
 from bitdiff.metrics import distributions
 from bitdiff.networks import make_network
 from bitdiff.runtime.errors import UsageError
-from bitdiff.tasks import make_task, sample_options
+from bitdiff.tasks import make_task, network_evaluations, sample_options
 from bitdiff.training.optimizer import make_optimizer
 from bitdiff.training.state import init_state
 
@@ -107,6 +107,22 @@ def test_a_trained_model_samples_the_joint_distribution(size):
     tokens = jax.jit(lambda keys: task.sample(state.params, {}, keys, options)["tokens"])(jax.random.split(KEY, 2_000))
     states = np.stack([np.arange(7), (3 * np.arange(7) + 1) % 7], axis=1)
     assert distributions.tv(np.asarray(tokens), states, np.full(7, 1 / 7)) < 0.15  # 0.86 for an independent second
+
+
+def test_evaluations_are_those_of_all_blocks():
+    config = make_config(length=6, size=4)
+    options = sample_options(config.sample, steps=5)
+    assert network_evaluations(options, make_task(config)) == 10
+    assert network_evaluations(options) == 5
+
+
+def test_the_error_of_an_untrained_model_is_the_variance_of_the_bits():
+    config = make_config()
+    task = make_task(config)
+    params, batch = jax.jit(task.init)(KEY), {"tokens": np.zeros((4, 6), np.int32)}
+    error, gamma_t = jax.jit(task.errors)(params, batch, jax.random.split(KEY, 4))
+    assert error.shape == gamma_t.shape == (12,)  # three blocks of each
+    np.testing.assert_allclose(error, 1.0, atol=0.05)  # its output is near zero
 
 
 def test_unsupported_options_are_refused():

@@ -143,10 +143,10 @@ def test_guidance_adds_the_difference_from_the_null_label(small):
 class _Counting(nn.Module):
     """A network that counts how often it is traced and records the features it receives."""
 
-    num_classes: int = 1
+    features: int = 4
 
     def setup(self):
-        self.out = nn.Dense(4)
+        self.out = nn.Dense(self.features)
 
     def __call__(self, x, time, label=None, dropout_keys=None):
         _RECEIVED.append(label)
@@ -177,6 +177,23 @@ def test_trained_guidance_takes_one_evaluation_per_step():
     np.testing.assert_array_equal(_RECEIVED[-1], np.zeros((2, 1)))  # weight 1: no guidance
     with pytest.raises(UsageError, match=r"self_guidance is 6.0; the model was trained with weights from 0.5 to 5"):
         evaluations(task, self_guidance=6.0)
+
+
+def test_the_error_of_a_model_trained_with_guidance_is_that_of_its_plain_estimate():
+    config = resolved(digits.get_config())
+    config.diffusion.trained_guidance = 5.0
+    task = make_task(config, network=_Counting(features=5))
+    batch = {"image": np.zeros((4, 8, 8, 1), np.int32), "label": np.arange(4)}
+    params, keys = task.init(KEY), jax.random.split(KEY, 4)
+    _RECEIVED.clear()
+    error, gamma_t = task.errors(params, batch, keys)
+    assert error.shape == gamma_t.shape == (4,)
+    assert len(_RECEIVED) == 2  # with and without an estimate, but no pass for guidance
+    assert all(label.shape[1] == 11 and not label[:, 10].any() for label in _RECEIVED)
+    _RECEIVED.clear()
+    task.loss(params, batch, keys)
+    assert len(_RECEIVED) == 3
+    assert _RECEIVED[-1][:, 10].all()
 
 
 def test_a_model_trained_with_guidance_receives_its_weight(make_config):
