@@ -11,7 +11,7 @@ import itertools
 import json
 from pathlib import Path
 
-from study import RESULTS, Model, Study, Table, main, run
+from study import ROOT, Model, Study, Table, main, run
 
 from bitdiff.figures import plots
 
@@ -24,6 +24,7 @@ _SCORES = {
 }
 _ONE = ("--config.data.captions=1", "--config.data.captions_drawn=1", "--config.data.curriculum_steps=0")
 _NO_LAG = ("--config.diffusion.lag=0", "--config.sample.lag=0")
+_PICTURES = 300  # of the test split
 _BEAMS = 3
 _BLOCK_STEPS = (5, 10, 20)
 _CHURNED_SIZE = 4  # of the blocks that are sampled with several td and churns
@@ -33,6 +34,10 @@ _TEACHER_BEAMS = 8  # more than the captions that are equally good
 def _steps(*steps: int) -> dict[str, list[str]]:
     """Cells by their number of network evaluations."""
     return {f"{n}": ["--steps", f"{n}", "--td", "2", "--lag", "0"] for n in steps}
+
+
+def _by_token(*steps: int) -> dict[str, list[str]]:
+    return {f"{n} per token": ["--steps", f"{n}", "--td", "0"] for n in steps}
 
 
 def _plain(title: str, config: str) -> Model:
@@ -53,7 +58,7 @@ def _ablation(change: str, *arguments: str) -> Model:
 
 
 def _blocks(size: int) -> Model:
-    arguments = (f"--config.blocks.size={size}",)
+    arguments = (f"--config.blocks.size={size}", "--config.train.steps=3300")
     cells = {f"{steps} per block": ["--steps", f"{steps}", "--td", "0"] for steps in _BLOCK_STEPS}
     if size == _CHURNED_SIZE:
         for td, churn in ((2, 0.0), (0, 0.2), (0, 0.4), (2, 0.2), (2, 0.4)):
@@ -73,6 +78,7 @@ _COMPARISON = {
     "softmax_prior": _prior("softmax bits, generated latents", "prior", "softmax_latents"),
     "bits_latents": Model("linear bits, oracle latents", "shapes_disco:bits", (), (), _steps(1, 2, 5, 10)),
     "bits_prior": _prior("linear bits, generated latents", "bits_prior", "bits_latents"),
+    "blocks": Model("softmax bits, one token at a time", "shapes:blocks", (), (), _by_token(5, 10)),
     "ar": Model("autoregressive, six captions", "shapes:autoregressive", (), (), _AR_CELLS),
     "ar_one": Model("autoregressive, one caption", "shapes:autoregressive", _ONE, (), _AR_CELLS),
 }
@@ -114,35 +120,36 @@ STUDY = Study(
     command="python launch/captions.py",
     about="Reproduces the results on captions of drawn shapes.",
     tables={
-        "captions": Table(_COMPARISON, _ABOUT, _SCORES),
-        "captions_ablation": Table(_ABLATION, _ABOUT, _SCORES),
-        "captions_blocks": Table(_BLOCKS, _ABOUT, _SCORES),
+        "captions": Table(_COMPARISON, _ABOUT, _SCORES, _PICTURES),
+        "captions_ablation": Table(_ABLATION, _ABOUT, _SCORES, _PICTURES),
+        "captions_blocks": Table(_BLOCKS, _ABOUT, _SCORES, _PICTURES),
     },
     made={"distilled": _distill},
     owner={"distilled": "ar"},
 )
 
 
-def draw_figure() -> None:
+def draw_figure(results: Path) -> None:
     """Plots the fraction of captions that are false against network evaluations, and against the size of blocks."""
 
     def false(row) -> list[float]:
         return [100.0 - value for value in row["scores"]["true, %"]]
 
     curves: dict[str, dict[float, list[float]]] = {}
-    for row in json.loads((RESULTS / "captions.json").read_text())["rows"]:
-        if row["name"] in _IN_FIGURE:
-            label = _IN_FIGURE[row["name"]] + (" (3 beams)" if "beams" in row["evaluations"] else "")
+    for row in json.loads((results / "captions.json").read_text())["rows"]:
+        name = row["name"].split(" (seed")[0]
+        if name in _IN_FIGURE:
+            label = _IN_FIGURE[name] + (" (3 beams)" if "beams" in row["evaluations"] else "")
             curves.setdefault(label, {})[float(row["evaluations"].split()[0])] = false(row)
     blocks: dict[str, dict[float, list[float]]] = {}
-    rows = json.loads((RESULTS / "captions_blocks.json").read_text())["rows"]
-    for size, same in itertools.groupby(rows, key=lambda row: int(row["name"].split()[-1])):
+    rows = json.loads((results / "captions_blocks.json").read_text())["rows"]
+    for size, same in itertools.groupby(rows, key=lambda row: int(row["name"].split(" (seed")[0].split()[-1])):
         for row, steps in zip(same, _BLOCK_STEPS, strict=False):
             blocks.setdefault(f"{steps} evaluations per block", {})[size] = false(row)
     panels = {"network evaluations per caption": curves, "tokens per block": blocks}
-    plots.panels(RESULTS / "captions_false.png", panels, y_label="false captions, %")
+    plots.panels(results / "captions_false.png", panels, y_label="false captions, %")
 
 
 if __name__ == "__main__":
-    main(STUDY, num_samples=300)
-    draw_figure()
+    main(STUDY)
+    draw_figure(ROOT / "configs" / "results")

@@ -10,25 +10,39 @@ schedule. Each training run uses one core, selected by --core. The scores are wr
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from study import Model, Study, Table, main, run
 
 _STEPS = (5, 10, 40)
+_PHOTOS = {"sliced Wasserstein distance": ("swd", 1.0)}
 _DIGITS = {"Frechet distance over pixels": ("frechet_pixels", 1.0), "accuracy, %": ("accuracy", 100.0)}
-_SCORES = {
-    "digits": _DIGITS,
-    "photos": {"sliced Wasserstein distance": ("swd", 1.0)},
-    "mixture": {"total variation": ("tv", 1.0)},
-}
-_DATA = {
-    "digits": "Digits, 1,000 samples; test images have a distance of 0.114.",
-    "photos": "16 x 16 crops of two photographs, 1,000 samples.",
-    "mixture": "Token pairs from a known distribution; 1,000 samples, so the floor is higher than with 20,000.",
-}
 _LOGISTIC = "--config.diffusion.loss=logistic"
 _FILTER = "--config.diffusion.matched_filter=True"
 _BOUNDED = "--config.diffusion.head=sigmoid"
-_WEIGHTS = (1.0, 1.5, 2.0, 3.0)  # of guidance by self-conditioning
+_WEIGHTED = "--config.diffusion.weight=edm"
+_WEIGHTS = (0.0, 1.5, 2.0, 3.0)  # of guidance by self-conditioning; 0 for none
+
+
+class _Data(NamedTuple):
+    """A data set: its description, its scores, and samples per cell."""
+
+    about: str
+    scores: dict[str, tuple[str, float]]
+    num_samples: int
+
+
+_DATA = {
+    "digits": _Data("Digits, 1,000 samples; test images have a distance of 0.114.", _DIGITS, 1_000),
+    "photos": _Data(
+        "16 x 16 crops of two photographs, 500 samples.", {"sliced Wasserstein distance": ("swd", 1.0)}, 500
+    ),
+    "mixture": _Data(
+        "Token pairs from a known distribution, 20,000 samples; the statistical floor is 0.031.",
+        {"total variation": ("tv", 1.0)},
+        20_000,
+    ),
+}
 
 
 def _measure(name: str) -> Callable[[Path, int], Path]:
@@ -66,15 +80,18 @@ def _schedules(name: str) -> dict[str, Model]:
 
 
 def _filters(name: str) -> dict[str, Model]:
-    cells = _steps(10, 40, 100, schedule="auto")
-    return {
-        f"{name}_logistic": Model("logistic loss", name, (_LOGISTIC,), (), cells),
-        f"{name}_logistic_filter": Model("logistic loss, matched filter", name, (_LOGISTIC, _FILTER), (), cells),
-        f"{name}_bounded": Model("squared error of a sigmoid", name, (_BOUNDED,), (), cells),
-        f"{name}_bounded_filter": Model(
-            "squared error of a sigmoid, matched filter", name, (_BOUNDED, _FILTER), (), cells
-        ),
+    losses = {
+        "logistic": ("logistic loss", (_LOGISTIC,)),
+        "bounded": ("squared error of a sigmoid", (_BOUNDED,)),
+        "weighted": ("squared error of a sigmoid, EDM's weight", (_BOUNDED, _WEIGHTED)),
     }
+    models = {}
+    for key, (title, arguments) in losses.items():
+        cells = _steps(10, 40, 100, schedule="auto")
+        models[f"{name}_{key}"] = Model(title, name, arguments, (), cells)
+        filtered = Model(f"{title}, matched filter", name, (*arguments, _FILTER), (), cells)
+        models[f"{name}_{key}_filter"] = filtered
+    return models
 
 
 def _guidance(title: str, *arguments: str) -> Model:
@@ -82,29 +99,24 @@ def _guidance(title: str, *arguments: str) -> Model:
     return Model(title, "digits", arguments, (), cells)
 
 
+def _table(models: dict[str, Model], data: _Data, about: str = "") -> Table:
+    return Table(models, f"{data.about} {about}".strip(), data.scores, data.num_samples)
+
+
+_BY_SCHEDULE = "Each row is a training schedule, each column a number of steps and a sampling schedule."
 STUDY = Study(
     command="python launch/options.py",
-    about="Reproduces the measurements of options.",
+    about="Reproduces the results on three options.",
     tables={
-        **{
-            f"schedules_{name}": Table(
-                _schedules(name),
-                f"{about} Each row is a training schedule, each column a number of steps and a sampling schedule.",
-                _SCORES[name],
-            )
-            for name, about in _DATA.items()
-        },
-        **{
-            f"matched_filter_{name}": Table(_filters(name), _DATA[name], _SCORES[name])
-            for name in ("digits", "mixture")
-        },
-        "guidance": Table(
+        **{f"schedules_{name}": _table(_schedules(name), data, _BY_SCHEDULE) for name, data in _DATA.items()},
+        **{f"matched_filter_{name}": _table(_filters(name), _DATA[name]) for name in ("digits", "mixture")},
+        "guidance": _table(
             {
-                "digits_two": _guidance("two evaluations per step (the paper)"),
+                "digits": _guidance("two evaluations per step (the paper)"),
                 "digits_trained": _guidance("trained, one evaluation", "--config.diffusion.trained_guidance=4"),
             },
-            f"{_DATA['digits']} 10 steps; weight 1 is no guidance.",
-            _DIGITS,
+            _DATA["digits"],
+            "10 steps; weight 0 is no guidance, with one evaluation per step.",
         ),
     },
     made={f"{name}_levels": _measure(name) for name in _DATA},
@@ -112,4 +124,4 @@ STUDY = Study(
 )
 
 if __name__ == "__main__":
-    main(STUDY, num_samples=1_000)
+    main(STUDY)

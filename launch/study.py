@@ -8,17 +8,16 @@ import json
 import os
 import resource
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "configs" / "results"
 _ROUNDS = 3  # of measuring speed
 
 
@@ -27,6 +26,7 @@ class Model(NamedTuple):
 
     cells: arguments of `bitdiff.sweep`, by what distinguishes the cell in the table.
     then: names of artifacts made from the run after training, before it is evaluated.
+    judges: runs that the cells need, whose training time is not counted.
     """
 
     title: str
@@ -35,19 +35,22 @@ class Model(NamedTuple):
     needs: tuple[str, ...]
     cells: dict[str, list[str]]
     then: tuple[str, ...] = ()
+    judges: tuple[str, ...] = ()
 
 
 class Table(NamedTuple):
     """A file of results.
 
-    models: by name.
+    models: by name; a model in several tables is trained as the first of them describes.
     about: what the numbers are.
     scores: the name of a score and the factor it is multiplied by, by its title.
+    num_samples: samples per cell.
     """
 
     models: dict[str, Model]
     about: str
     scores: dict[str, tuple[str, float]]
+    num_samples: int
 
 
 class Study(NamedTuple):
@@ -66,65 +69,84 @@ class Study(NamedTuple):
     made: dict[str, Callable[[Path, int], Path]]
     owner: dict[str, str]
 
+    def entries(self, name: str) -> list[tuple[Table, Model]]:
+        """A model in each table that contains it."""
+        return [(table, table.models[name]) for table in self.tables.values() if name in table.models]
+
     @property
-    def models(self) -> dict[str, Model]:
-        """All models by name."""
-        return {name: model for table in self.tables.values() for name, model in table.models.items()}
+    def names(self) -> list[str]:
+        """The names of all models."""
+        return list(dict.fromkeys(name for table in self.tables.values() for name in table.models))
 
 
-def main(study: Study, *, num_samples: int) -> None:
-    """Runs a study's script; `num_samples` is the default number of samples per cell."""
-    models = study.models
+def main(study: Study) -> None:
+    """Runs a study's script."""
     parser = argparse.ArgumentParser(description=study.about)
     parser.add_argument("--out", type=Path, default=Path("runs/study"), help="folder of the runs")
-    parser.add_argument("--only", default=",".join(models), help="models to train, separated by commas")
+    parser.add_argument("--only", default=",".join(study.names), help="models to train, separated by commas")
     parser.add_argument("--seeds", default="0,1,2", help="seeds, separated by commas")
     parser.add_argument("--core", type=int, default=0, help="the processor core to use")
-    parser.add_argument("--num_samples", type=int, default=num_samples, help="samples per cell")
     parser.add_argument("--collect", action="store_true", help="only collect the scores of what was measured")
     parser.add_argument("--speed", action="store_true", help="only measure speeds, of the first seed's models")
+    parser.add_argument("--results", type=Path, help="folder of the collected scores; by default that of the runs")
     options = parser.parse_args()
     names, seeds = options.only.split(","), [int(seed) for seed in options.seeds.split(",")]
-    unknown = [name for name in names if name not in models]
+    unknown = [name for name in names if name not in study.names]
     if unknown:
-        sys.exit(f"unknown model {unknown[0]!r}; the models are: {', '.join(models)}")
+        sys.exit(f"unknown model {unknown[0]!r}; the models are: {', '.join(study.names)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the time spent is recorded
     os.sched_setaffinity(0, {options.core})
     if options.speed:
         _measure_speed(study, options.out, names, seeds[0])
     for seed in seeds if not (options.collect or options.speed) else []:
         for name in names:
-            prepare(study, options.out, name, seed, options.num_samples)
+            prepare(study, options.out, name, seed)
     for table in study.tables:
-        collect(study, options.out, table, seeds)
+        collect(study, options.out, table, seeds, options.results or options.out)
 
 
-def prepare(study: Study, out: Path, name: str, seed: int, num_samples: int) -> Path:
+def prepare(study: Study, out: Path, name: str, seed: int) -> Path:
     """Trains and evaluates a model, after those it depends on; finished parts are not repeated."""
     folder = out / f"{name}_{seed}"
     if name in study.made:
         if name in study.owner:
-            prepare(study, out, study.owner[name], seed, num_samples)
+            prepare(study, out, study.owner[name], seed)
         return study.made[name](out, seed)
-    model = study.models[name]
-    needed = {other: prepare(study, out, other, seed, num_samples) for other in model.needs}
-    arguments = [argument.format(**needed) for argument in model.arguments]
+    entries = study.entries(name)
+    needed = {other: prepare(study, out, other, seed) for _, model in entries for other in model.needs}
+    _train(folder, entries[0][1], needed, seed)
+    for artifact in dict.fromkeys(artifact for _, model in entries for artifact in model.then):
+        study.made[artifact](out, seed)
+    needed[name] = folder
+    for table, model in entries:
+        judges = {other: folder if other == name else prepare(study, out, other, seed) for other in model.judges}
+        for cell in model.cells.values():
+            formatted = [argument.format(**needed | judges) for argument in cell]
+            run("sweep", "--workdir", folder, "--num_samples", table.num_samples, *formatted)
+    return folder
+
+
+def _train(folder: Path, model: Model, needed: dict[str, Path], seed: int) -> None:
+    """Trains a model, and records the CPU time it takes and the commit in minutes.json."""
     record = folder / "minutes.json"
     spent = json.loads(record.read_text()) if record.exists() else {"minutes": 0.0, "finished": False}
-    if not spent["finished"]:
-        common = ["--config.train.sample_every_steps=0", f"--config.seed={seed}"]
-        start = _processor_minutes() - spent["minutes"]
-        try:
-            run("train", "--config", model.config, "--workdir", folder, *arguments, *common)
-            spent["finished"] = True
-        finally:
-            folder.mkdir(parents=True, exist_ok=True)
-            record.write_text(json.dumps(spent | {"minutes": _processor_minutes() - start}))
-    for other in model.then:
-        study.made[other](out, seed)
-    for cell in model.cells.values():
-        formatted = [argument.format(**needed, **{name: folder}) for argument in cell]
-        run("sweep", "--workdir", folder, "--num_samples", num_samples, *formatted)
-    return folder
+    if spent["finished"]:
+        return
+    arguments = [argument.format(**needed) for argument in model.arguments]
+    common = ["--config.train.sample_every_steps=0", f"--config.seed={seed}"]
+    start = _processor_minutes() - spent["minutes"]
+    try:
+        run("train", "--config", model.config, "--workdir", folder, *arguments, *common)
+        spent["finished"] = True
+    finally:
+        folder.mkdir(parents=True, exist_ok=True)
+        spent |= {"minutes": _processor_minutes() - start, "commit": _commit()}
+        record.write_text(json.dumps(spent))
+
+
+def _commit() -> str:
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def run(command: str, *arguments: object) -> None:
@@ -146,7 +168,7 @@ def _measure_speed(study: Study, out: Path, names: list[str], seed: int) -> None
             folder, copy = out / f"{name}_{seed}", out / "speed" / name
             shutil.rmtree(copy, ignore_errors=True)
             shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("sweep*", "samples*"))
-            for title, cell in study.models[name].cells.items():
+            for title, cell in study.entries(name)[0][1].cells.items():
                 options = [f"--{option}={value}" for option, value in _options(cell).items()]
                 run("sweep", "--workdir", copy, "--num_samples", 64, *options)
                 scores = _cell(copy, cell)
@@ -155,44 +177,64 @@ def _measure_speed(study: Study, out: Path, names: list[str], seed: int) -> None
     (out / "speed.json").write_text(json.dumps(speeds, indent=1) + "\n")
 
 
-def collect(study: Study, out: Path, table: str, seeds: list[int]) -> None:
-    """Writes the scores of all runs in the folder that belong in a table to configs/results."""
-    rows = []
-    for name, model in study.tables[table].models.items():
-        found = [folder for seed in seeds if (folder := out / f"{name}_{seed}").joinpath("sweep.json").exists()]
-        rows += [_row(study, out, table, name, title, found) for title in model.cells]
+def collect(study: Study, out: Path, name: str, seeds: list[int], results: Path) -> None:
+    """Writes the scores of all runs in the folder that belong in a table to the folder of results, if there are any."""
+    table = study.tables[name]
+    rows: list[dict[str, Any]] = []
+    folders: list[Path] = []
+    for model in table.models:
+        found = [folder for seed in seeds if (folder := out / f"{model}_{seed}").joinpath("sweep.json").exists()]
+        rows += [_row(study, out, table, model, title, found) for title in table.models[model].cells]
+        folders += found
+    measured = sorted({seed for row in rows for seed in row["seeds"]})
+    if not measured:
+        return
+    _name_seeds(rows, measured)
+    records = [json.loads((folder / "minutes.json").read_text()) for folder in folders]
+    dates = [json.loads((folder / "sweep.json").read_text())["provenance"]["date"] for folder in folders]
     report = {
-        "about": study.tables[table].about,
+        "about": table.about,
         "command": study.command,
-        "commit": subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True
-        ).stdout.strip(),
-        "date": datetime.now(UTC).date().isoformat(),
+        "commit": ", ".join(sorted({record["commit"] for record in records})),
+        "date": max(dates)[:10],
         "hardware": os.environ.get("HARDWARE", "CPU"),
-        "versions": {name: version(name) for name in ("jax", "flax")},
-        "seeds": seeds,
+        "versions": {package: version(package) for package in ("jax", "flax")},
+        "seeds": measured,
         "rows": rows,
     }
-    path = RESULTS / f"{table}.json"
+    path = results / f"{name}.json"
     path.write_text(json.dumps(report, indent=1) + "\n")
     print(f"wrote {path}")
 
 
-def _row(study: Study, out: Path, table: str, name: str, title: str, folders: list[Path]) -> dict[str, object]:
+def _name_seeds(rows: list[dict[str, Any]], expected: list[int]) -> None:
+    """Names the seeds of each model that was not measured with all expected ones."""
+    for name in dict.fromkeys(row["name"] for row in rows):
+        same = [row for row in rows if row["name"] == name]
+        seeds = sorted({seed for row in same for seed in row["seeds"]})
+        if seeds and seeds != expected:
+            plural = "s" if len(seeds) > 1 else ""
+            for row in same:
+                row["name"] = f"{name} (seed{plural} {', '.join(map(str, seeds))})"
+
+
+def _row(study: Study, out: Path, table: Table, name: str, title: str, folders: list[Path]) -> dict[str, Any]:
     """The scores of a cell over the runs in which it was measured, and the mean time that all runs took to train."""
-    model = study.models[name]
+    model = table.models[name]
     measured = [(folder, cell) for folder in folders if (cell := _cell(folder, model.cells[title])) is not None]
-    seeds = [folder.name.rpartition("_")[2] for folder, _ in measured]
     trained = [folder.name.rpartition("_")[2] for folder in folders]
     minutes = [sum(_minutes(study, out, needed, seed) for needed in (name, *model.needs)) for seed in trained]
     scores = {
         label: [round(cell[key] * factor, 3) for _, cell in measured if key in cell]
-        for label, (key, factor) in study.tables[table].scores.items()
+        for label, (key, factor) in table.scores.items()
     }
+    if measured:  # a score that is not defined for the samples is left out
+        scores = {label: values for label, values in scores.items() if values}
     speed = out / "speed.json"
     speeds = json.loads(speed.read_text()).get(f"{name}, {title}") if speed.exists() else None
     scores |= {"tokens per second": speeds} if speeds else {}
-    row = {"name": model.title, "evaluations": title, "seeds": ", ".join(seeds), "scores": scores}
+    row = {"name": model.title, "evaluations": title, "scores": scores}
+    row["seeds"] = sorted(int(folder.name.rpartition("_")[2]) for folder, _ in measured)
     return row | {"minutes": f"{statistics.mean(minutes):.0f}" if minutes else "not yet run"}
 
 

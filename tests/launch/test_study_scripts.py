@@ -13,15 +13,15 @@ from bitdiff.evaluation.sweep_cells import AXES
 sys.path.insert(0, str(ROOT / "launch"))
 study = importlib.import_module("study")
 STUDIES = {name: importlib.import_module(name).STUDY for name in ("captions", "options", "texts")}
-MODELS = [(script, name) for script, one in STUDIES.items() for name in one.models]
+MODELS = [(script, name) for script, one in STUDIES.items() for name in one.names]
 
 
 @pytest.mark.parametrize(("script", "name"), MODELS)
 def test_models_override_fields_that_exist(script, name):
     one = STUDIES[script]
-    model = one.models[name]
+    model = one.entries(name)[0][1]
     config = load_config(model.config)
-    assert set(model.needs) <= {*one.models, *one.made}
+    assert {*model.needs, *model.judges} <= {*one.names, *one.made}
     for argument in model.arguments:
         field, _, value = argument.removeprefix("--config.").partition("=")
         before = config
@@ -32,22 +32,27 @@ def test_models_override_fields_that_exist(script, name):
         else:
             type(before)(value)
     assert set(model.then) <= set(one.made)
-    for cell in model.cells.values():
+    for cell in (cell for _, model in one.entries(name) for cell in model.cells.values()):
         assert {option.removeprefix("--") for option in cell[::2]} <= {*AXES, "baseline"}
 
 
-def test_results_are_collected_by_seed(tmp_path, monkeypatch):
+def test_results_are_collected_by_seed(tmp_path):
     for seed in (0, 1):
         folder = tmp_path / f"ar_one_{seed}"
         folder.mkdir()
-        (folder / "minutes.json").write_text(json.dumps({"minutes": 4.0 + 2 * seed, "finished": True}))
+        record = {"minutes": 4.0 + 2 * seed, "finished": True, "commit": "abc"}
+        (folder / "minutes.json").write_text(json.dumps(record))
         cells = {json.dumps({"beams": beams, "churn_fraction": 0.0}): {"true": 0.9 + 0.01 * seed} for beams in (1, 3)}
-        (folder / "sweep.json").write_text(json.dumps({"cells": cells}))
-    monkeypatch.setattr(study, "RESULTS", tmp_path)
-    study.collect(STUDIES["captions"], tmp_path, "captions", [0, 1, 2])
-    rows = [row for row in json.loads((tmp_path / "captions.json").read_text())["rows"] if row["seeds"]]
+        report = {"cells": cells, "provenance": {"date": f"2026-01-0{seed + 1}T10:00:00"}}
+        (folder / "sweep.json").write_text(json.dumps(report))
+    study.collect(STUDIES["captions"], tmp_path, "captions", [0, 1, 2], tmp_path)
+    study.collect(STUDIES["captions"], tmp_path, "captions_blocks", [0, 1, 2], tmp_path)
+    assert not (tmp_path / "captions_blocks.json").exists()  # nothing was measured
+    report = json.loads((tmp_path / "captions.json").read_text())
+    assert (report["commit"], report["date"], report["seeds"]) == ("abc", "2026-01-02", [0, 1])
+    rows = [row for row in report["rows"] if row["seeds"]]
     assert {row["name"] for row in rows} == {"autoregressive, one caption"}
     assert [row["evaluations"] for row in rows] == ["13 (greedy)", "13 (3 beams)"]
-    assert rows[0]["seeds"] == "0, 1"
+    assert rows[0]["seeds"] == [0, 1]
     assert rows[0]["minutes"] == "5"
     assert rows[0]["scores"]["true, %"] == [90.0, 91.0]

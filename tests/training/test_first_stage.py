@@ -1,0 +1,36 @@
+"""What a prior takes from its first stage."""
+
+import json
+
+import pytest
+
+from bitdiff import data
+from bitdiff.configs import mixture_disco
+from bitdiff.training import schedule_file, workdir
+from bitdiff.training.first_stage import with_first_stage
+
+
+@pytest.fixture
+def first():
+    config = mixture_disco.get_config("disco")
+    return data.resolve(config, data.load(config.data))
+
+
+def levels_of_prior(first, folder):
+    workdir.save_config(folder, first)
+    config = mixture_disco.get_config("prior")
+    config.first_run = str(folder)
+    prior = with_first_stage(config, folder / "prior")
+    return prior.sample.schedule_options.levels
+
+
+def test_a_first_stage_is_sampled_along_its_training_levels(first, tmp_path):
+    assert levels_of_prior(first, tmp_path) == ()
+    first.diffusion.schedule = "measured"
+    first.diffusion.schedule_options.levels = (4.0, 0.0, -4.0)
+    assert levels_of_prior(first, tmp_path) == (4.0, 0.0, -4.0)
+
+
+def test_a_first_stage_is_sampled_along_the_schedule_measured_on_it(first, tmp_path):
+    (tmp_path / schedule_file.NAME).write_text(json.dumps({"levels": [5.0, 1.0, -3.0]}))
+    assert levels_of_prior(first, tmp_path) == (5.0, 1.0, -3.0)
