@@ -28,6 +28,7 @@ class Request(NamedTuple):
     bins: int
     power: float
     levels: int
+    cutoff: float
     seed: int
 
 
@@ -39,6 +40,7 @@ def define_flags() -> None:
     flags.DEFINE_integer("bins", 64, "Intervals of ln(gamma / (1 - gamma)).", lower_bound=2)
     flags.DEFINE_float("power", 0.5, "Power of the rate whose integral is divided equally; 0.5 as in CoBit.")
     flags.DEFINE_integer("levels", 65, "Number of levels in the file.", lower_bound=2)
+    flags.DEFINE_float("cutoff", 0.2, "Sigma below which noise levels become rare, in units of the scale of the bits.")
     flags.DEFINE_integer("seed", 0, "Seed of the noise levels and the noise.", lower_bound=0)
 
 
@@ -46,20 +48,22 @@ def main() -> None:
     """Runs the command."""
     values = flags.FLAGS
     run = sampling_flags.read_run()
-    measure(Request(run, values.examples, values.rounds, values.bins, values.power, values.levels, values.seed))
+    sizes = values.examples, values.rounds, values.bins
+    measure(Request(run, *sizes, values.power, values.levels, values.cutoff, values.seed))
 
 
 def measure(request: Request) -> None:
     """Measures the rate, and writes the schedule and the picture."""
     run = request.run.open()
     rate = entropy_rate(run, examples=request.examples, rounds=request.rounds, bins=request.bins, seed=request.seed)
-    levels = equal_quantiles(rate, power=request.power, count=request.levels)
+    levels = equal_quantiles(rate, power=request.power, count=request.levels, cutoff=request.cutoff)
     if not processes.is_main():
         return
     folder = report_folder(run)
     report = {
         "levels": levels.tolist(),
         "power": request.power,
+        "cutoff": request.cutoff,
         "step": run.step,
         "log_snr": rate.log_snr.tolist(),
         "rate": rate.rate.tolist(),

@@ -16,7 +16,7 @@ from study import Model, Study, Table, main, run
 
 _STEPS = (5, 10, 40)
 _PHOTOS = {"sliced Wasserstein distance": ("swd", 1.0)}
-_DIGITS = {"Frechet distance over pixels": ("frechet_pixels", 1.0), "accuracy, %": ("accuracy", 100.0)}
+_DIGITS = {"Frechet distance over pixels": ("frechet_pixels", 1.0), "accuracy, %": ("classifier_accuracy", 100.0)}
 _LOGISTIC = "--config.diffusion.loss=logistic"
 _FILTER = "--config.diffusion.matched_filter=True"
 _BOUNDED = "--config.diffusion.head=sigmoid"

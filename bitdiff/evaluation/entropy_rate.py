@@ -2,7 +2,8 @@
 
 By the I-MMSE relation (Guo, Shamai and Verdu 2005), the information about x0 gained per unit of s = gamma / (1 - gamma)
 is half the minimum mean squared error, so that per unit of lambda = ln s it is s mse(lambda) / 2. CoBit trains and
-samples at equal quantiles of this rate to the power 1/2 (Batzolis et al. 2026).
+samples at equal quantiles of this rate to the power 1/2, with less weight on small sigma (Batzolis et al. 2026): there,
+a network's error exceeds the minimum, and s multiplies it.
 """
 
 from typing import NamedTuple
@@ -64,15 +65,26 @@ def rate_of(error: np.ndarray, gamma: np.ndarray, bins: int) -> EntropyRate:
     return EntropyRate(centers, np.interp(centers, centers[known], sums[known] / counts[known]))
 
 
-def equal_quantiles(rate: EntropyRate, *, power: float, count: int) -> np.ndarray:
-    """`count` values of lambda, from data to noise, with equal integrals of rate^power between them; float64.
+def equal_quantiles(rate: EntropyRate, *, power: float, count: int, cutoff: float) -> np.ndarray:
+    """`count` values of lambda, from data to noise, with equal integrals of a density between them; float64.
+
+    The density is rate^power sigma^3 / (sigma^3 + cutoff^3), with sigma = exp(-lambda / 2).
+
+    Args:
+      rate: the entropy rate.
+      power: above 0; 0.5 in CoBit.
+      count: number of values, 2 or more.
+      cutoff: the sigma below which noise levels become rare, in units of the scale of the bits, 0 for none; 0.2 in
+        CoBit (0.1 for its bits 0 and 1).
 
     Raises:
-      UsageError: power is not above 0, or count is below 2.
+      UsageError: an argument is out of range.
     """
-    if not power > 0 or count < 2:
-        raise UsageError(f"power is {power} and count {count}; they must be above 0, and 2 or more")
-    density = np.maximum(rate.rate, 0.0) ** power
+    if not power > 0 or count < 2 or not cutoff >= 0:
+        raise UsageError(
+            f"power is {power}, count {count} and cutoff {cutoff}; they must be above 0, 2 or more, and 0 or more"
+        )
+    density = np.maximum(rate.rate, 0.0) ** power / (1.0 + (cutoff * np.exp(rate.log_snr / 2.0)) ** 3)
     density = np.maximum(density, _FLOOR * density.max())
     edges = np.linspace(*RANGE, len(density) + 1)
     integral = np.concatenate([[0.0], np.cumsum(density)])

@@ -30,16 +30,21 @@ def test_the_integral_of_the_rate_is_the_information_of_a_gaussian():
 
 def test_equal_quantiles_have_equal_integrals_between_them():
     log_snr = np.linspace(*RANGE, 181)[:-1] + 0.05
-    levels = equal_quantiles(EntropyRate(log_snr, np.exp(-0.5 * log_snr**2)), power=1.0, count=9)
+    levels = equal_quantiles(EntropyRate(log_snr, np.exp(-0.5 * log_snr**2)), power=1.0, count=9, cutoff=0.0)
     assert (np.diff(levels) < 0).all()
     assert (levels[0], levels[-1]) == (RANGE[1], RANGE[0])
     density = np.maximum(np.exp(-0.5 * log_snr**2), 0.01)
     inside = [density[(log_snr <= high) & (log_snr > low)].sum() for high, low in itertools.pairwise(levels)]
     np.testing.assert_allclose(inside, np.mean(inside), rtol=0.12)  # of about ten bins each
-    flat = equal_quantiles(EntropyRate(log_snr, np.ones(180)), power=0.5, count=5)
+    flat = equal_quantiles(EntropyRate(log_snr, np.ones(180)), power=0.5, count=5, cutoff=0.0)
     np.testing.assert_allclose(flat, [9.0, 4.5, 0.0, -4.5, -9.0], atol=1e-9)
     with pytest.raises(UsageError, match="power is 0"):
-        equal_quantiles(EntropyRate(log_snr, np.ones(180)), power=0.0, count=5)
+        equal_quantiles(EntropyRate(log_snr, np.ones(180)), power=0.0, count=5, cutoff=0.0)
+    # With a cutoff, levels of a sigma far below it are rare, and those far above it as before.
+    levels = equal_quantiles(EntropyRate(log_snr, np.ones(180)), power=0.5, count=1_001, cutoff=0.2)
+    sigma = np.exp(-levels / 2.0)
+    assert np.mean(sigma < 0.05) < 0.03  # a sixth of the range
+    np.testing.assert_allclose(np.diff(levels[sigma > 1.0]), np.diff(levels)[-1], rtol=0.02)
 
 
 @pytest.mark.slow
