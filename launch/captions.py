@@ -53,8 +53,22 @@ def _prior(title: str, variant: str, first: str) -> Model:
     return Model(title, f"shapes_disco:{variant}", (f"--config.first_run={{{first}}}",), (first,), _steps(1, 2, 5, 10))
 
 
-def _ablation(change: str, *arguments: str) -> Model:
+def _latents(change: str, arguments: tuple[str, ...]) -> Model:
     return Model(f"oracle latents, {change}", "shapes_disco:softmax", arguments, (), _steps(1, 2, 5, 10))
+
+
+def _ablation() -> dict[str, Model]:
+    """Each ingredient of the latents taken away alone, none of them, and each added alone."""
+    models = {f"no_{name}": _latents(f"all but {title}", without) for name, (title, without) in _INGREDIENTS.items()}
+    models["bare"] = _latents("none of these", _all_without(""))
+    for name, (title, _) in _INGREDIENTS.items():
+        models[f"with_{name}"] = _latents(f"only {title}", _all_without(name))
+    return models
+
+
+def _all_without(kept: str) -> tuple[str, ...]:
+    removed = [without for name, (_, without) in _INGREDIENTS.items() if name != kept]
+    return tuple(argument for arguments in removed for argument in arguments)
 
 
 def _blocks(size: int) -> Model:
@@ -82,15 +96,17 @@ _COMPARISON = {
     "ar": Model("autoregressive, six captions", "shapes:autoregressive", (), (), _AR_CELLS),
     "ar_one": Model("autoregressive, one caption", "shapes:autoregressive", _ONE, (), _AR_CELLS),
 }
-_ABLATION = {
-    "no_curriculum": _ablation("no curriculum", "--config.data.curriculum_steps=0"),
-    "no_kl": _ablation("no KL term", "--config.latents.kl=0"),
-    "attention": _ablation("attention instead of modulation", "--config.latents.route=attention"),
-    "mlp": _ablation("an MLP on the bits instead of a bag of tokens", "--config.latents.encoder.kind=mlp"),
-    "one_latent": _ablation(
-        "one latent of 8 values instead of five of 2", "--config.latents.count=1", "--config.latents.codes=8"
+_INGREDIENTS = {  # what the latents of captions need, and the arguments that take it away
+    "curriculum": ("the curriculum", ("--config.data.curriculum_steps=0",)),
+    "kl": ("the KL term", ("--config.latents.kl=0",)),
+    "modulation": ("modulation (instead of attention)", ("--config.latents.route=attention",)),
+    "bag": ("the bag of tokens (instead of an MLP on the bits)", ("--config.latents.encoder.kind=mlp",)),
+    "five": (
+        "five latents of 2 values (instead of one of 8)",
+        ("--config.latents.count=1", "--config.latents.codes=8"),
     ),
 }
+_ABLATION = _ablation()
 _BLOCKS = {f"blocks_{size}": _blocks(size) for size in (1, 2, 4, 7, 13)}
 _IN_FIGURE = {  # the rows of the figure, and their labels
     "autoregressive, six captions": "autoregressive",
