@@ -21,7 +21,7 @@ _LOGISTIC = "--config.diffusion.loss=logistic"
 _FILTER = "--config.diffusion.matched_filter=True"
 _BOUNDED = "--config.diffusion.head=sigmoid"
 _WEIGHTED = "--config.diffusion.weight=edm"
-_WEIGHTS = (0.0, 1.5, 2.0, 3.0)  # of guidance by self-conditioning; 0 for none
+_WEIGHTS = (0.0, 1.0, 1.5, 2.0, 3.0)  # of guidance by self-conditioning; 0 for none
 
 
 class _Data(NamedTuple):
