@@ -2,8 +2,8 @@ r"""The King James Bible, verse by verse: four megabytes of English prose from D
 
     apt-get install bible-kjv
     bible -f "Genesis 1:1-Revelation 22:21" | cut -d" " -f2- > verses.txt
-    python -m bitdiff.train --config configs/verses.py:autoregressive --config.data.path=verses.txt \
-        --workdir runs/verses_baseline
+    python -m bitdiff.train --config configs/verses.py:autoregressive --workdir runs/verses_baseline \
+        --config.data.path=verses.txt
     python -m bitdiff.train --config configs/verses.py --config.data.path=verses.txt --workdir runs/verses
     python -m bitdiff.evaluate --workdir runs/verses --baseline runs/verses_baseline
 

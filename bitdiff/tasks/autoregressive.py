@@ -125,7 +125,7 @@ def loss(
     model: CausalModel, params: Any, batch: dict[str, jax.Array], keys: jax.Array
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The mean over sequences of the mean cross-entropy of their tokens, in nats."""
-    nats, counts = cross_entropy(model, params, batch, keys, dropout_keys=keys)
+    nats, counts = cross_entropy(model, params, batch, keys, dropout=True)
     return jnp.mean(nats / counts), {}
 
 
@@ -134,7 +134,8 @@ def cross_entropy(
     params: Any,
     batch: dict[str, jax.Array],
     keys: jax.Array,
-    dropout_keys: jax.Array | None = None,
+    *,
+    dropout: bool = False,
 ) -> tuple[jax.Array, jax.Array]:
     """The summed cross-entropy of each sequence's tokens, in nats, and their number: float32 [N] each."""
     if model.pictures:
@@ -145,7 +146,7 @@ def cross_entropy(
     inputs = combine(model.network, network_params(params), signals, len(values))
     shifted = jnp.concatenate([_start_tokens(model, inputs.label, len(values))[:, None], values[:, :-1]], axis=1)
     logits = jnp.asarray(
-        model.network.apply(network_params(params), shifted, dropout_keys=dropout_keys, **inputs.attended)
+        model.network.apply(network_params(params), shifted, dropout_keys=keys if dropout else None, **inputs.attended)
     )
     log_p = jnp.take_along_axis(jax.nn.log_softmax(logits), values[..., None], axis=-1)[..., 0]
     weights = jnp.cumsum(shifted == model.eos, axis=1) == 0  # up to and including EOS

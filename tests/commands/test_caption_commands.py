@@ -70,7 +70,8 @@ def test_a_folder_of_images_is_captioned(command, run, images, tmp_path):
 
     code, output = command("sweep", "--workdir", run, "--num_samples", 20, "--td", "0,2")
     assert code == 0, output
-    assert "| ddim | 2 | 2.0 | 1.0 | 0.0 | 0.0 | 0.0 | 0.0 | 1 |" in output
+    assert "| sampler | steps | td | invalid_codes |" in output
+    assert "| ddim | 2 | 2.0 | " in output
     assert "tokens_per_second" in output
 
 
@@ -180,7 +181,7 @@ def test_two_devices_train_like_one(command, run, tmp_path):
     fields += "train.batch_size=4 train.log_every_steps=1 train.sample_every_steps=0"
     flags = [f"--config.{field}" for field in fields.split()]
     other = tmp_path / "run"
-    code, output = command("train", "--config", "configs/shapes.py", "--workdir", other, *flags, devices=2)
+    code, output = command("train", "--config", "configs/shapes.py:bits", "--workdir", other, *flags, devices=2)
     assert code == 0, output
 
     def losses(folder):

@@ -68,7 +68,8 @@ def test_grids_arrange_scores_by_steps_and_td():
     rows += [(base._replace(steps=5, td=0.0, lag=1.0), {"swd": 9.0})]  # the only cell of its table, which is left out
     text = grids(rows[1:], "swd")
     assert text.splitlines()[1:] == [
-        "sampler ddim, lag 0.0, churn_fraction 0.0, guidance 0.0, image_guidance 0.0, latent_guidance 0.0, beams 1",
+        "sampler ddim, schedule auto, lag 0.0, churn_fraction 0.0, guidance 0.0, image_guidance 0.0, "
+        "latent_guidance 0.0, self_guidance 0.0, beams 1",
         "",
         "| swd: steps | td 0 | td 2 |",
         "| --- | --- | --- |",

@@ -62,7 +62,9 @@ def test_a_run_is_measured_sampled_along_its_schedule_and_trained_from(command, 
     levels = json.loads((tmp_path / "run" / NAME).read_text())["levels"]
     assert len(levels) == 9
     run = load(tmp_path / "run")
-    measured, cosine = (run.sample(8, schedule=name, steps=5)["tokens"] for name in ("measured", "cosine"))
+    measured, cosine = (
+        run.sample(8, schedule=name, steps=5, sampler="ddpm")["tokens"] for name in ("measured", "cosine")
+    )
     assert (measured != cosine).any()
     # An untrained network estimates nearly zero: the rate of a bit is then s / 2.
     rate = entropy_rate(run, examples=500, rounds=20, bins=18, seed=0)
