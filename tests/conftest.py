@@ -9,6 +9,7 @@ from pathlib import Path
 # the commands that tests start.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
+import forked
 import pytest
 
 from bitdiff.configs import digits
@@ -64,28 +65,37 @@ TINY_FLAGS = [
 
 
 @pytest.fixture
-def command():
-    """Runs `python -m bitdiff.NAME ARGS` to completion; returns (exit code, combined output)."""
+def command(tmp_path_factory):
+    """Runs `python -m bitdiff.NAME ARGS` to completion; returns (exit code, combined output).
 
-    def run(name, *args, devices=1, **kwargs):
-        process = start(name, *args, devices=devices, **kwargs)
+    The command runs in a fork of a process that has imported everything. `command.fresh` starts Python anew, with the
+    words in `prefix` before it; `command.start` returns the started process.
+    """
+
+    def run(name, *args, devices=1, cwd=ROOT):
+        log = tmp_path_factory.mktemp("output") / "output.txt"
+        environment = {"XLA_FLAGS": _xla_flags(devices)}
+        return forked.run([name, *map(str, args)], log, cwd, environment, limit=300)
+
+    def fresh(name, *args, **kwargs):
+        process = start(name, *args, **kwargs)
         output, _ = process.communicate(timeout=300)
         return process.returncode, output
 
     def start(name, *args, devices=1, cwd=ROOT, prefix=()):
-        environment = os.environ | {
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}" if devices else "",
-            "PYTHONPATH": str(ROOT),
-            "PYTHONUNBUFFERED": "1",
-        }
+        environment = {"XLA_FLAGS": _xla_flags(devices), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
         return subprocess.Popen(
             [*prefix, sys.executable, "-m", f"bitdiff.{name}", *map(str, args)],
             cwd=cwd,
-            env=environment,
+            env=os.environ | environment,
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
 
-    run.start = start
+    run.fresh, run.start = fresh, start
     return run
+
+
+def _xla_flags(devices):
+    return f"--xla_force_host_platform_device_count={devices}" if devices else ""

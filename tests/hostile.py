@@ -10,9 +10,9 @@ run it is given. Cases run in forks of one process that has imported everything,
 
 import argparse
 import hashlib
+import importlib
 import json
 import os
-import runpy
 import signal
 import sys
 import tempfile
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from forked import IMPORTS, run_command
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 ROOT = Path(__file__).parent.parent
@@ -63,7 +64,7 @@ def run(line: list[str], folder: Path, limit: float = LIMIT_SECONDS) -> Outcome:
     started = time.monotonic()
     child = os.fork()
     if child == 0:
-        _run_here(line, log, folder)
+        run_command(line, log, folder)
     code = None
     while code is None and time.monotonic() - started < limit:
         pid, status = os.waitpid(child, os.WNOHANG)
@@ -74,27 +75,6 @@ def run(line: list[str], folder: Path, limit: float = LIMIT_SECONDS) -> Outcome:
         os.waitpid(child, 0)
         code = 0
     return Outcome(code, log.read_text(errors="replace"), time.monotonic() - started)
-
-
-def _run_here(line: list[str], log: Path, folder: Path) -> None:
-    """Redirects this fork's output and runs the command; never returns."""
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(file, 1)
-    os.dup2(file, 2)
-    os.chdir(folder)
-    sys.argv = [f"bitdiff.{line[0]}", *line[1:]]
-    code = 1
-    try:
-        runpy.run_module(f"bitdiff.{line[0]}", run_name="__main__", alter_sys=True)
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:
-        import traceback
-
-        traceback.print_exc()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
 
 
 def digest(folder: Path) -> str:
@@ -466,6 +446,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    import bitdiff.cli.sampling_flags  # noqa: F401  # imports all that the forks use
-
+    importlib.import_module(IMPORTS)
     sys.exit(min(main(), 1))

@@ -31,13 +31,13 @@ def wait_for(path, seconds=120):
 @pytest.mark.slow
 def test_train_sample_evaluate(command, tmp_path):
     run = tmp_path / "run"
-    code, output = command("train", *TRAIN, "--config.train.steps=4", "--workdir", run)
+    code, output = command.fresh("train", *TRAIN, "--config.train.steps=4", "--workdir", run)
     assert code == 0, output
     assert "parameters" in output
     assert "checkpoint  step 4" in output
 
     out = tmp_path / "some.npz"
-    code, output = command("sample", "--workdir", run, "--num_samples", 30, "--labels", "1,7", "--out", out)
+    code, output = command.fresh("sample", "--workdir", run, "--num_samples", 30, "--labels", "1,7", "--out", out)
     assert code == 0, output
     with np.load(out) as samples:
         assert samples["image"].shape == (30, 8, 8, 1)
@@ -45,7 +45,7 @@ def test_train_sample_evaluate(command, tmp_path):
         assert samples["label"][:4].tolist() == [1, 7, 1, 7]
     assert Image.open(tmp_path / "some.png").size[0] == 2 * 50 + 2
 
-    code, output = command("evaluate", "--workdir", run, "--steps", 2, "--sampler", "ddpm", "--num_samples", 30)
+    code, output = command.fresh("evaluate", "--workdir", run, "--steps", 2, "--sampler", "ddpm", "--num_samples", 30)
     assert code == 0, output
     assert "classifier_accuracy" in output
     report = json.loads((run / "evaluation.json").read_text())
@@ -270,7 +270,7 @@ def test_a_full_disk_ends_a_run_without_losing_checkpoints(command, finished_run
     # Filling a file system requires root privileges; a limit on file sizes makes writing fail in the same way.
     small_files = ["bash", "-c", 'trap "" XFSZ; ulimit -f 30; exec "$@"', "bash"]
     args = [*TRAIN, "--workdir", folder, "--config.train.steps=10"]
-    code, output = command("train", *args, prefix=small_files)
+    code, output = command.fresh("train", *args, prefix=small_files)
     assert code == 4, output
     assert "error: a checkpoint could not be written to" in output
     assert "The checkpoints of steps [2, 4, 6] are intact" in output

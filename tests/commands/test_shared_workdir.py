@@ -35,7 +35,7 @@ def test_a_full_disk_names_the_file_and_leaves_no_part_of_it(command, finished_r
     shutil.copytree(finished_run, run)
     (run / "evaluation.json").unlink(missing_ok=True)
     flags = ["--out", tmp_path / "x.npz"] if name == "sample" else []
-    code, output = command(name, "--workdir", run, "--num_samples", 40, *flags, cwd=tmp_path, prefix=NO_SPACE)
+    code, output = command.fresh(name, "--workdir", run, "--num_samples", 40, *flags, cwd=tmp_path, prefix=NO_SPACE)
     assert code == 2, output
     assert "Traceback" not in output
     assert "error: File too large: " in output
