@@ -78,7 +78,7 @@ def test_guidance_without_dropout_is_refused(config, message):
         task = make_task(config)
         options = sample_options(config.sample, steps=1, image_guidance=1.0)
         condition = task.condition(np.arange(2), None)
-        return task.sample(task.init(KEY), condition, jax.random.split(KEY, 2), options)
+        return task.sample(jax.jit(task.init)(KEY), condition, jax.random.split(KEY, 2), options)
 
     with pytest.raises(UsageError, match=message):
         jax.eval_shape(use)

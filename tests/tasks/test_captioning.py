@@ -1,5 +1,6 @@
 """Both kinds of captioning models, with networks of a few hundred weights."""
 
+import functools
 import itertools
 
 import jax
@@ -29,10 +30,8 @@ def make_config(variant, **changes):
 
 def perturbed(params, scale=0.3):
     """Moves all weights away from zero, so that every part of the network affects its output."""
-    leaves, tree = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(9), len(leaves))
-    pairs = zip(leaves, keys, strict=True)
-    return jax.tree.unflatten(tree, [a + scale * jax.random.normal(key, a.shape) for a, key in pairs])
+    rng = np.random.default_rng(9)
+    return jax.tree.map(lambda a: a + scale * rng.standard_normal(a.shape, np.float32), params)
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +55,16 @@ def test_cached_decoding_equals_the_whole_sequence():
     def both(module, tokens, context):
         return module(tokens, memory=module.remember(context))
 
-    params = perturbed(network.init(jax.random.key(0), tokens, context, method=both))
-    whole = network.apply(params, tokens, context, method=both)
+    params = perturbed(jax.jit(functools.partial(network.init, method=both))(jax.random.key(0), tokens, context))
+    evaluate = jax.jit(functools.partial(network.apply, method=both))
+    whole = evaluate(params, tokens, context)
     memory = network.apply(params, context, method="remember")
     cache = network.apply(params, 3, method="empty_cache")
+    advance = jax.jit(functools.partial(network.apply, method="advance"))
     for i in range(6):
-        logits, cache = network.apply(params, tokens[:, i : i + 1], i, cache, memory, method="advance")
+        logits, cache = advance(params, tokens[:, i : i + 1], i, cache, memory)
         np.testing.assert_allclose(logits[:, 0], whole[:, i], atol=2e-5)
-    later = network.apply(params, tokens.at[:, 4].set((tokens[:, 4] + 1) % 7), context, method=both)
+    later = evaluate(params, tokens.at[:, 4].set((tokens[:, 4] + 1) % 7), context)
     np.testing.assert_allclose(later[:, :4], whole[:, :4], atol=1e-6)
     assert (np.abs(later[:, 4:] - whole[:, 4:]).max(axis=(0, 2)) > 1e-3).all()
 
@@ -72,7 +73,7 @@ def test_cached_decoding_equals_the_whole_sequence():
 @pytest.mark.slow
 def test_the_loss_depends_on_pictures_and_rows_do_not_mix(variant, dataset):
     task = make_task(make_config(variant))
-    params = perturbed(task.init(jax.random.key(0)))
+    params = perturbed(jax.jit(task.init)(jax.random.key(0)))
     batch, keys = batch_of(dataset, 2), jax.random.split(jax.random.key(1), 2)
     loss = jax.jit(task.loss)
     value = float(loss(params, batch, keys)[0])
@@ -101,7 +102,7 @@ def test_a_model_learns_to_distinguish_four_pictures(variant, changes, dataset):
     batch = batch_of(dataset, 4)
     batch["tokens"] = batch["tokens"][:, :1].repeat(2, axis=1)
     optimizer = optax.adam(3e-3)
-    params = task.init(jax.random.key(0))
+    params = jax.jit(task.init)(jax.random.key(0))
     opt_state = optimizer.init(params)
 
     @jax.jit
@@ -114,12 +115,13 @@ def test_a_model_learns_to_distinguish_four_pictures(variant, changes, dataset):
         params, opt_state = step(params, opt_state, jax.random.key(i))
     condition = task.condition(np.arange(4), None, dataset.train)
     np.testing.assert_array_equal(condition["source"], np.arange(4))
-    outputs = task.sample(params, condition, jax.random.split(jax.random.key(1), 4), sample_options(config.sample))
+    options, keys = sample_options(config.sample), jax.random.split(jax.random.key(1), 4)
+    outputs = jax.jit(lambda params, condition: task.sample(params, condition, keys, options))(params, condition)
     wanted = [dataset.tokenizer.decode(row[0]) for row in batch["tokens"]]
     assert [dataset.tokenizer.decode(row) for row in np.asarray(outputs["tokens"])] == wanted
 
 
-SEED = 4  # gives weights with which a greedy search misses the best sequence
+SEED = 5  # gives weights with which a greedy search misses the best sequence
 
 
 def make_small(**changes):
@@ -134,12 +136,12 @@ def make_small(**changes):
     return task, perturbed(jax.jit(task.init)(jax.random.key(SEED)), 1.0), sample_options(config.sample)
 
 
-def log_probability(task, params, row):
-    """A sequence's log probability: minus its loss, a mean over the tokens up to its end, times their number."""
-    row = np.asarray(row)
-    end = row.tolist().index(1) + 1 if 1 in row else len(row)
-    loss, _ = task.loss(params, {"tokens": row[None]}, jax.random.split(jax.random.key(0), 1))
-    return -float(loss) * end
+def log_probabilities(task, params, rows):
+    """Log probabilities of sequences: minus their losses, means over the tokens up to the end, times their lengths."""
+    ends = np.array([row.index(1) + 1 if 1 in row else len(row) for row in rows])
+    keys = jax.random.split(jax.random.key(0), 1)
+    losses = jax.jit(jax.vmap(lambda row: task.loss(params, {"tokens": row[None]}, keys)[0]))(np.array(rows))
+    return -np.asarray(losses) * ends
 
 
 def sequences():
@@ -157,7 +159,7 @@ def test_a_wide_beam_finds_the_most_likely_sequence():
     rows = sequences()
     logits_without_pad = params | {"params": params["params"] | {"out": dict(params["params"]["out"])}}
     logits_without_pad["params"]["out"]["bias"] = params["params"]["out"]["bias"].at[0].set(-1e9)
-    scores = {row: log_probability(task, logits_without_pad, row) for row in rows}
+    scores = dict(zip(rows, log_probabilities(task, logits_without_pad, rows), strict=True))
     assert np.exp(list(scores.values())).sum() == pytest.approx(1.0, abs=1e-4)
     best = max(scores, key=scores.get)
     keys = jax.random.split(jax.random.key(0), 1)
@@ -177,7 +179,7 @@ def test_random_sampling_follows_the_models_probabilities():
     counts = dict.fromkeys(rows, 0)
     for row in map(tuple, drawn.tolist()):
         counts[row] += 1
-    expected = np.exp([log_probability(task, params, row) for row in rows])
+    expected = np.exp(log_probabilities(task, params, rows))
     distance = 0.5 * np.abs(np.array(list(counts.values())) / len(drawn) - expected).sum()
     assert distance < 2 * np.sqrt(len(rows) / (2 * np.pi * len(drawn)))  # twice what chance alone gives
 
@@ -357,7 +359,7 @@ def test_rematerialization_keeps_the_encoders_gradients():
     gradients = []
     for remat in (False, True):
         encoder = ViT(patch=4, dim=12, layers=1, head_dim=4, remat=remat)
-        params = perturbed(encoder.init(jax.random.key(0), image))
+        params = perturbed(jax.jit(encoder.init)(jax.random.key(0), image))
         gradients.append(jax.jit(jax.grad(lambda p, encoder=encoder: (encoder.apply(p, image) ** 3).sum()))(params))
     for a, b in zip(*map(jax.tree.leaves, gradients), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4 * float(np.abs(a).max()) + 1e-5)

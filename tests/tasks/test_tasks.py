@@ -162,7 +162,7 @@ def test_trained_guidance_takes_one_evaluation_per_step():
     keys = jax.random.split(KEY, 2)
 
     def evaluations(task, **changes):
-        params = task.init(KEY)
+        params = jax.jit(task.init)(KEY)
         _RECEIVED.clear()
         task.sample(params, {}, keys, sample_options(config.sample, steps=1, **changes))
         return len(_RECEIVED)
@@ -184,7 +184,7 @@ def test_the_error_of_a_model_trained_with_guidance_is_that_of_its_plain_estimat
     config.diffusion.trained_guidance = 5.0
     task = make_task(config, network=_Counting(features=5))
     batch = {"image": np.zeros((4, 8, 8, 1), np.int32), "label": np.arange(4)}
-    params, keys = task.init(KEY), jax.random.split(KEY, 4)
+    params, keys = jax.jit(task.init)(KEY), jax.random.split(KEY, 4)
     _RECEIVED.clear()
     error, gamma_t = task.errors(params, batch, keys)
     assert error.shape == gamma_t.shape == (4,)
