@@ -1,5 +1,6 @@
 """Shared fixtures: tiny configs, a tiny trained run, and a way to run the commands."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from bitdiff.training.trainer import train
 ROOT = Path(__file__).parent.parent
 
 startup.set_up_cache()
+gc.set_threshold(20_000, 20, 20)  # compiled programs are millions of objects, scanned again by each collection
 
 
 def tiny_config(**overrides):
