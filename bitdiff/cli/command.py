@@ -56,10 +56,10 @@ def _guarded(main: Callable[[], int | None], divisor: Callable[[], int], argv: l
     if len(argv) > 1:
         print(f"error: unexpected arguments: {' '.join(argv[1:])}\n(--help lists the flags)", file=sys.stderr)
         return 2
-    interrupts.interrupt_promptly()
     _set_up_logging()
     _quiet_late_callbacks()
     try:
+        interrupts.interrupt_promptly()
         startup.set_up_cache()
         _connect(divisor())
         with advised("lower the batch size"):
