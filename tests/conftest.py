@@ -74,8 +74,8 @@ TINY_FLAGS = [
 def command(tmp_path_factory):
     """Runs `python -m bitdiff.NAME ARGS` to completion; returns (exit code, combined output).
 
-    The command runs in a fork of a process that has imported everything. `command.fresh` starts Python anew, with the
-    words in `prefix` before it; `command.start` returns the started process.
+    The command runs in a fork of a process that has imported everything. `command.fresh` starts a new Python
+    process, with the words in `prefix` before it; `command.start` returns the started process.
     """
 
     def run(name, *args, devices=1, cwd=ROOT):
