@@ -15,6 +15,8 @@ QUICK = "--xla_cpu_use_fusion_emitters=false" if version("jaxlib").startswith("0
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK}".strip()
 
 import forked
+import jax
+import numpy as np
 import pytest
 
 from bitdiff.configs import digits
@@ -51,6 +53,12 @@ def finished_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run") / "workdir"
     train(tiny_config(), folder)
     return folder
+
+
+def perturbed(params, scale=0.3):
+    """Moves all weights away from zero, so that every part of a network affects its output."""
+    rng = np.random.default_rng(9)
+    return jax.tree.map(lambda a: a + scale * rng.standard_normal(a.shape, np.float32), params)
 
 
 TINY_FLAGS = [

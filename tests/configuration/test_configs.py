@@ -67,11 +67,10 @@ def mocked_tfds(monkeypatch):
         yield
 
 
-@pytest.mark.parametrize("variant", [name for module, name in PUBLISHED if module is cifar10])
+@pytest.mark.parametrize(("module", "variant"), PUBLISHED, ids=lambda v: v if isinstance(v, str) else v.__name__)
 @pytest.mark.slow
-def test_published_rows_train_two_steps_on_mocked_data(variant, mocked_tfds, tmp_path):
-    """Those of ImageNet 64 differ from them in sizes alone; one of them trains below, and all build above."""
-    config = shrink(cifar10.get_config(variant))
+def test_published_rows_train_two_steps_on_mocked_data(module, variant, mocked_tfds, tmp_path):
+    config = shrink(module.get_config(variant))
     assert train(config, tmp_path) == Progress(2, None)
     assert config.data.builder in (tmp_path / "config.json").read_text()
 

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import perturbed
 
 from bitdiff.configuration import sections
 from bitdiff.networks import Transformer, UNet, make_network
@@ -103,11 +104,6 @@ def test_dropout_keeps_the_mean_and_differs_between_layers():
     assert float(first.mean()) == pytest.approx(1.0, abs=0.01)  # standard error 0.002
     assert float((first == 0).mean()) == pytest.approx(0.3, abs=0.01)
     assert float(((first == 0) & (second == 0)).mean()) == pytest.approx(0.09, abs=0.01)
-
-
-def perturbed(params):
-    rng = np.random.default_rng(2)
-    return jax.tree.map(lambda p: p + 0.3 * rng.standard_normal(p.shape, np.float32), params)
 
 
 @pytest.mark.slow

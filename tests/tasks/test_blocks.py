@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import perturbed
 
 from bitdiff import data
 from bitdiff.configs import mixture
@@ -29,12 +30,6 @@ def make_config(length=6, size=2, **changes):
     config.blocks.update(size=size, head=sections.transformer(dim=16, layers=1, head_dim=8))
     config.update_from_flattened_dict(changes)
     return config
-
-
-def perturbed(params):
-    """Moves all weights away from zero, so that every part of the network affects its output."""
-    rng = np.random.default_rng(9)
-    return jax.tree.map(lambda a: a + 0.3 * rng.standard_normal(a.shape, np.float32), params)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])

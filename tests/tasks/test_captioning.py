@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import perturbed
 
 from bitdiff import data
 from bitdiff.configs import shapes, shapes_disco
@@ -26,12 +27,6 @@ def make_config(variant, **changes):
     config.sample.update(steps=min(config.sample.steps, 4), lag=min(config.sample.lag, 3.0))
     config.update_from_flattened_dict(changes)
     return data.resolve(config, data.load(config.data))
-
-
-def perturbed(params, scale=0.3):
-    """Moves all weights away from zero, so that every part of the network affects its output."""
-    rng = np.random.default_rng(9)
-    return jax.tree.map(lambda a: a + scale * rng.standard_normal(a.shape, np.float32), params)
 
 
 @pytest.fixture(scope="module")
