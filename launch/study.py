@@ -178,7 +178,10 @@ def _measure_speed(study: Study, out: Path, names: list[str], seed: int) -> None
 
 
 def collect(study: Study, out: Path, name: str, seeds: list[int], results: Path) -> None:
-    """Writes the scores of all runs in the folder that belong in a table to the folder of results, if there are any."""
+    """Writes the scores of all runs in the folder that belong in a table to the folder of results, if there are any.
+
+    A row that was not measured in these runs keeps the scores of an existing file of results.
+    """
     table = study.tables[name]
     rows: list[dict[str, Any]] = []
     folders: list[Path] = []
@@ -186,25 +189,35 @@ def collect(study: Study, out: Path, name: str, seeds: list[int], results: Path)
         found = [folder for seed in seeds if (folder := out / f"{model}_{seed}").joinpath("sweep.json").exists()]
         rows += [_row(study, out, table, model, title, found) for title in table.models[model].cells]
         folders += found
-    measured = sorted({seed for row in rows for seed in row["seeds"]})
-    if not measured:
+    if not folders:
         return
+    path = results / f"{name}.json"
+    published = json.loads(path.read_text()) if path.exists() else {"rows": [], "commit": "", "date": ""}
+    kept = _published(rows, published["rows"])
+    rows = [kept.get(number, row) for number, row in enumerate(rows)]
+    measured = sorted({seed for row in rows for seed in row["seeds"]})
     _name_seeds(rows, measured)
-    records = [json.loads((folder / "minutes.json").read_text()) for folder in folders]
-    dates = [json.loads((folder / "sweep.json").read_text())["provenance"]["date"] for folder in folders]
+    commits = {json.loads((folder / "minutes.json").read_text())["commit"] for folder in folders}
+    dates = [json.loads((folder / "sweep.json").read_text())["provenance"]["date"][:10] for folder in folders]
     report = {
         "about": table.about,
         "command": study.command,
-        "commit": ", ".join(sorted({record["commit"] for record in records})),
-        "date": max(dates)[:10],
+        "commit": ", ".join(sorted(commits | (set(published["commit"].split(", ")) if kept else set()))),
+        "date": max([*dates, published["date"]]),
         "hardware": os.environ.get("HARDWARE", "CPU"),
         "versions": {package: version(package) for package in ("jax", "flax")},
         "seeds": measured,
         "rows": rows,
     }
-    path = results / f"{name}.json"
     path.write_text(json.dumps(report, indent=1) + "\n")
     print(f"wrote {path}")
+
+
+def _published(rows: list[dict[str, Any]], published: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
+    """By the position of each row that was not measured, its published scores, if there are any."""
+    known = {(row["name"].split(" (seed")[0], row["evaluations"]): row for row in published if row["seeds"]}
+    keys = {number: (row["name"], row["evaluations"]) for number, row in enumerate(rows) if not row["seeds"]}
+    return {number: known[key] | {"name": key[0]} for number, key in keys.items() if key in known}
 
 
 def _name_seeds(rows: list[dict[str, Any]], expected: list[int]) -> None:

@@ -36,15 +36,20 @@ def test_models_override_fields_that_exist(script, name):
         assert {option.removeprefix("--") for option in cell[::2]} <= {*AXES, "baseline"}
 
 
-def test_results_are_collected_by_seed(tmp_path):
-    for seed in (0, 1):
-        folder = tmp_path / f"ar_one_{seed}"
+def _write_runs(out, name, *, seeds, commit):
+    """Writes what training and sweeping leave behind in the run of each seed."""
+    for seed in seeds:
+        folder = out / f"{name}_{seed}"
         folder.mkdir()
-        record = {"minutes": 4.0 + 2 * seed, "finished": True, "commit": "abc"}
+        record = {"minutes": 4.0 + 2 * seed, "finished": True, "commit": commit}
         (folder / "minutes.json").write_text(json.dumps(record))
         cells = {json.dumps({"beams": beams, "churn_fraction": 0.0}): {"true": 0.9 + 0.01 * seed} for beams in (1, 3)}
         report = {"cells": cells, "provenance": {"date": f"2026-01-0{seed + 1}T10:00:00"}}
         (folder / "sweep.json").write_text(json.dumps(report))
+
+
+def test_results_are_collected_by_seed(tmp_path):
+    _write_runs(tmp_path, "ar_one", seeds=(0, 1), commit="abc")
     study.collect(STUDIES["captions"], tmp_path, "captions", [0, 1, 2], tmp_path)
     study.collect(STUDIES["captions"], tmp_path, "captions_blocks", [0, 1, 2], tmp_path)
     assert not (tmp_path / "captions_blocks.json").exists()  # nothing was measured
@@ -56,3 +61,18 @@ def test_results_are_collected_by_seed(tmp_path):
     assert rows[0]["seeds"] == [0, 1]
     assert rows[0]["minutes"] == "5"
     assert rows[0]["scores"]["true, %"] == [90.0, 91.0]
+
+
+def test_rows_without_runs_keep_their_published_scores(tmp_path):
+    results = tmp_path / "results"
+    results.mkdir()
+    for name, seeds, commit in (("ar", (0, 1), "abc"), ("ar_one", (0,), "def")):
+        runs = tmp_path / f"runs_{name}"
+        runs.mkdir()
+        _write_runs(runs, name, seeds=seeds, commit=commit)
+        study.collect(STUDIES["captions"], runs, "captions", [0, 1, 2], results)
+    report = json.loads((results / "captions.json").read_text())
+    assert (report["commit"], report["date"], report["seeds"]) == ("abc, def", "2026-01-02", [0, 1])
+    rows = {row["name"]: row for row in report["rows"] if row["seeds"]}
+    assert set(rows) == {"autoregressive, six captions", "autoregressive, one caption (seed 0)"}
+    assert rows["autoregressive, six captions"]["scores"]["true, %"] == [90.0, 91.0]
