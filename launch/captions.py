@@ -10,6 +10,7 @@ Each training run uses one core, selected by --core. The scores are written to c
 import itertools
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 from study import ROOT, Model, Study, Table, main, run
 
@@ -29,6 +30,14 @@ _BEAMS = 3
 _BLOCK_STEPS = (5, 10, 20)
 _CHURNED_SIZE = 4  # of the blocks that are sampled with several td and churns
 _TEACHER_BEAMS = 8  # more than the captions that are equally good
+
+
+class _Ingredient(NamedTuple):
+    """An ingredient of the recipe for latents: what a model lacks without it, what one has, and how to remove it."""
+
+    replaced: str
+    alone: str
+    without: tuple[str, ...]
 
 
 def _steps(*steps: int) -> dict[str, list[str]]:
@@ -54,20 +63,19 @@ def _prior(title: str, variant: str, first: str) -> Model:
 
 
 def _latents(change: str, arguments: tuple[str, ...]) -> Model:
-    return Model(f"oracle latents, {change}", "shapes_disco:softmax", arguments, (), _steps(1, 2, 5, 10))
+    return Model(change, "shapes_disco:softmax", arguments, (), _steps(1, 2, 5, 10))
 
 
 def _ablation() -> dict[str, Model]:
-    """Each ingredient of the latents taken away alone, none of them, and each added alone."""
-    models = {f"no_{name}": _latents(f"all but {title}", without) for name, (title, without) in _INGREDIENTS.items()}
+    """The recipe for latents, then without one ingredient, without all of them, and with only one."""
+    models = {"full": _latents("all ingredients", ())}
+    models |= {f"no_{name}": _latents(one.replaced, one.without) for name, one in _INGREDIENTS.items()}
     models["bare"] = _latents("none of these", _all_without(""))
-    for name, (title, _) in _INGREDIENTS.items():
-        models[f"with_{name}"] = _latents(f"only {title}", _all_without(name))
-    return models
+    return models | {f"with_{name}": _latents(one.alone, _all_without(name)) for name, one in _INGREDIENTS.items()}
 
 
 def _all_without(kept: str) -> tuple[str, ...]:
-    removed = [without for name, (_, without) in _INGREDIENTS.items() if name != kept]
+    removed = [one.without for name, one in _INGREDIENTS.items() if name != kept]
     return tuple(argument for arguments in removed for argument in arguments)
 
 
@@ -96,13 +104,16 @@ _COMPARISON = {
     "ar": Model("autoregressive, six captions", "shapes:autoregressive", (), (), _AR_CELLS),
     "ar_one": Model("autoregressive, one caption", "shapes:autoregressive", _ONE, (), _AR_CELLS),
 }
-_INGREDIENTS = {  # what the latents of captions need, and the arguments that take it away
-    "curriculum": ("the curriculum", ("--config.data.curriculum_steps=0",)),
-    "kl": ("the KL term", ("--config.latents.kl=0",)),
-    "modulation": ("modulation (instead of attention)", ("--config.latents.route=attention",)),
-    "bag": ("the bag of tokens (instead of an MLP on the bits)", ("--config.latents.encoder.kind=mlp",)),
-    "five": (
-        "five latents of 2 values (instead of one of 8)",
+_INGREDIENTS = {  # what the latents of captions need
+    "curriculum": _Ingredient("no curriculum", "only the curriculum", ("--config.data.curriculum_steps=0",)),
+    "kl": _Ingredient("no KL term", "only the KL term", ("--config.latents.kl=0",)),
+    "modulation": _Ingredient(
+        "attention instead of modulation", "only modulation", ("--config.latents.route=attention",)
+    ),
+    "bag": _Ingredient("an MLP on the bits instead of the bag", "only the bag", ("--config.latents.encoder.kind=mlp",)),
+    "five": _Ingredient(
+        "one latent of 8 values instead of five of 2",
+        "only five binary latents",
         ("--config.latents.count=1", "--config.latents.codes=8"),
     ),
 }
@@ -117,12 +128,17 @@ _IN_FIGURE = {  # the rows of the figure, and their labels
     "softmax bits, generated latents": "softmax bits, generated latents",
     "linear bits, generated latents": "linear bits, generated latents",
 }
-_ABOUT = (
-    "Captions of drawn shapes; 300 test pictures, each with a kind of group never seen in training. Minutes: CPU "
-    "time on one core to train the model and those it depends on, without the teacher's sampling. Evaluations exclude "
-    "the prior's five. Tokens per second: one core, batches of 64, three rounds with seed 0. Form distance: total "
-    "variation between the frequencies of the six caption forms and the uniform distribution."
+_DATA = (
+    "Captions of drawn shapes; 300 test pictures, each showing a group (count, size, color and shape) never seen in "
+    "training. Minutes: CPU time on one core to train the model and those it depends on, excluding sampling from the "
+    "teacher."
 )
+_FORMS = "Form distance: total variation between the frequencies of the six caption forms and the uniform distribution."
+_ABOUT = (
+    f"{_DATA} Evaluations exclude the prior's five. Tokens per second: one core, batches of 64, three rounds with seed "
+    f"0. Oracle latents are inferred from the first caption of each picture, whose form is always the same. {_FORMS}"
+)
+_ABOUT_ABLATION = f"{_DATA} Latents are inferred from true captions of all six forms. {_FORMS}"
 
 
 def _distill(out: Path, seed: int) -> Path:
@@ -137,8 +153,8 @@ STUDY = Study(
     about="Reproduces the results on captions of drawn shapes.",
     tables={
         "captions": Table(_COMPARISON, _ABOUT, _SCORES, _PICTURES),
-        "captions_ablation": Table(_ABLATION, _ABOUT, _SCORES, _PICTURES),
-        "captions_blocks": Table(_BLOCKS, _ABOUT, _SCORES, _PICTURES),
+        "captions_ablation": Table(_ABLATION, _ABOUT_ABLATION, _SCORES, _PICTURES),
+        "captions_blocks": Table(_BLOCKS, f"{_DATA} {_FORMS}", _SCORES, _PICTURES),
     },
     made={"distilled": _distill},
     owner={"distilled": "ar"},

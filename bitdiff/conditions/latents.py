@@ -129,9 +129,13 @@ def kl_to_uniform(logits: jax.Array) -> jax.Array:
 
 
 def _select(request: Request, field: str, ndim: int) -> dict[str, np.ndarray]:
-    """'example', the values the latents are inferred from, and 'source', their indices; {} without such examples."""
+    """'example', the values the latents are inferred from, and 'source', their indices; {} without such examples.
+
+    The captions of a picture are used in turn, so that the samples see all kinds of captions.
+    """
     if not request.offers(field):
         return {}
     values = [row[field] for row in request.rows]
-    values = [value if np.ndim(value) == ndim else value[0] for value in values]  # the first caption of a picture
+    if np.ndim(values[0]) > ndim:
+        values = [captions[i % len(captions)] for captions, i in zip(values, request.indices, strict=True)]
     return {"example": np.stack(values), "source": request.source}
