@@ -1,8 +1,8 @@
 """Writes a data set sampled from a trained model: python -m bitdiff.distill --workdir runs/teacher --out distilled.
 
-Every training picture of the model's data set is described; a model of text without pictures writes as many sequences
-as it was trained on. A model trained with `--config.data.distilled=distilled` then learns these in place of the data's
-own (sequence-level distillation; Kim and Rush 2016). With `--beams K`, all K captions are kept, and the student learns
+Captions every training picture of the model's data set; a model of text generates as many sequences as its training
+set holds. A model trained with `--config.data.distilled=distilled` then learns these in place of the data's own
+(sequence-level distillation; Kim and Rush 2016). With `--beams K`, all K captions are kept, and the student learns
 the one that is most typical of all captions (`data/typicality.py`). After an interruption, the same command resumes.
 """
 

@@ -1,8 +1,8 @@
 """Measures a noise schedule from a trained model: python -m bitdiff.schedule --workdir DIR.
 
-Writes DIR/schedule.json: the noise levels at equal quantiles of the model's entropy rate. Then `--schedule measured`
-samples from the model along them, and another model is trained with `--config.diffusion.schedule=measured
---config.diffusion.schedule_run=DIR`. DIR/schedule.png shows the rate.
+Writes DIR/schedule.json: noise levels at equal quantiles of a density derived from the model's entropy rate. Then
+`--schedule measured` samples from the model with them, and another model is trained with
+`--config.diffusion.schedule=measured --config.diffusion.schedule_run=DIR`. DIR/schedule.png shows the rate.
 """
 
 import json
@@ -38,7 +38,7 @@ def define_flags() -> None:
     flags.DEFINE_integer("examples", 1_000, "Maximum number of test examples.", lower_bound=1)
     flags.DEFINE_integer("rounds", 20, "Random noise levels per example.", lower_bound=1)
     flags.DEFINE_integer("bins", 64, "Intervals of ln(gamma / (1 - gamma)).", lower_bound=2)
-    flags.DEFINE_float("power", 0.5, "Power of the rate whose integral is divided equally; 0.5 as in CoBit.")
+    flags.DEFINE_float("power", 0.5, "Exponent of the entropy rate in the density; 0.5 as in CoBit.")
     flags.DEFINE_integer("levels", 65, "Number of levels in the file.", lower_bound=2)
     flags.DEFINE_float("cutoff", 0.2, "Sigma below which noise levels become rare, in units of the scale of the bits.")
     flags.DEFINE_integer("seed", 0, "Seed of the noise levels and the noise.", lower_bound=0)
@@ -53,10 +53,11 @@ def main() -> None:
 
 
 def measure(request: Request) -> None:
-    """Measures the rate, and writes the schedule and the picture."""
+    """Measures the rate, and writes the schedule and the plot."""
     run = request.run.open()
     rate = entropy_rate(run, examples=request.examples, rounds=request.rounds, bins=request.bins, seed=request.seed)
-    levels = equal_quantiles(rate, power=request.power, count=request.levels, cutoff=request.cutoff)
+    cutoff = request.cutoff * run.config.bits.scale
+    levels = equal_quantiles(rate, power=request.power, count=request.levels, cutoff=cutoff)
     if not processes.is_main():
         return
     folder = report_folder(run)

@@ -4,7 +4,7 @@
 
 Variants: blocks (the default; softmax bits, one token at a time), softmax (a softmax over the vocabulary,
 trained with cross-entropy, all tokens at once with positions that lag), bits (the paper's linear output with l2 loss,
-all tokens at once), autoregressive. No variant knows arithmetic except from its examples. Hardware: one CPU core, 20
+all tokens at once), autoregressive. All variants learn arithmetic from examples only. Hardware: one CPU core, 20
 minutes (autoregressive: 10). Neither paper uses this data set. Results: configs/README.md.
 """
 

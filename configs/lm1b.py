@@ -1,17 +1,17 @@
-r"""The One Billion Word benchmark, sentences of up to 128 tokens: Bit Diffusion of text at the size of its successors.
+r"""The One Billion Word benchmark, sentences of up to 128 tokens: Bit Diffusion of text at the scale of its successors.
 
     python -m bitdiff.prepare --config configs/lm1b.py
     python -m bitdiff.train_tokenizer --input 'tfds:lm1b:train[:1%]' --vocab_size 32768 --out lm1b.model
     python -m bitdiff.train --config configs/lm1b.py:cobit --config.data.tokenizer=lm1b.model --workdir runs/lm1b
 
-All variants have 12 layers of width 768, and 15 bits per token; time modulates the layers of all but the autoregressive
-one, so that they have 213 to 239 million parameters instead of 136. bits (the default): the paper's linear output with
+All variants have 12 layers of width 768, and 15 bits per token. Modulation by time raises the number of parameters
+from 136 million (autoregressive) to 213 to 239 million (all others). bits (the default): the paper's linear output with
 l2 loss. softmax: a softmax over the vocabulary, trained with cross-entropy, with positions that lag. cobit: the recipe
 of Batzolis et al. 2026, with the matched filter, a bounded squared error weighted as in EDM, and stochastic sampling;
 `--config.diffusion.schedule=measured --config.diffusion.schedule_run=RUN` adds a measured schedule. autoregressive: the
 baseline. The batch size and the number of steps are those that masked diffusion models use on this data set.
 
-Hardware: 8 GPUs or a TPU slice, days; on these, add `--config.network.dtype=bfloat16`. Not yet run. Results:
+Hardware: several days on 8 GPUs or a TPU slice, with `--config.network.dtype=bfloat16`. Not yet run. Results:
 configs/README.md.
 """
 

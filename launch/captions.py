@@ -4,7 +4,8 @@
     python launch/captions.py --out runs/captions               # a day on one core; the same command resumes
     python launch/captions.py --out runs/captions --only ar,softmax_latents --seeds 0
 
-Each training run uses one core, selected by --core. The scores are written to configs/results.
+Each training run uses one core, selected by --core. The scores are written to the folder of the
+runs; `--results configs/results` updates the published ones.
 """
 
 import itertools

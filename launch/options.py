@@ -4,8 +4,9 @@
     python launch/options.py --out runs/options               # hours on one core; the same command resumes
     python launch/options.py --out runs/options --only digits,digits_measured --seeds 0
 
-A schedule is measured on a model trained with the cosine schedule; then another is trained with that
-schedule. Each training run uses one core, selected by --core. The scores are written to configs/results.
+A schedule is measured on a model trained with the cosine schedule; a second model is then trained with the
+measured schedule. Each training run uses one core, selected by --core. The scores are written to the folder of the
+runs; `--results configs/results` updates the published ones.
 """
 
 from collections.abc import Callable

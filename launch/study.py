@@ -24,7 +24,7 @@ _ROUNDS = 3  # of measuring speed
 class Model(NamedTuple):
     """A model: its name in the table, its config, further arguments, and the runs it needs; {NAME} is their folder.
 
-    cells: arguments of `bitdiff.sweep`, by what distinguishes the cell in the table.
+    cells: arguments of `bitdiff.sweep`, by the title of the cell.
     then: names of artifacts made from the run after training, before it is evaluated.
     judges: runs that the cells need, whose training time is not counted.
     """
@@ -41,7 +41,7 @@ class Model(NamedTuple):
 class Table(NamedTuple):
     """A file of results.
 
-    models: by name; a model in several tables is trained as the first of them describes.
+    models: by name; a model in several tables is trained as in the first.
     about: what the numbers are.
     scores: the name of a score and the factor it is multiplied by, by its title.
     num_samples: samples per cell.
@@ -85,7 +85,7 @@ def main(study: Study) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/study"), help="folder of the runs")
     parser.add_argument("--only", default=",".join(study.names), help="models to train, separated by commas")
     parser.add_argument("--seeds", default="0,1,2", help="seeds, separated by commas")
-    parser.add_argument("--core", type=int, default=0, help="the processor core to use")
+    parser.add_argument("--core", type=int, default=0, help="the CPU core to use")
     parser.add_argument("--collect", action="store_true", help="only collect the scores of what was measured")
     parser.add_argument("--speed", action="store_true", help="only measure speeds, of the first seed's models")
     parser.add_argument("--results", type=Path, help="folder of the collected scores; by default that of the runs")
@@ -178,7 +178,7 @@ def _measure_speed(study: Study, out: Path, names: list[str], seed: int) -> None
 
 
 def collect(study: Study, out: Path, name: str, seeds: list[int], results: Path) -> None:
-    """Writes the scores of all runs in the folder that belong in a table to the folder of results, if there are any.
+    """Writes a table's scores, from all of its runs in the folder, to the folder of results; nothing without runs.
 
     A row that was not measured in these runs keeps the scores of an existing file of results.
     """
@@ -221,7 +221,7 @@ def _published(rows: list[dict[str, Any]], published: list[dict[str, Any]]) -> d
 
 
 def _name_seeds(rows: list[dict[str, Any]], expected: list[int]) -> None:
-    """Names the seeds of each model that was not measured with all expected ones."""
+    """Appends its seeds to the name of each model that was not measured with all expected ones."""
     for name in dict.fromkeys(row["name"] for row in rows):
         same = [row for row in rows if row["name"] == name]
         seeds = sorted({seed for row in same for seed in row["seeds"]})

@@ -4,7 +4,8 @@
     python launch/texts.py --out runs/texts               # a day on one core; the same command resumes
     python launch/texts.py --out runs/texts --only expressions_ar --seeds 0
 
-Each training run uses one core, selected by --core. The scores are written to configs/results.
+Each training run uses one core, selected by --core. The scores are written to the folder of the
+runs; `--results configs/results` updates the published ones.
 """
 
 import subprocess
@@ -24,10 +25,10 @@ _VERSE_SCORES = {
     "distinct 2-grams, %": ("distinct_2", 100),
     "distinct 3-grams, %": ("distinct_3", 100),
     "entropy": ("entropy", 1),
-    "perplexity of the test verses": ("perplexity_real", 1),
-    "their distinct 2-grams, %": ("distinct_2_real", 100),
-    "their distinct 3-grams, %": ("distinct_3_real", 100),
-    "their entropy": ("entropy_real", 1),
+    "test perplexity": ("perplexity_real", 1),
+    "test distinct 2-grams, %": ("distinct_2_real", 100),
+    "test distinct 3-grams, %": ("distinct_3_real", 100),
+    "test entropy": ("entropy_real", 1),
 }
 _MINUTES = "Minutes: CPU time of training on one core."
 _ABOUT_EXPRESSIONS = (
@@ -35,9 +36,9 @@ _ABOUT_EXPRESSIONS = (
     f"total variation between the lengths of the samples and of the data. {_MINUTES}"
 )
 _ABOUT_VERSES = (
-    "Verses of the King James Bible, up to 64 tokens from a vocabulary of 1,024; 1,000 samples. Perplexity is under "
-    "the autoregressive model of the same seed, which scores its own samples in the first row. Entropy is that of the "
-    f"tokens within a verse, in nats. {_MINUTES}"
+    "Verses of the King James Bible, up to 64 tokens from a vocabulary of 1,024; 1,000 samples. Perplexity is measured "
+    "with the autoregressive model of the same seed; in the first row, it scores its own samples. Entropy is the mean "
+    f"entropy of the tokens within a verse, in nats. {_MINUTES}"
 )
 
 

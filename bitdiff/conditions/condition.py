@@ -129,7 +129,7 @@ class Condition(NamedTuple):
 class Inputs(NamedTuple):
     """A network's conditioning arguments.
 
-    label: int32 [B], or with features float [B, num_classes]: the one-hot label, if any, and the features.
+    label: int32 [B]; with features, float [B, num_classes + F]: the one-hot label, if any, and the features.
     attended: 'memory' or 'context' if the network attends to anything.
     """
 

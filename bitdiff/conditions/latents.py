@@ -1,8 +1,9 @@
 """Learned discrete latents (Xu et al. 2024, DisCo-Diff, section 3), whatever the model generates.
 
-An encoder, trained with the denoising loss alone, infers m latents of k values from the clean example. They are relaxed
-by Gumbel-Softmax and given to the network: as embeddings that it attends to, as in DisCo-Diff, or beside the class
-label, in the vector that modulates all layers. With k = 2 the relaxation is Gumbel-sigmoid: a latent is a bit.
+An encoder, trained with the denoising loss (and an optional KL penalty), infers m latents z of k values from the clean
+example. They are relaxed by Gumbel-Softmax and given to the network: as embeddings that it attends to, as in
+DisCo-Diff, or as W z, added to the time embedding that modulates all layers. With k = 2 the relaxation is
+Gumbel-sigmoid: a latent is a bit.
 """
 
 from collections.abc import Callable

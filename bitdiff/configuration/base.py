@@ -61,7 +61,7 @@ DATA = {
     "captions_drawn": integer(0, "captions per picture in a batch, drawn at random; 0 for all", high=2**10),
     "curriculum_steps": integer(
         0,
-        "steps of a curriculum: only the first caption in the first half, then their number doubles in equal intervals",
+        "steps of a curriculum: one caption in the first half, then their number doubles at equal intervals",
     ),
     "tokenizer": text("", "path of a SentencePiece .model file"),
     "tokenizer_kind": text(

@@ -69,7 +69,7 @@ def captioning(config: ml_collections.ConfigDict, model: str) -> None:
 
 
 def blocks(config: ml_collections.ConfigDict, *, size: int, layers: int) -> None:
-    """Turns a config of softmax bits into one of blocks of `size` tokens, whose denoiser has that many layers."""
+    """Configures softmax bits in blocks of `size` tokens, with a denoiser of `layers` layers."""
     captioning(config, "softmax")
     config.task = "blocks"
     config.network.embed_layers = 1

@@ -1,9 +1,9 @@
-"""A small formal language: bracketed arithmetic with its value, which a parser can check.
+"""A small formal language: bracketed arithmetic expressions with their values, which a parser can check.
 
     ( 3 + [ 4 * 2 ] ) = 1
 
-Every operation is in round or square brackets, chosen at random, which must match; the value is taken modulo 10. So a
-sentence is valid if all its brackets agree over any distance, and true if it ends with the right digit.
+Every operation is enclosed in parentheses or square brackets, chosen at random; the value is taken modulo 10. A
+sentence is valid if every bracket is matched, however far apart the pair, and true if it ends with the right digit.
 """
 
 from typing import Any, NamedTuple

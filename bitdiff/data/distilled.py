@@ -91,6 +91,6 @@ def _read_shards(folder: Path) -> tuple[np.ndarray, np.ndarray]:
             raise UsageError(f"config.data.distilled: {path} holds no sequences with scores")
         parts.append((tokens, scores))
     if not parts or len({tokens.shape[1:] for tokens, _ in parts}) > 1:
-        raise UsageError(f"config.data.distilled: {folder} holds no sequences, or of several lengths")
+        raise UsageError(f"config.data.distilled: {folder} holds no sequences, or sequences of several lengths")
     tokens, scores = zip(*parts, strict=True)
     return np.concatenate(tokens), np.concatenate(scores)

@@ -87,7 +87,7 @@ def _channels(root: Path, files: list[Path]) -> int:
     if 0 < gray < len(examined):
         _log.warning(
             "%s: %d of %d examined images are gray, and the others show colors; all are read in color (pass "
-            "--config.data.channels=1 to read them in gray, with a third of the bits)",
+            "--config.data.channels=1 to load them as grayscale, with a third of the bits)",
             root,
             gray,
             len(examined),

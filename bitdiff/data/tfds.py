@@ -188,8 +188,9 @@ def _open(builder: Any, split: str) -> Any:
 def _load_text(builder: Any, options: Any) -> Dataset:
     if options.length < 2 or not options.tokenizer:
         raise UsageError(
-            f"config.data.length is {options.length} and config.data.tokenizer {options.tokenizer!r}; they must be 2 "
-            "or more, and a SentencePiece model: train one with python -m bitdiff.train_tokenizer"
+            f"config.data.length is {options.length} and config.data.tokenizer {options.tokenizer!r}; the "
+            "length must be at least 2, and the tokenizer a SentencePiece model: train one with python -m "
+            "bitdiff.train_tokenizer"
         )
     pieces = tokenizer.load(options.tokenizer)
     train, test = (

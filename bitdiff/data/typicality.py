@@ -1,4 +1,4 @@
-"""Selection of training sequences for distillation: of several good ones, the most typical of the whole data set.
+"""Selects training sequences for distillation: among good candidates, those most typical of the whole data set.
 
 A teacher trained on several captions per picture finds them equally good, and small errors decide which scores best.
 A student that denoises all tokens at once learns best if all pictures have captions of the same form.
@@ -10,16 +10,17 @@ _ROUNDS = 10
 
 
 def most_typical(candidates: np.ndarray, scores: np.ndarray, *, margin: float, vocab_size: int, pad: int) -> np.ndarray:
-    """The candidate of each example that is most probable under the frequencies of the tokens of all choices.
+    """For each example, the candidate most probable under the unigram frequencies of all selected candidates.
 
-    The choices begin with the best scores, and alternate with the frequencies until they stay the same.
+    The selection starts with the best scores, then alternates between estimating the frequencies p and selecting
+    argmax_k sum_i log p(token_i), until it stops changing.
 
     Args:
       candidates: int [N, K, L], sequences.
       scores: float [N, K], their log probabilities.
       margin: candidates whose score is lower than the best one's by more than this, in nats, are left out.
       vocab_size: tokens are below this number.
-      pad: the token that fills sequences up, which is not counted; -1 for none.
+      pad: the padding token, which is not counted; -1 for none.
 
     Returns:
       int [N], indices below K.

@@ -110,9 +110,9 @@ def make_plan(gamma: Schedule, grid: Grid, noise: AddedNoise = NO_NOISE, *, leng
     """The noise levels of a time grid on a schedule, with churn and restarts.
 
     Churn raises sigma to sigma (1 + min(S_churn / steps, sqrt 2 - 1)), or sigma (1 + fraction), for sigma in [S_min,
-    S_max]; of positions that lag, it concerns those that move in the step. Each restart is inserted where the grid is
-    nearest to its `low`, and visits EDM's levels between that level and its `high`; with a lag, these are the levels of
-    a position that does not lag, and all positions go back to the same time.
+    S_max]; with a lag, only at positions whose noise level changes in the step. Each restart is inserted where the grid
+    is nearest to its `low`, and visits EDM's levels between that level and its `high`; with a lag, these are the levels
+    of the position that does not lag, and the levels of the others follow from the same times.
 
     Args:
       gamma: the sampling schedule.
@@ -186,7 +186,7 @@ def _churned(now: np.ndarray, after: np.ndarray, steps: int, churn: Churn) -> np
         )
     if not churn.fraction >= 0 or (churn.fraction and churn.amount):
         raise UsageError(
-            f"churn_fraction is {churn.fraction} and S_churn {churn.amount}; they must be 0 or more, and one of them 0"
+            f"churn_fraction is {churn.fraction} and S_churn {churn.amount}; both must be 0 or more, and at least one 0"
         )
     if churn.amount == 0 == churn.fraction:
         return now

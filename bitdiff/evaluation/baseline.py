@@ -49,7 +49,7 @@ def open_baseline(run: Trained, folder: Path) -> Judge:
 def perplexity(run: Trained, tokens: np.ndarray) -> float:
     """exp(nats per token) of sequences int [N, L] under an autoregressive model, over all tokens up to EOS.
 
-    A sequence without EOS ends at its first PAD, in whose place the model expects EOS.
+    If a sequence has no EOS, its first PAD is scored as EOS.
     """
     assert run.task.cross_entropy is not None
     compiled = jax.jit(run.task.cross_entropy)

@@ -1,9 +1,9 @@
 """The entropy rate of a trained model, and noise levels with equal integrals of it between them.
 
 By the I-MMSE relation (Guo, Shamai and Verdu 2005), the information about x0 gained per unit of s = gamma / (1 - gamma)
-is half the minimum mean squared error, so that per unit of lambda = ln s it is s mse(lambda) / 2. CoBit trains and
-samples at equal quantiles of this rate to the power 1/2, with less weight on small sigma (Batzolis et al. 2026): there,
-a network's error exceeds the minimum, and s multiplies it.
+is half the minimum mean squared error; per unit of lambda = ln s, it is s mse(lambda) / 2. CoBit spaces noise levels
+by quantiles of the square root of this rate (Batzolis et al. 2026). It downweights small sigma, where a network's error
+exceeds the minimum and the factor s amplifies the excess.
 """
 
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from bitdiff.evaluation.random_times import at_random_times
 from bitdiff.inference.trained import Trained
 from bitdiff.runtime.errors import UsageError
 
-RANGE = (-9.0, 9.0)  # of lambda; beyond, bits are all noise or all data
+RANGE = (-9.0, 9.0)  # of lambda for bits +-1; beyond, bits are all noise or all data
 _FLOOR = 0.01  # smallest density relative to the largest, so that no noise level is left out
 
 
@@ -44,22 +44,23 @@ def entropy_rate(run: Trained, *, examples: int, rounds: int, bins: int, seed: i
     dataset = data.load(run.config.data)
     source = dataset.test if len(dataset.test) else dataset.train
     error, gamma = at_random_times(run, run.task.errors, source, examples=examples, rounds=rounds, seed=seed)
-    return rate_of(error, gamma, bins)
+    return rate_of(error, gamma, bins, run.config.bits.scale)
 
 
-def rate_of(error: np.ndarray, gamma: np.ndarray, bins: int) -> EntropyRate:
-    """The rate from squared errors and noise levels, float64 [N] each.
+def rate_of(error: np.ndarray, gamma: np.ndarray, bins: int, scale: float = 1.0) -> EntropyRate:
+    """The rate from squared errors and noise levels, float64 [N] each, of bits +-scale.
 
     Raises:
       UsageError: no noise level lies within RANGE.
     """
     log_snr = np.log(gamma / (1.0 - gamma))
-    edges = np.linspace(*RANGE, bins + 1)
+    edges = np.linspace(*RANGE, bins + 1) - 2.0 * np.log(scale)  # the same ratios of a bit's power to the noise
     interval = np.digitize(log_snr, edges) - 1
     inside = (interval >= 0) & (interval < bins)
     counts = np.bincount(interval[inside], minlength=bins)
     if not counts.any():
-        raise UsageError(f"no noise level lies within ln(gamma / (1 - gamma)) = {RANGE}; raise the number of examples")
+        limits = f"{edges[0]:.3g} to {edges[-1]:.3g}"
+        raise UsageError(f"no noise level lies within ln(gamma / (1 - gamma)) = {limits}; raise the number of examples")
     sums = np.bincount(interval[inside], weights=(np.exp(log_snr) * error / 2.0)[inside], minlength=bins)
     centers, known = (edges[1:] + edges[:-1]) / 2.0, counts > 0
     return EntropyRate(centers, np.interp(centers, centers[known], sums[known] / counts[known]))
@@ -74,8 +75,7 @@ def equal_quantiles(rate: EntropyRate, *, power: float, count: int, cutoff: floa
       rate: the entropy rate.
       power: above 0; 0.5 in CoBit.
       count: number of values, 2 or more.
-      cutoff: the sigma below which noise levels become rare, in units of the scale of the bits, 0 for none; 0.2 in
-        CoBit (0.1 for its bits 0 and 1).
+      cutoff: the sigma below which noise levels become rare, 0 for none; CoBit's is 0.2 for bits +-1 (0.1 for 0 and 1).
 
     Raises:
       UsageError: an argument is out of range.
@@ -86,6 +86,7 @@ def equal_quantiles(rate: EntropyRate, *, power: float, count: int, cutoff: floa
         )
     density = np.maximum(rate.rate, 0.0) ** power / (1.0 + (cutoff * np.exp(rate.log_snr / 2.0)) ** 3)
     density = np.maximum(density, _FLOOR * density.max())
-    edges = np.linspace(*RANGE, len(density) + 1)
+    width = rate.log_snr[1] - rate.log_snr[0]
+    edges = np.append(rate.log_snr, rate.log_snr[-1] + width) - width / 2.0
     integral = np.concatenate([[0.0], np.cumsum(density)])
     return np.interp(np.linspace(integral[-1], 0.0, count), integral, edges)

@@ -11,7 +11,7 @@ _ORDERS = 4
 def consensus(candidates: Sequence[str], gain: Callable[[str, str], float] | None = None) -> int:
     """The index of the candidate with the highest mean gain against all candidates, which stand for the model.
 
-    With a gain of 1 for equal texts and 0 otherwise, this is the most frequent candidate. The first of equals wins.
+    With a gain of 1 for equal texts and 0 otherwise, this is the most frequent candidate. Ties go to the first.
 
     Args:
       candidates: one or more texts sampled under the same condition.

@@ -15,7 +15,7 @@ class LatentEncoder(nn.Module):
     """Data -> logits of `count` latents of `codes` values.
 
     'mlp' is an MLP on flattened data. 'vit' is for images, with a class token per latent. 'bag' is for tokens: an MLP
-    on the sum of the tokens' embeddings, so that it sees what a sequence contains, wherever that is.
+    on the sum of the tokens' embeddings, so that it sees which tokens a sequence contains, but not their order.
 
     Attributes:
       count: latents per example.

@@ -128,7 +128,7 @@ def _check(cluster: launchers.Cluster | None, platform: str | None) -> None:
 
 
 def _keep_stdout_for_python() -> None:
-    """Drops what C++ prints: on a CPU, each new group of devices prints a line of Gloo's per device."""
+    """Discards output from C++: on a CPU, Gloo prints a line per device for each new group of devices."""
     with contextlib.suppress(OSError):  # stdout is closed
         sys.stdout.flush()
         python = os.dup(1)

@@ -246,7 +246,7 @@ def _append(model: CausalModel, search: _Search, token: jax.Array, index: jax.Ar
 
 
 def _start_tokens(model: CausalModel, label: jax.Array | None, count: int) -> jax.Array:
-    """The token before the first one, int32 [B], which stands for the label or for none."""
+    """The token before the first one, int32 [B], which encodes the label or its absence."""
     return jnp.full((count,), model.vocab_size, jnp.int32) if label is None else model.vocab_size + 1 + label
 
 

@@ -164,7 +164,7 @@ def losses(model: BlockModel, params: Any, batch: dict[str, jax.Array], keys: ja
     context = model.network.apply(_causal_params(params), shifted, dropout_keys=derived.dropout, **inputs.attended)
 
     def by_block(array):
-        # Block by block, so that self-conditioning, of every second row, does not always leave out the same blocks.
+        # Not by example: self-conditioning covers every second row, and would always skip the same blocks.
         array = array.reshape(rows, model.blocks, model.size, *array.shape[2:])
         return jnp.moveaxis(array, 1, 0).reshape(-1, model.size, *array.shape[3:])
 
@@ -206,7 +206,7 @@ def condition_on(
 def sample(
     model: BlockModel, params: Any, arrays: dict[str, jax.Array], keys: jax.Array, options: SampleOptions
 ) -> dict[str, jax.Array]:
-    """Sequences int32 [B, L], one block after another: the task's `sample`; `options.steps` are those of a block.
+    """Sequences int32 [B, L], one block after another: the task's `sample`; `options.steps` is per block.
 
     Raises:
       UsageError: an option that the model does not support, or out of range.
@@ -258,7 +258,7 @@ def _causal_params(params: Any) -> Any:
 
 
 def _start(model: BlockModel, label: jax.Array | None, count: int) -> jax.Array:
-    """The block before the first one, int32 [B, size], which stands for the label or for none."""
+    """The block before the first one, int32 [B, size], which encodes the label or its absence."""
     token = jnp.full((count,), model.vocab_size, jnp.int32) if label is None else model.vocab_size + 1 + label
     return jnp.broadcast_to(token[:, None], (count, model.size))
 

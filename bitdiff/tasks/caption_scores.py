@@ -63,8 +63,10 @@ def _diversity(forms: np.ndarray) -> dict[str, Score]:
         return {}
     uniform = np.full(scenes.FORMS, 1.0 / scenes.FORMS)
     value = distributions.tv(forms[:, None], np.arange(scenes.FORMS)[:, None], uniform)
-    about = f"total variation between the frequencies of the {scenes.FORMS} forms of {len(forms)} complete captions and"
+    about = (
+        f"total variation between the frequencies of the {scenes.FORMS} forms of {len(forms)} complete captions and a"
+    )
     return {
-        "form_tv": Score(value, f"{about} equal ones"),
-        "form_tv_floor": Score(distributions.tv_floor(uniform, len(forms)), "its expectation for equally likely forms"),
+        "form_tv": Score(value, about),
+        "form_tv_floor": Score(distributions.tv_floor(uniform, len(forms)), "its expected value if they were uniform"),
     }

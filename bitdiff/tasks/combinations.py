@@ -76,6 +76,8 @@ def check_blocks(config: Any) -> None:
         "config.latents.count": config.latents.count,
         "config.diffusion.lag": config.diffusion.lag,
         "config.diffusion.trained_guidance": config.diffusion.trained_guidance,
+        "config.diffusion.label_dropout": config.diffusion.label_dropout,
+        "config.diffusion.image_dropout": config.diffusion.image_dropout,
     }
     for name, value in unsupported.items():
         if value:

@@ -75,8 +75,8 @@ def make_residual(options: Any, codec: bits.Codec) -> Callable[[jax.Array, jax.A
         return None
     if codec.encoding in ("continuous", "real") or (options.head == "linear" and options.loss != "logistic"):
         raise UsageError(
-            "config.diffusion.matched_filter requires bits, and logits as the output: the logistic loss, or the head "
-            "'sigmoid' or 'factorised_softmax'"
+            "config.diffusion.matched_filter requires bits, and a network that outputs logits: use the logistic loss, "
+            "or the head 'sigmoid' or 'factorised_softmax'"
         )
     codes = codec.encode(np.arange(codec.vocab_size)[:, None])
 

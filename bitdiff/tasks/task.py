@@ -39,7 +39,7 @@ class Task(NamedTuple):
       has no time.
     errors: (params, batch, keys [B]) -> (mean squared error of the estimate of x0 [N], gamma_t [N]) of each example;
       None if the model has no time.
-    passes: how often the sampling steps are taken for a sample: the number of its blocks, or 1.
+    passes: how many times the sampling steps run for a sample: once per block, otherwise once.
     cross_entropy: (params, batch, keys [B]) -> (nats [N], tokens [N]) of each sequence, without dropout; None if the
       model has no exact likelihood.
     infer: (params, the examples' values [B, ...], keys [B]) -> int32 [B, latents]; None without latents.

@@ -69,6 +69,6 @@ def read_levels(folder: Path) -> tuple[float, ...]:
             raise ValueError("levels must decrease")
         return tuple(levels.tolist())
     except FileNotFoundError as error:
-        raise UsageError(f"{folder} holds no {NAME}; write it with: python -m bitdiff.schedule --workdir") from error
+        raise UsageError(f"{folder} holds no {NAME}; run python -m bitdiff.schedule --workdir {folder}") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{folder / NAME} cannot be read: {error}") from error

@@ -58,7 +58,7 @@ def test_every_variant_trains_two_steps_on_mocked_sentences(variant, mocked_lm1b
 
 
 def test_text_requires_a_tokenizer_and_a_length(mocked_lm1b):
-    with pytest.raises(UsageError, match="they must be 2 or more, and a SentencePiece model"):
+    with pytest.raises(UsageError, match="the tokenizer a SentencePiece model"):
         data.load(lm1b.get_config().data)
     with pytest.raises(UsageError, match="holds no text"):
         read_texts("tfds:cifar10:train")

@@ -241,7 +241,7 @@ def test_bad_plans_are_refused():
     with pytest.raises(UsageError, match="goes up to sigma"):
         noise_levels.make_plan(schedules.karras(1.0, 80.0), noise_levels.Grid(3), noise)
     grid = noise_levels.Grid(4, lag=2.0)
-    with pytest.raises(UsageError, match="and one of them 0"):
+    with pytest.raises(UsageError, match="and at least one 0"):
         edm_plan(4, churn=(1.0, 0.0, 50.0, 0.1))
     with pytest.raises(UsageError, match="'heun' does not support a lag"):
         sampling.follow(denoise, KEY, (1, 4, 2), noise_levels.make_plan(KARRAS, grid, length=4), sampler="heun")

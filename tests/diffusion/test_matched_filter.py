@@ -12,7 +12,7 @@ from bitdiff.diffusion import bits, objectives
 from bitdiff.diffusion.matched_filter import bit_log_odds, code_logits
 from bitdiff.diffusion.oracle import bayes_denoiser
 from bitdiff.runtime.errors import UsageError
-from bitdiff.tasks.denoiser import Layout, make_denoiser
+from bitdiff.tasks.denoiser import Layout, evaluate_network, init_params, join, make_denoiser
 
 KEY = jax.random.key(0)
 
@@ -39,6 +39,41 @@ def test_zero_logits_give_the_posterior_of_equally_likely_codes(encoding):
     np.testing.assert_allclose(objectives.factorised_softmax(codes)(logits), exact, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("encoding", "changes"),
+    [
+        ("uint", {"head": "sigmoid"}),
+        ("gray", {"loss": "logistic"}),
+        ("uint_rand", {"head": "factorised_softmax", "loss": "cross_entropy"}),
+        ("uint", {"head": "sigmoid", "lag": 2.0}),
+    ],
+)
+@pytest.mark.parametrize("scale", [0.4, 1.0])
+def test_a_model_with_weights_of_zero_is_bayes_optimal_for_independent_values(encoding, changes, scale):
+    config = mixture.get_config(encoding)
+    config.network.update(dim=8, layers=1, head_dim=8)
+    config.bits.scale = scale
+    config.diffusion.update(matched_filter=True, **changes)
+    model = make_denoiser(config, Layout("tokens", (2,), 1))
+    params = jax.tree.map(jnp.zeros_like, init_params(model, KEY))
+    signals = [condition.embed(params, jnp.full(64, -1), True) for condition in model.conditions]
+    inputs = join(model, params, signals, 64)
+    codes = model.codec.encode(jnp.arange(16)[:, None])
+    exact = bayes_denoiser(codes, np.full(16, 1 / 16))
+    for gamma in (0.05, 0.5, 0.95):
+        # With a lag, every position has its own level.
+        gamma_t = jnp.array([gamma, gamma / 2]) * jnp.ones((64, 2)) if "lag" in changes else jnp.full(64, gamma)
+        per_value = jnp.broadcast_to(gamma_t.reshape(64, -1), (64, 2))
+        x0 = codes[jax.random.randint(KEY, (64, 2), 0, 16)]
+        x_t = jnp.sqrt(per_value)[..., None] * x0 + jnp.sqrt(1 - per_value)[..., None] * jax.random.normal(
+            KEY, x0.shape
+        )
+        output = evaluate_network(model, params, x_t, jnp.zeros_like(x_t), gamma_t, inputs)
+        flat = x_t.reshape(128, -1)
+        expected = exact(flat, jnp.zeros_like(flat), per_value.reshape(-1)).reshape(x_t.shape)
+        np.testing.assert_allclose(model.objective.readout(output), expected, atol=1e-3 * scale)  # float32
+
+
 def test_positions_have_their_own_noise_levels():
     x_t, gamma_t = jax.random.normal(KEY, (2, 3, 4)), jnp.linspace(0.1, 0.9, 6).reshape(2, 3)
     for i in range(3):
@@ -50,7 +85,7 @@ def test_positions_have_their_own_noise_levels():
 def test_it_is_refused_without_logits():
     config = mixture.get_config()
     config.diffusion.matched_filter = True
-    with pytest.raises(UsageError, match="requires bits, and logits as the output"):
+    with pytest.raises(UsageError, match="requires bits, and a network that outputs logits"):
         make_denoiser(config, Layout("tokens", (2,), 1))
     config.diffusion.head = "sigmoid"
     assert make_denoiser(config, Layout("tokens", (2,), 1)).residual is not None

@@ -28,6 +28,19 @@ def test_the_integral_of_the_rate_is_the_information_of_a_gaussian():
     assert total == pytest.approx(expected, rel=0.02)
 
 
+def test_the_rate_of_scaled_bits_is_that_of_bits_of_one_at_other_noise_levels():
+    random, scale = np.random.default_rng(0), 0.1
+    log_snr = random.uniform(*RANGE, 1_000)
+    error = random.chisquare(1, 1_000)
+    plain = rate_of(error, 1 / (1 + np.exp(-log_snr)), 20)
+    shift = 2 * np.log(scale)  # the same noise relative to the bits
+    scaled = rate_of(scale**2 * error, 1 / (1 + np.exp(shift - log_snr)), 20, scale)
+    np.testing.assert_allclose(scaled.log_snr, plain.log_snr - shift)
+    np.testing.assert_allclose(scaled.rate, plain.rate)
+    levels = [equal_quantiles(rate, power=0.5, count=9, cutoff=0.2 * b) for rate, b in ((plain, 1.0), (scaled, scale))]
+    np.testing.assert_allclose(levels[1], levels[0] - shift)
+
+
 def test_equal_quantiles_have_equal_integrals_between_them():
     log_snr = np.linspace(*RANGE, 181)[:-1] + 0.05
     levels = equal_quantiles(EntropyRate(log_snr, np.exp(-0.5 * log_snr**2)), power=1.0, count=9, cutoff=0.0)

@@ -1,4 +1,4 @@
-"""What is said before and after a silent while, and the clock of progress bars."""
+"""Messages before and after long silent operations, and the clock of progress bars."""
 
 import time
 
