@@ -140,13 +140,19 @@ def _train(folder: Path, model: Model, needed: dict[str, Path], seed: int) -> No
         spent["finished"] = True
     finally:
         folder.mkdir(parents=True, exist_ok=True)
-        spent |= {"minutes": _processor_minutes() - start, "commit": _commit()}
+        spent |= {"minutes": _processor_minutes() - start, "commit": current_commit()}
         record.write_text(json.dumps(spent))
 
 
-def _commit() -> str:
+def current_commit() -> str:
+    """The abbreviated hash of the checkout's commit."""
     command = ["git", "rev-parse", "--short", "HEAD"]
     return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def versions() -> dict[str, str]:
+    """The versions of the packages that affect results most."""
+    return {package: version(package) for package in ("jax", "flax")}
 
 
 def run(command: str, *arguments: object) -> None:
@@ -205,7 +211,7 @@ def collect(study: Study, out: Path, name: str, seeds: list[int], results: Path)
         "commit": ", ".join(sorted(commits | (set(published["commit"].split(", ")) if kept else set()))),
         "date": max([*dates, published["date"]]),
         "hardware": os.environ.get("HARDWARE", "CPU"),
-        "versions": {package: version(package) for package in ("jax", "flax")},
+        "versions": versions(),
         "seeds": measured,
         "rows": rows,
     }

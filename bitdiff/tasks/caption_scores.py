@@ -63,9 +63,7 @@ def _diversity(forms: np.ndarray) -> dict[str, Score]:
         return {}
     uniform = np.full(scenes.FORMS, 1.0 / scenes.FORMS)
     value = distributions.tv(forms[:, None], np.arange(scenes.FORMS)[:, None], uniform)
-    about = (
-        f"total variation between the frequencies of the {scenes.FORMS} forms of {len(forms)} complete captions and a"
-    )
+    about = f"total variation between the uniform distribution and the forms of {len(forms)} complete captions"
     return {
         "form_tv": Score(value, about),
         "form_tv_floor": Score(distributions.tv_floor(uniform, len(forms)), "its expected value if they were uniform"),

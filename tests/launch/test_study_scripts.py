@@ -3,15 +3,19 @@
 import importlib
 import json
 import sys
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from conftest import ROOT
 
+from bitdiff import data
+from bitdiff.configs import shapes_disco
 from bitdiff.configuration import load_config
 from bitdiff.evaluation.sweep_cells import AXES
 
 sys.path.insert(0, str(ROOT / "launch"))
-study = importlib.import_module("study")
+codes, study = (importlib.import_module(name) for name in ("codes", "study"))
 STUDIES = {name: importlib.import_module(name).STUDY for name in ("captions", "options", "texts")}
 MODELS = [(script, name) for script, one in STUDIES.items() for name in one.names]
 
@@ -76,3 +80,18 @@ def test_rows_without_runs_keep_their_published_scores(tmp_path):
     rows = {row["name"]: row for row in report["rows"] if row["seeds"]}
     assert set(rows) == {"autoregressive, six captions", "autoregressive, one caption (seed 0)"}
     assert rows["autoregressive, six captions"]["scores"]["true, %"] == [90.0, 91.0]
+
+
+def test_the_table_of_codes_counts_the_forms_that_have_each_code(monkeypatch, tmp_path):
+    config = shapes_disco.get_config()
+    there = data.load(config.data).tokenizer.encode("there", 2)[0]
+    # A first stage whose latent is 1 for the two forms that begin with "there".
+    task = SimpleNamespace(infer=lambda params, tokens, keys: (tokens[:, :1] == there).astype(np.int32))
+    monkeypatch.setattr(codes, "load", lambda folder: SimpleNamespace(config=config, task=task, params=None))
+    monkeypatch.setattr(codes, "PICTURES", 3)
+    monkeypatch.setattr(sys, "argv", ["codes.py", "--workdir", "run", "--results", str(tmp_path)])
+    codes.main()
+    report = json.loads((tmp_path / "captions_codes.json").read_text())
+    percent = {row["name"]: [value for (value,) in row["scores"].values()] for row in report["rows"]}
+    assert percent == {"0": [100.0] * 4 + [0.0] * 2, "1": [0.0] * 4 + [100.0] * 2}
+    assert "0.637 nats" in report["about"]  # the entropy of one third against two thirds
