@@ -54,13 +54,12 @@ def main() -> None:
     counts = Counter(found)
     common = [code for code, count in counts.most_common() if count >= _RARE * len(found)]
     rows = [_row(code, forms, [code == other for other in found]) for code in common]
-    rows += (
-        [_row("all other codes", forms, [code not in common for code in found])] if len(common) < len(counts) else []
-    )
+    if len(common) < len(counts):
+        rows.append(_row("all other codes", forms, [code not in common for code in found]))
     examples = "; ".join(f"{i + 1}: {text}" for i, text in enumerate(scenes.captions(_SHOWN)))
     report = {
-        "about": "Percentage of the captions of each form that have a code; "
-        f"{PICTURES} test pictures with six captions each. Mutual information of codes and forms: {information:.3f} nats, of at most ln 6 = 1.792. The forms of "
+        "about": f"Percentage of the captions of each form that have a code; {PICTURES} test pictures, six captions "
+        f"each. Mutual information of codes and forms: {information:.3f} nats, of at most ln 6 = 1.792. The forms of "
         f"one scene: {examples}.",
         "command": "python launch/codes.py --workdir runs/captions/full_0",
         "commit": current_commit(),

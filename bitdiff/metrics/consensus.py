@@ -1,4 +1,4 @@
-"""Minimum-Bayes-risk choice among samples: the one that agrees best with the others (Kumar and Byrne 2004)."""
+"""Minimum-Bayes-risk selection among samples: the one that agrees best with the others (Kumar and Byrne 2004)."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ _ORDERS = 4
 
 
 def consensus(candidates: Sequence[str], gain: Callable[[str, str], float] | None = None) -> int:
-    """The index of the candidate with the highest mean gain against all candidates, which stand for the model.
+    """The index of the candidate h with the highest mean gain, argmax_h sum_r gain(h, r) over all candidates r.
 
     With a gain of 1 for equal texts and 0 otherwise, this is the most frequent candidate. Ties go to the first.
 

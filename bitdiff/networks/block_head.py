@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 
 class BlockHead(nn.Module):
-    """A Transformer over the positions of a block, each of which also receives a vector of context.
+    """A Transformer over the positions of a block, each of which also receives a vector of context: f([x, c], time).
 
     Attributes:
       denoiser: a Transformer with real-valued input, a time, and full attention.

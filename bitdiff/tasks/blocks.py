@@ -1,9 +1,11 @@
 """Bit Diffusion block by block: a causal Transformer over blocks, and a denoiser of each block's bits.
 
-The causal network turns the tokens of all earlier blocks into a context for each position of a block; the bits of a
-block are denoised jointly, conditioned on it. In training, all blocks are denoised at once, each at its own time. With
-one token per block this is an autoregressive model with a diffusion head (Li et al. 2024, "MAR"); with all tokens in
-one block it is the paper's model. Sampling caches the keys and values of earlier blocks.
+p(tokens) = prod_i p(block_i | blocks before it). A causal network turns the tokens of all earlier blocks, and a picture
+if there is one, into a context c_i for each position of a block; a small head denoises the bits of a block jointly. The
+loss is the mean over blocks of E_t |head(x_t, t, c_i) - x0|^2, or the config's other loss; in training, all blocks are
+denoised at once, each at its own time. With one token per block this is an autoregressive model with a diffusion head
+(Li et al. 2024, "MAR"). With all tokens in one block, it denoises them all at once as in the paper, but with the head
+alone. Sampling caches the keys and values of earlier blocks.
 """
 
 from collections.abc import Callable

@@ -1,9 +1,11 @@
 """LM1B: every variant builds at full size and, when shrunk, trains two steps on mocked sentences."""
 
+import json
 import math
 
 import jax
 import pytest
+from conftest import ROOT
 
 from bitdiff import data
 from bitdiff.configs import lm1b
@@ -24,6 +26,10 @@ def mocked_lm1b(monkeypatch):
         yield
 
 
+RESULTS = ROOT / "configs" / "results" / "lm1b.json"
+SIZES = {"bits": 212_706_831, "softmax": 239_075_072, "cobit": 212_706_831, "autoregressive": 135_519_488}
+
+
 @pytest.mark.parametrize("variant", lm1b.VARIANTS)
 def test_every_variant_has_the_size_of_its_successors(variant):
     config = lm1b.get_config(variant)
@@ -37,7 +43,9 @@ def test_every_variant_has_the_size_of_its_successors(variant):
     )
     # Each of 12 blocks: four 768 x 768 matrices of attention and two 768 x 3072 of the MLP, with biases.
     assert blocks == pytest.approx(12 * 12 * 768**2, rel=0.002)
-    assert blocks < count < 260e6
+    assert count == SIZES[variant]
+    rows = {row["name"]: row for row in json.loads(RESULTS.read_text())["rows"]}
+    assert rows[variant]["parameters"] == f"{count / 1e6:.0f} M"
 
 
 @pytest.mark.parametrize("variant", lm1b.VARIANTS)
