@@ -7,9 +7,9 @@ r"""Captions of drawn shapes with discrete latents that choose among a picture's
 
 A picture has six equally good captions, and a model that denoises all tokens at once mixes their words. Here an encoder
 infers latents from the caption, in training only, and a prior generates them given the picture. First stages: softmax
-(the default) and bits, as in shapes.py but without a lag. Second stages: prior (autoregressive, for softmax) and
-bits_prior (for bits). Evaluating a first stage infers the latents from a true caption of each test picture; evaluating
-a second stage generates them.
+(the default) and bits, as in shapes.py but without a lag. Second stages: prior (autoregressive, for softmax),
+prior_bits (Bit Diffusion, for softmax) and bits_prior (autoregressive, for bits). Evaluating a first stage infers the
+latents from a true caption of each test picture; evaluating a second stage generates them.
 
 The encoder sees a bag of tokens, whose "above" or "below" does not depend on the form of the caption. The latents
 modulate all layers. The curriculum presents both orders of one form before the other forms; it relies on captions
@@ -24,15 +24,20 @@ from bitdiff.configs import shapes
 from bitdiff.configuration import presets, sections
 
 FIRST = ("bits", "softmax")
-SECOND = {"prior": "softmax", "bits_prior": "bits"}
+SECOND = {
+    "prior": ("softmax", "autoregressive"),
+    "prior_bits": ("softmax", "bits"),
+    "bits_prior": ("bits", "autoregressive"),
+}
 
 
 def get_config(variant: str = "softmax") -> ml_collections.ConfigDict:
     """The configuration for a first stage or a prior."""
     presets.check_variant(__file__, variant, (*FIRST, *SECOND))
     if variant in SECOND:
-        config = get_config(SECOND[variant])
-        presets.second_stage(config, "autoregressive")
+        first, model = SECOND[variant]
+        config = get_config(first)
+        presets.second_stage(config, model)
         config.encoder.update(dim=64, layers=1, stem=(16, 32, 64))
         config.network = sections.transformer(dim=64, layers=1, head_dim=32)
         config.optimizer.name = "adam"

@@ -3,11 +3,12 @@
 import json
 import shutil
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 
-from bitdiff import data
+from bitdiff import data, distill
 from bitdiff.configs import expressions, shapes, text
 from bitdiff.data import tokenizer
 from bitdiff.inference import trained
@@ -90,6 +91,22 @@ def test_the_autoregressive_baseline_is_evaluated_like_bit_diffusion(command, im
     with np.load(out, allow_pickle=False) as file:
         assert file["text"].shape == (3,)
         assert file["tokens"].shape == (3, 13)
+
+    model, test = trained.load(run), data.load(shapes.get_config().data).test
+    pictures = np.stack([test[i]["image"] for i in range(4)])
+    outputs = model.sample(images=pictures, beams=3)
+    shard = distill._sequences(outputs)  # the arrays that bitdiff.distill --beams 3 writes
+    assert shard["tokens"].shape == (4, 3, 13)
+    np.testing.assert_array_equal(shard["tokens"][:, 0], outputs["tokens"])
+    keys = jax.random.split(jax.random.key(0), 4)
+    nats = [
+        jax.jit(model.task.cross_entropy)(model.params, {"image": pictures, "tokens": beam[:, None]}, keys)[0]
+        for beam in np.moveaxis(shard["tokens"], 1, 0)
+    ]
+    # Scores are log probabilities, but exclude padding before the end, which has a probability of about 1 / 40 here.
+    scores = shard["scores"].T
+    assert (scores[:-1] >= scores[1:]).all()
+    np.testing.assert_allclose(scores - scores[0], nats[0] - np.array(nats), rtol=0.02)
 
 
 @pytest.mark.slow

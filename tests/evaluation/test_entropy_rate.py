@@ -79,6 +79,11 @@ def test_a_run_is_measured_sampled_along_its_schedule_and_trained_from(command, 
         run.sample(8, schedule=name, steps=5, sampler="ddpm")["tokens"] for name in ("measured", "cosine")
     )
     assert (measured != cosine).any()
+    axes = ("--schedule", "cosine,measured", "--churn_fraction", "0,0.2")
+    code, output = command("sweep", "--workdir", tmp_path / "run", "--steps", 3, "--num_samples", 50, *axes)
+    assert code == 0, output
+    cells = json.loads((tmp_path / "run" / "sweep.json").read_text())["cells"]
+    assert len({scores["tv"] for scores in cells.values()}) == 4
     # An untrained network estimates nearly zero: the rate of a bit is then s / 2.
     rate = entropy_rate(run, examples=500, rounds=20, bins=18, seed=0)
     np.testing.assert_allclose(rate.rate[4:12], np.exp(rate.log_snr[4:12]) / 2 * np.sinh(0.5) / 0.5, rtol=0.25)
