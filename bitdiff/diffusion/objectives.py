@@ -17,7 +17,7 @@ class Objective(NamedTuple):
 
     prediction: 'x0', 'eps' or 'v', what `readout` returns.
     readout: output [B, ...] -> the prediction, with the shape of x0.
-    error: (output, target with the shape of x0) -> float32 [B].
+    error: (output, target with the shape of x0) -> float32 [B, *grid], the mean over the channels of each position.
     """
 
     prediction: str
@@ -30,7 +30,7 @@ def l2(prediction: str, readout: Callable[[jax.Array], jax.Array] = lambda outpu
     choose("prediction", prediction, PREDICTIONS)
 
     def error(output, target):
-        return _mean((readout(output) - target).astype(jnp.float32) ** 2)
+        return jnp.mean((readout(output) - target).astype(jnp.float32) ** 2, axis=-1)
 
     return Objective(prediction, readout, error)
 
@@ -39,7 +39,7 @@ def logistic(scale: float) -> Objective:
     """Sigmoid cross-entropy of every bit: -log sigmoid(x0 f / b); the estimate is (2 sigmoid(f) - 1) b."""
 
     def error(output, target):
-        return _mean(-jax.nn.log_sigmoid((output * target / scale).astype(jnp.float32)))
+        return jnp.mean(-jax.nn.log_sigmoid((output * target / scale).astype(jnp.float32)), axis=-1)
 
     return Objective("x0", sigmoid(scale), error)
 
@@ -59,8 +59,8 @@ def softmax(num_classes: int, scale: float) -> Objective:
         return ((2.0 * jax.nn.softmax(grouped(output)) - 1.0) * scale).reshape(output.shape)
 
     def error(output, target):
-        chosen = grouped(target) > 0
-        return _mean(-jnp.sum(jnp.where(chosen, jax.nn.log_softmax(grouped(output).astype(jnp.float32)), 0.0), axis=-1))
+        log_p = jax.nn.log_softmax(grouped(output).astype(jnp.float32))
+        return jnp.mean(-jnp.sum(jnp.where(grouped(target) > 0, log_p, 0.0), axis=-1), axis=-1)
 
     return Objective("x0", readout, error)
 
@@ -92,10 +92,6 @@ def cross_entropy(codes: jax.Array, decode: Callable[[jax.Array], jax.Array]) ->
 
     def error(output, target):
         log_p = jax.nn.log_softmax(output.reshape(*output.shape[:-1], -1, len(codes)).astype(jnp.float32))
-        return _mean(-jnp.take_along_axis(log_p, decode(target)[..., None], axis=-1)[..., 0])
+        return jnp.mean(-jnp.take_along_axis(log_p, decode(target)[..., None], axis=-1)[..., 0], axis=-1)
 
     return Objective("x0", factorised_softmax(codes), error)
-
-
-def _mean(x: jax.Array) -> jax.Array:
-    return jnp.mean(x, axis=tuple(range(1, x.ndim)))

@@ -81,7 +81,7 @@ def denoising_loss(
       clip: bound on the estimate fed back.
       lag: the largest lag of a sequence's positions, see `schedules.lagged`; each sequence [L, C] draws its own
         lag uniformly from [0, lag], and gamma_t is then [B, L]. With 0, all positions have the same time.
-      weight: gamma_t [B] -> the weight of an example's loss; None for 1.
+      weight: gamma_t, [B] or with a lag [B, L] -> the weights of the loss, of the same shape; None for 1.
       trained_guidance: the guidance to learn, for an l2 objective that predicts x0; it costs another forward pass of
         the self-conditioned rows. None to train without it.
 
@@ -105,8 +105,11 @@ def denoising_loss(
             aim = aim.at[rows].add(jax.lax.stop_gradient(excess * (better - output)).astype(aim.dtype))
 
     output = network(x_t, x0_prev, gamma_t, condition)
-    loss = objective.error(output, aim)
-    return loss if weight is None else weight(gamma_t) * loss, t
+    error = objective.error(output, aim)
+    if weight is not None:
+        factor = weight(gamma_t)
+        error = factor.reshape(*factor.shape, *(1,) * (error.ndim - factor.ndim)) * error
+    return jnp.mean(error.reshape(len(x0), -1), axis=1), t
 
 
 def _noise(x0: jax.Array, keys: jax.Array, gamma: Schedule, lag: float) -> tuple[jax.Array, jax.Array, jax.Array]:

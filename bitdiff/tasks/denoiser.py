@@ -59,7 +59,7 @@ class Denoiser(NamedTuple):
     clip: bound on the estimate of x0, or None.
     trained_guidance: the largest weight of guidance by self-conditioning that was trained in; 0 for none.
     residual: (x_t, gamma_t) -> what is added to the network's output, or None.
-    weight: gamma_t [B] -> the weight of an example's loss, or None for 1.
+    weight: gamma_t -> the weights of the loss, of the same shape, or None for 1.
     """
 
     layout: Layout

@@ -51,17 +51,9 @@ def make_objective(options: Any, codec: bits.Codec) -> objectives.Objective:
 
 
 def make_weight(options: Any, codec: bits.Codec) -> Callable[[jax.Array], jax.Array] | None:
-    """The weight of the loss at a noise level: EDM's with sigma_data or with options.weight 'edm', otherwise None.
-
-    Raises:
-      UsageError: a weight together with a lag, which gives every position a level of its own.
-    """
+    """The weight of the loss at a noise level: EDM's with sigma_data or with options.weight 'edm', otherwise None."""
     if not options.sigma_data and options.weight == "none":
         return None
-    if options.lag:
-        raise UsageError(
-            f"config.diffusion.weight is {options.weight!r} and lag {options.lag}; one of them must be off"
-        )
     return partial(edm.loss_weight, sigma_data=options.sigma_data or codec.scale)
 
 

@@ -89,6 +89,3 @@ def test_it_is_refused_without_logits():
         make_denoiser(config, Layout("tokens", (2,), 1))
     config.diffusion.head = "sigmoid"
     assert make_denoiser(config, Layout("tokens", (2,), 1)).residual is not None
-    config.diffusion.update(weight="edm", lag=1.0)
-    with pytest.raises(UsageError, match="one of them must be off"):
-        make_denoiser(config, Layout("tokens", (2,), 1))

@@ -52,6 +52,19 @@ def test_the_loss_equals_the_formula():
     assert loss.shape == t.shape == (6,)
 
 
+@pytest.mark.parametrize("lag", [0.0, 4.0])
+def test_each_noise_level_has_its_own_weight(lag):
+    """The network's error is gamma_t, which the weight divides by: every loss is then 1."""
+    x0 = jnp.zeros((6, 8, 5))
+
+    def network(x_t, x0_prev, gamma_t, condition):
+        return jnp.sqrt(gamma_t).reshape(6, -1, 1) * jnp.ones_like(x_t)
+
+    options = {"gamma": GAMMA, "objective": L2, "self_cond_rate": 0.0, "lag": lag}
+    loss, _ = training_loss.denoising_loss(network, x0, keys(6), weight=lambda gamma_t: 1.0 / gamma_t, **options)
+    np.testing.assert_allclose(loss, 1.0, rtol=1e-5)
+
+
 def test_positions_may_lag():
     x0, seen = jnp.zeros((2_000, 8, 5)), {}
 
