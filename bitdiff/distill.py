@@ -42,6 +42,8 @@ def main() -> None:
     if request.num_samples is not None:
         raise UsageError("--num_samples is not supported: one sequence is written for every training example")
     samples = request.resolve(run, run.config.sample)._replace(num_samples=len(dataset.train))
+    if examples is None and samples.options.sampler == "beam" and not run.config.data.num_classes:
+        raise UsageError("the sampler is 'beam', which writes the same text every time; pass --sampler random")
     check_examples(run, samples.options, examples)
     check_options(run, [samples.options], samples.batch_size)
     drawn = write_shards(run, samples, None, out, Layout(_SHARD_SIZE, png=False), examples, _sequences)

@@ -120,6 +120,9 @@ def test_a_model_learns_the_sequences_of_another(command, tmp_path):
     out = tmp_path / "distilled"
     code, output = command("distill", "--workdir", tmp_path / "teacher", "--out", out, "--seed", 5)
     assert code == 0, output
+    code, output = command("distill", "--workdir", tmp_path / "teacher", "--out", tmp_path / "x", "--sampler", "beam")
+    assert code == 2
+    assert "writes the same text every time; pass --sampler random" in output
     student = tiny(text.get_config())
     student.data.update(path=str(lines), distilled=str(out))
     dataset, own = data.load(student.data), data.load(teacher.data)
