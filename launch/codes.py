@@ -54,6 +54,7 @@ def main() -> None:
     counts = Counter(found)
     common = [code for code, count in counts.most_common() if count >= _RARE * len(found)]
     rows = [_row(code, forms, [code == other for other in found]) for code in common]
+    rows.sort(key=lambda row: max(range(scenes.FORMS), key=list(row["scores"].values()).__getitem__))
     if len(common) < len(counts):
         rows.append(_row("all other codes", forms, [code not in common for code in found]))
     examples = "; ".join(f"{i + 1}: {text}" for i, text in enumerate(scenes.captions(_SHOWN)))
