@@ -72,6 +72,8 @@ def _ablation() -> dict[str, Model]:
     models = {"full": _latents("all ingredients", ())}
     models |= {f"no_{name}": _latents(one.replaced, one.without) for name, one in _INGREDIENTS.items()}
     models["bare"] = _latents("none of these", _all_without(""))
+    models["prior_full"] = _prior("all ingredients, latents from an autoregressive prior", "prior", "full")
+    models["prior_bits_full"] = _prior("all ingredients, latents from a Bit Diffusion prior", "prior_bits", "full")
     return models | {f"with_{name}": _latents(one.alone, _all_without(name)) for name, one in _INGREDIENTS.items()}
 
 
@@ -139,7 +141,7 @@ _ABOUT = (
     f"{_DATA} Evaluations exclude the prior's five. Tokens per second: one core, batches of 64, three rounds with seed "
     f"0. Oracle latents are inferred from the first caption of each picture, whose form is always the same. {_FORMS}"
 )
-_ABOUT_ABLATION = f"{_DATA} Latents are inferred from true captions of all six forms. {_FORMS}"
+_ABOUT_ABLATION = f"{_DATA} Latents are inferred from true captions of all six forms, except with a prior. {_FORMS}"
 
 
 def _distill(out: Path, seed: int) -> Path:
