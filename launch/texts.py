@@ -55,8 +55,8 @@ def _judged(*options: str) -> list[str]:
     return [*options, "--baseline", "{verses_ar}"]
 
 
-def _by_blocks(steps: int) -> list[str]:
-    return ["--steps", f"{steps}", "--td", "0"]
+def _by_blocks(steps: int, td: float = 0.0) -> list[str]:
+    return ["--steps", f"{steps}", "--td", f"{td}"]
 
 
 _LAGGED = ["--steps", "64", "--td", "0", "--lag", "16"]
@@ -70,7 +70,10 @@ _EXPRESSIONS = {
 _VERSES = {
     "verses_ar": _verses("autoregressive", "autoregressive", {"64": _judged("--beams", "1")}),
     "verses_blocks": _verses(
-        "softmax bits, one token at a time", "blocks", {f"{64 * n}": _judged(*_by_blocks(n)) for n in (5, 10)}
+        "softmax bits, one token at a time",
+        "blocks",
+        {f"{64 * n}": _judged(*_by_blocks(n)) for n in (5, 10)}
+        | {f"640, td {td}": _judged(*_by_blocks(10, td)) for td in (0.25, 0.5, 1.0)},
     ),
     "verses_softmax": _verses("softmax bits, all tokens at once, lag 16", "softmax", {"64": _judged(*_LAGGED)}),
 }
