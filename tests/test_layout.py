@@ -23,7 +23,7 @@ LEVELS = [
     ["tasks"],
     ["training"],
     ["inference"],
-    ["evaluation"],
+    ["evaluation", "planning"],
     ["cli"],
     ["commands"],
 ]
