@@ -1,7 +1,8 @@
 """Plans a run on TPUs that are not present: python -m bitdiff.plan --config cifar10 --topology v5e:4x4.
 
 Compiles the training step and the sampler for a slice, and reports what a device holds, computes, moves and sends.
---compare before.json,after.json prints the ratios of two such reports.
+After an interruption, the same command with --out resumes. --compare before.json,after.json prints the ratios of two
+such reports.
 """
 
 import json
@@ -70,19 +71,25 @@ def report(request: Request) -> None:
         choose("part (--parts)", part, plans.PARTS)
     described = [slices.describe(name) for name in request.topologies]
     config = resolved(request.config)
-    parts: dict[str, dict[str, Any]] = {}
+    whole = {"versions": _versions(), "config": workdir.plain(config), "parts": _finished(request.out, config)}
+    parts = whole["parts"]
     for on in described:
-        for part in request.parts:
-            with announced(f"compiling {part} for {on.name} (minutes for a large network)"):
-                parts[f"{part} {on.name}"] = plans.plan(config, on, part)
-            _write(request, config, parts)
-        if request.largest_batch:
-            parts[f"largest batch {on.name}"] = largest.largest_batch(config, on)
-            _write(request, config, parts)
-    for part in request.parts:
-        title = "training, per step" if part == "training" else "sampling, per step of the sampler"
-        print(f"\n{title}, per device; seconds are lower bounds\n")
-        print(plans.table({on.name: parts[f"{part} {on.name}"] for on in described}))
+        for part in request.parts + (["largest batch"] if request.largest_batch else []):
+            name = f"{part} {on.name}"
+            if name in parts:
+                continue
+            if part == "largest batch":
+                parts[name] = largest.largest_batch(config, on)
+            else:
+                with announced(f"compiling {part} for {on.name} (minutes for a large network)"):
+                    parts[name] = plans.plan(config, on, part)
+            if request.out:
+                files.write_text(request.out, json.dumps(whole, indent=2) + "\n")
+    titles = {"training": "training", "sampling": "one step of the sampler", "largest batch": "the largest batch"}
+    for part, title in titles.items():
+        found = {on.name: parts[name] for on in described if (name := f"{part} {on.name}") in parts}
+        if found:
+            print(f"\n{title}, per device; times are lower bounds\n\n{plans.table(found)}")
 
 
 def resolved(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
@@ -92,13 +99,22 @@ def resolved(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     return config if all(named) else data.resolve(config, data.load(config.data))
 
 
-def _write(request: Request, config: ml_collections.ConfigDict, parts: dict[str, Any]) -> None:
-    if request.out:
-        versions = {"bitdiff": __version__, "jax": jax.__version__, "libtpu": slices.libtpu_version()}
-        whole = {"versions": versions, "config": workdir.plain(config), "parts": parts}
-        files.write_text(request.out, json.dumps(whole, indent=2) + "\n")
+def _versions() -> dict[str, str]:
+    return {"bitdiff": __version__, "jax": jax.__version__, "libtpu": slices.libtpu_version()}
+
+
+def _finished(out: Path | None, config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """The parts that an interrupted command with the same config and versions has written."""
+    if out is None or not out.exists():
+        return {}
+    before = read_report(out)
+    same = (before.get("versions"), before.get("config")) == (
+        _versions(),
+        json.loads(json.dumps(workdir.plain(config))),
+    )
+    return before["parts"] if same else {}
 
 
 if __name__ == "__main__":
     define_flags()
-    command.run(main)
+    command.run(main, platform="cpu")

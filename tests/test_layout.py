@@ -23,7 +23,8 @@ LEVELS = [
     ["tasks"],
     ["training"],
     ["inference"],
-    ["evaluation", "planning"],
+    ["evaluation"],
+    ["planning"],
     ["cli"],
     ["commands"],
 ]

@@ -7,6 +7,7 @@ import ml_collections
 import numpy as np
 
 from bitdiff.data.dataset import Arrays
+from bitdiff.evaluation.timing import no_cache
 from bitdiff.planning.slices import Slice
 from bitdiff.runtime import flops
 from bitdiff.runtime.errors import UsageError
@@ -116,7 +117,11 @@ def compile_sampling(config: ml_collections.ConfigDict, on: Slice) -> Program:
     mapped = jax.tree.map(
         lambda a: jax.ShapeDtypeStruct((count, *a.shape), a.dtype), {"condition": condition, "key": keys}
     )
-    counted = flops.count(lambda *args: task.sample(*args, options), params, condition, keys)
+
+    def sample(params, condition, keys):
+        return task.sample(params, condition, keys, options)
+
+    counted = flops.count(sample, params, condition, keys)
     return Program(_compile(compile_sampler(task, options, on.devices), params, mapped), counted, rows)
 
 
@@ -157,6 +162,7 @@ def _conditions(config: ml_collections.ConfigDict, task: Task, rows: int) -> tup
 
 def _compile(function: Any, *shapes: Any) -> Any:
     try:
-        return cast(Any, function).lower(*shapes).compile()
+        with no_cache():  # jax can write programs for described devices to its cache, but not read them
+            return cast(Any, function).lower(*shapes).compile()
     except jax.errors.JaxRuntimeError as error:
         raise NotCompiledError(" ".join(str(error).split())[:300]) from error

@@ -4,6 +4,9 @@ import importlib.metadata
 import importlib.util
 import os
 import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from jax.experimental import topologies
@@ -48,11 +51,26 @@ def describe(name: str) -> Slice:
     if match["shape"] == "1x1":
         options["chips_per_host_bounds"] = (1, 1, 1)
     try:
-        described = topologies.get_topology_desc(name, "tpu", **options)
+        with _silent():
+            described = topologies.get_topology_desc(name, "tpu", **options)
     except Exception as error:  # libtpu has no error of its own for a shape that does not exist
         reason = " ".join(str(error).split())[:200]
         raise UsageError(f"libtpu does not know the topology {name!r} ({reason}); examples: {EXAMPLES}") from error
     return Slice(name, CHIPS[match["chip"]], tuple(described.devices))
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Discards what libtpu writes to the standard error stream: warnings about the TPU that this machine lacks."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def libtpu_version() -> str:
