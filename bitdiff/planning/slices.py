@@ -14,8 +14,13 @@ from jax.experimental import topologies
 from bitdiff.planning.chips import CHIPS, Chip
 from bitdiff.runtime.errors import UsageError, choose
 
-# Without these, libtpu looks for the metadata of a TPU machine, which takes minutes to fail.
-_ENVIRONMENT = {"TPU_SKIP_MDS_QUERY": "1", "TPU_WORKER_HOSTNAMES": "localhost"}
+# Without the first two, libtpu looks for the metadata of a TPU machine, which takes minutes to fail; without the third,
+# only one process at a time can use it.
+_ENVIRONMENT = {
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+}
 _NAME = re.compile(r"(?P<chip>\w+):(?P<shape>\d+(x\d+)+)")
 EXAMPLES = "v4:2x2x1, v4:2x2x4, v5e:1x1, v5e:2x2, v5e:4x4, v5e:8x8, v5p:2x2x1, v5p:2x2x2, v6e:1x1, v6e:2x2, v6e:4x4"
 
