@@ -68,8 +68,8 @@ def main() -> None:
             rows.append({"name": name, "slice": topology, "binds": numbers["binds"], "scores": scores})
     report = {
         "about": "One training step of the paper's global batch in bfloat16, compiled for TPU slices: per device, what "
-        "it holds and moves, and the least time that its matrix products at the chip's peak, its traffic to HBM and its "
-        "traffic to other chips take. Days: the longest of these times the paper's number of steps, a lower bound.",
+        "it holds and moves, and the least time that its matrix products at the chip's peak, its traffic to HBM and to "
+        "other chips take. Days: the longest of these times the paper's number of steps, a lower bound.",
         "command": "python launch/plans.py",
         "commit": current_commit(),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
