@@ -24,6 +24,7 @@ LEVELS = [
     ["training"],
     ["inference"],
     ["evaluation"],
+    ["planning"],
     ["cli"],
     ["commands"],
 ]

@@ -26,7 +26,7 @@ _EXIT_CODES: dict[type[Exception], int] = {DivergedError: 1, UsageError: 2, Savi
 _PATHS = ("workdir", "out", "images", "known")
 
 
-def run(main: Callable[[], int | None], *, divisor: Callable[[], int] = lambda: 0) -> None:
+def run(main: Callable[[], int | None], *, divisor: Callable[[], int] = lambda: 0, platform: str | None = None) -> None:
     """Runs a command and exits.
 
     The exit code is 0 for success, 1 if training diverged, 2 for bad input, 3 if another process was lost, 4 if a
@@ -35,6 +35,7 @@ def run(main: Callable[[], int | None], *, divisor: Callable[[], int] = lambda: 
     Args:
       main: the command; it reads its flags and may return an exit code.
       divisor: a number that the count of CPU devices of a single process must divide; 0 if any count will do.
+      platform: the default of --platform; None for whatever jax finds.
     """
 
     def leave_together(argv):
@@ -46,7 +47,7 @@ def run(main: Callable[[], int | None], *, divisor: Callable[[], int] = lambda: 
             os._exit(code)
         return code
 
-    _define_flags()
+    _define_flags(platform)
     _show_in_help()
     app.run(leave_together, flags_parser=_parse)
 
@@ -128,8 +129,8 @@ def given(*names: str) -> dict[str, Any]:
     return {name: values[name] for name in names if values[name] is not None}
 
 
-def _define_flags() -> None:
-    flags.DEFINE_enum("platform", None, ["cpu", "gpu", "tpu"], "Required platform; by default whatever jax finds.")
+def _define_flags(platform: str | None) -> None:
+    flags.DEFINE_enum("platform", platform, ["cpu", "gpu", "tpu"], "Required platform; by default whatever jax finds.")
     flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0; by default from the launcher.")
     flags.DEFINE_integer("num_processes", None, "Number of processes; by default from the launcher.", lower_bound=1)
     flags.DEFINE_integer("process_id", None, "Index of this process; by default from the launcher.", lower_bound=0)

@@ -10,8 +10,11 @@ from bitdiff.training import workdir
 
 def ratios(before: dict[str, Any], after: dict[str, Any]) -> dict[str, float]:
     """after / before for every number in both reports, by 'part.name'."""
-    numbers = [workdir.flatten(report["parts"]) for report in (before, after)]
-    return {name: numbers[1][name] / value for name, value in numbers[0].items() if value and name in numbers[1]}
+    first, second = (
+        {name: value for name, value in workdir.flatten(report["parts"]).items() if not isinstance(value, str)}
+        for report in (before, after)
+    )
+    return {name: second[name] / value for name, value in first.items() if value and name in second}
 
 
 def read_report(path: Path) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Devices and pmap: dividing batches, replicating states, and mapping functions over the devices."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -81,12 +81,14 @@ def join(batch: Any) -> Any:
     return jax.tree.map(lambda a: np.reshape(a, (-1, *a.shape[2:])), jax.device_get(batch))
 
 
-def pmap_step(step: Callable[[Any, Any], tuple[Any, Any]]) -> Callable[[Any, Any], tuple[Any, Any]]:
-    """Maps step(state, batch) -> (state, metrics) over the devices of all processes.
+def pmap_step(
+    step: Callable[[Any, Any], tuple[Any, Any]], on: Sequence[Any] | None = None
+) -> Callable[[Any, Any], tuple[Any, Any]]:
+    """Maps step(state, batch) -> (state, metrics) over the devices of all processes, or over the devices `on`.
 
     The state is replicated and donated; each process passes its own rows of the batch, as returned by `split`.
     """
-    return jax.pmap(step, axis_name=_AXIS, in_axes=(None, 0), out_axes=(None, None), donate_argnums=0)
+    return jax.pmap(step, axis_name=_AXIS, in_axes=(None, 0), out_axes=(None, None), donate_argnums=0, devices=on)
 
 
 def pmap_mean(measure: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
@@ -94,9 +96,12 @@ def pmap_mean(measure: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     return jax.pmap(measure, axis_name=_AXIS, in_axes=(None, 0), out_axes=None)
 
 
-def pmap_sample(sample: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """Maps sample(params, batch) -> outputs over this process's devices, independently of other processes."""
-    return jax.pmap(sample, axis_name=_AXIS, in_axes=(None, 0), out_axes=0, devices=jax.local_devices())
+def pmap_sample(sample: Callable[[Any, Any], Any], on: Sequence[Any] | None = None) -> Callable[[Any, Any], Any]:
+    """Maps sample(params, batch) -> outputs over this process's devices, or over the devices `on`.
+
+    Processes sample independently of each other.
+    """
+    return jax.pmap(sample, axis_name=_AXIS, in_axes=(None, 0), out_axes=0, devices=on or jax.local_devices())
 
 
 def mean(tree: Any) -> Any:

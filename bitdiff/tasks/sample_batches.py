@@ -16,13 +16,13 @@ from bitdiff.tasks.task import Task
 
 
 @lru_cache(maxsize=8)
-def compile_sampler(task: Task, options: SampleOptions) -> Callable[[Any, Any], Any]:
-    """The sampler of a task, mapped over this process's devices and compiled once per shape and options."""
+def compile_sampler(task: Task, options: SampleOptions, on: tuple[Any, ...] | None = None) -> Callable[[Any, Any], Any]:
+    """The sampler of a task, compiled once per shape and options, for this process's devices or the devices `on`."""
 
     def sample(params, batch):
         return task.sample(params, batch["condition"], batch["key"], options)
 
-    return devices.pmap_sample(sample)
+    return devices.pmap_sample(sample, on)
 
 
 def local_size(batch_size: int, num_samples: int) -> int:

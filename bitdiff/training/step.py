@@ -1,6 +1,6 @@
 """The compiled training step, and the compiled loss on held-out examples."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -28,7 +28,13 @@ class Rows(NamedTuple):
 
 
 def make_train_step(
-    task: Task, optimizer: optax.GradientTransformation, *, ema_decay: float, accumulate: int, key: jax.Array
+    task: Task,
+    optimizer: optax.GradientTransformation,
+    *,
+    ema_decay: float,
+    accumulate: int,
+    key: jax.Array,
+    on: Sequence[Any] | None = None,
 ) -> Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]:
     """The training step over all devices: (state, rows [devices, B, ...]) -> (state, metrics).
 
@@ -41,6 +47,7 @@ def make_train_step(
       ema_decay: largest decay of the moving average; see `apply_gradients`.
       accumulate: number of parts in which a device processes its rows, one after another; gradients are averaged.
       key: the run's PRNG key.
+      on: the devices, by default those of all processes.
     """
 
     def part(params, rows, step_key):
@@ -66,7 +73,7 @@ def make_train_step(
         metrics |= {"grad_norm": optax.tree.norm(grads), "stop": devices.largest(jnp.max(rows.stop))}
         return apply_gradients(state, grads, optimizer, ema_decay), metrics
 
-    return devices.pmap_step(step)
+    return devices.pmap_step(step, on)
 
 
 def make_test_loss(task: Task, key: jax.Array) -> Callable[[Any, Rows], jax.Array]:

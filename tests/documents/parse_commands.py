@@ -20,7 +20,7 @@ def parse(name: str, arguments: list[str]) -> int:
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     module.define_flags()
-    command._define_flags()
+    command._define_flags(None)
     sys.argv = [name, *arguments]  # where config_flags looks for overrides
     rest = command._parse(sys.argv)
     if rest[1:]:

@@ -1,0 +1,120 @@
+"""Plans a run on TPUs that are not present: python -m bitdiff.plan --config cifar10 --topology v5e:4x4.
+
+Compiles the training step and the sampler for a slice, and reports what a device holds, computes, moves and sends.
+After an interruption, the same command with --out resumes. --compare before.json,after.json prints the ratios of two
+such reports.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import ml_collections
+from absl import flags
+
+from bitdiff import data
+from bitdiff.cli import command
+from bitdiff.evaluation.speed_reports import ratios, read_report
+from bitdiff.planning import largest, plans, slices
+from bitdiff.runtime import files
+from bitdiff.runtime.console import announced, table
+from bitdiff.runtime.errors import UsageError, choose
+from bitdiff.runtime.version import __version__
+from bitdiff.training import workdir
+from bitdiff.training.first_stage import with_first_stage
+
+
+class Request(NamedTuple):
+    """What to plan: the config, the slices, the parts, whether to find the largest batch, and where numbers go."""
+
+    config: ml_collections.ConfigDict
+    topologies: list[str]
+    parts: list[str]
+    largest_batch: bool
+    out: Path | None
+
+
+def define_flags() -> None:
+    """Defines the command's flags."""
+    command.define_config("Configuration to plan", required=False)
+    flags.DEFINE_list("topology", ["v5e:2x2"], f"Slices to compile for, as chip:shape; for example {slices.EXAMPLES}.")
+    flags.DEFINE_list("parts", list(plans.PARTS), f"What to compile: {', '.join(plans.PARTS)}.")
+    flags.DEFINE_bool("largest_batch", False, "Also find the largest training batch that fits, by bisection.")
+    flags.DEFINE_string("out", None, "JSON file to write the numbers to; by default they are only printed.")
+    flags.DEFINE_list("compare", None, "Two files written by --out, to compare; nothing is compiled.")
+
+
+def main() -> None:
+    """Runs the command."""
+    values = flags.FLAGS
+    if values.compare is not None:
+        compare(values.compare)
+        return
+    if values.config is None:
+        raise UsageError("pass --config to plan, or --compare to compare")
+    out = None if values.out is None else command.out_file(values.out, ".json")
+    report(Request(values.config, values.topology, values.parts, values.largest_batch, out))
+
+
+def compare(paths: list[str]) -> None:
+    """Prints the ratios of two reports."""
+    if len(paths) != 2:
+        raise UsageError(f"--compare is {','.join(paths)}; it must be two files, before.json,after.json")
+    before, after = (read_report(Path(path)) for path in paths)
+    print(table([(name, f"x {ratio:.3g}") for name, ratio in ratios(before, after).items()]))
+
+
+def report(request: Request) -> None:
+    """Compiles all parts for all slices, prints their tables, and writes the report after each."""
+    for part in request.parts:
+        choose("part (--parts)", part, plans.PARTS)
+    described = [slices.describe(name) for name in request.topologies]
+    config = resolved(request.config)
+    whole = {"versions": _versions(), "config": workdir.plain(config), "parts": _finished(request.out, config)}
+    parts = whole["parts"]
+    for on in described:
+        for part in request.parts + (["largest batch"] if request.largest_batch else []):
+            name = f"{part} {on.name}"
+            if name in parts:
+                continue
+            if part == "largest batch":
+                parts[name] = largest.largest_batch(config, on)
+            else:
+                with announced(f"compiling {part} for {on.name} (minutes for a large network)"):
+                    parts[name] = plans.plan(config, on, part)
+            if request.out:
+                files.write_text(request.out, json.dumps(whole, indent=2) + "\n")
+    titles = {"training": "training", "sampling": "one step of the sampler", "largest batch": "the largest batch"}
+    for part, title in titles.items():
+        found = {on.name: parts[name] for on in described if (name := f"{part} {on.name}") in parts}
+        if found:
+            print(f"\n{title}, per device; times are lower bounds\n\n{plans.table(found)}")
+
+
+def resolved(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+    """The config with its first stage, and with the sizes of its data if it does not state them."""
+    config = with_first_stage(config, Path("."))
+    named = (config.data.vocab_size or config.task == "points", config.data.image_size or config.data.length)
+    return config if all(named) else data.resolve(config, data.load(config.data))
+
+
+def _versions() -> dict[str, str]:
+    return {"bitdiff": __version__, "jax": jax.__version__, "libtpu": slices.libtpu_version()}
+
+
+def _finished(out: Path | None, config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """The parts that an interrupted command with the same config and versions has written."""
+    if out is None or not out.exists():
+        return {}
+    before = read_report(out)
+    same = (before.get("versions"), before.get("config")) == (
+        _versions(),
+        json.loads(json.dumps(workdir.plain(config))),
+    )
+    return before["parts"] if same else {}
+
+
+if __name__ == "__main__":
+    define_flags()
+    command.run(main, platform="cpu")

@@ -1,0 +1,98 @@
+"""The plan of a config on a slice: what its training step and its sampler need, as numbers and as a table."""
+
+from typing import Any, NamedTuple
+
+import ml_collections
+
+from bitdiff.planning import programs
+from bitdiff.planning.costs import bound_of, cost_of
+from bitdiff.planning.programs import NotCompiledError, Program
+from bitdiff.planning.slices import Slice
+
+_DAY = 24 * 60 * 60
+PARTS = ("training", "sampling")
+
+
+class Column(NamedTuple):
+    """A column of the table: the number's name in a part, the factor it is shown with, and its title."""
+
+    name: str
+    factor: float
+    title: str
+
+
+_COLUMNS = (
+    Column("rows_per_device", 1, "rows"),
+    Column("memory_bytes", 1 / 2**30, "memory, GiB"),
+    Column("memory_fraction", 100, "of HBM, %"),
+    Column("model_flops", 1e-12, "model TFLOP"),
+    Column("flops_over_model", 1, "compiled / model"),
+    Column("hbm_bytes", 1e-9, "HBM GB"),
+    Column("exchanged_bytes", 1e-6, "sent MB"),
+    Column("compute_seconds", 1e3, "compute, ms"),
+    Column("memory_seconds", 1e3, "memory, ms"),
+    Column("interconnect_seconds", 1e3, "interconnect, ms"),
+)
+
+
+def plan(config: ml_collections.ConfigDict, on: Slice, part: str) -> dict[str, Any]:
+    """The numbers of one part: 'training' for one step, 'sampling' for one step of the sampler.
+
+    Returns:
+      Numbers by name, per device, in bytes, FLOPs and seconds; `binds`, the name of the largest bound; or `error`, the
+      compiler's, if the program does not compile or fit.
+
+    Raises:
+      UsageError: the batch does not divide over the devices, or the config is invalid.
+    """
+    try:
+        return _training(config, on) if part == "training" else _sampling(config, on)
+    except NotCompiledError as error:
+        return {"error": str(error)}
+
+
+def table(plans: dict[str, dict[str, Any]]) -> str:
+    """A Markdown table of a part's numbers by slice."""
+    titles = ["slice", *(column.title for column in _COLUMNS), "binds", "days"]
+    lines = [titles, ["---"] * len(titles)]
+    for name, numbers in plans.items():
+        if "error" in numbers:
+            lines.append([name, numbers["error"], *[""] * (len(titles) - 2)])
+            continue
+        cells = [f"{numbers[column.name] * column.factor:.3g}" for column in _COLUMNS]
+        days = f"{numbers['days']:.3g}" if "days" in numbers else ""
+        lines.append([name, *cells, numbers["binds"], days])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _training(config: ml_collections.ConfigDict, on: Slice) -> dict[str, Any]:
+    numbers = _numbers(programs.compile_training(config, on), on)
+    return numbers | {"days": numbers["bound_seconds"] * config.train.steps / _DAY}
+
+
+def _sampling(config: ml_collections.ConfigDict, on: Slice) -> dict[str, Any]:
+    """The compiler counts the body of the sampling loop once, as it is here: the numbers are those of one step."""
+    sampler = programs.compile_sampling(config, on)
+    steps = programs.evaluations(config)
+    numbers = _numbers(sampler._replace(model_flops=sampler.model_flops // steps), on)
+    evaluation = programs.compile_evaluation(config, on)
+    if evaluation is not None:
+        numbers["bytes_over_evaluation"] = numbers["hbm_bytes"] / cost_of(evaluation.compiled, 1).hbm_bytes
+    return numbers
+
+
+def _numbers(program: Program, on: Slice) -> dict[str, Any]:
+    cost = cost_of(program.compiled, len(on.devices))
+    bound = bound_of(cost, program.model_flops, on.chip)
+    memory = cost.state_bytes + cost.temporary_bytes
+    return {
+        "rows_per_device": program.rows,
+        "memory_bytes": memory,
+        "memory_fraction": memory / on.chip.memory,
+        "model_flops": program.model_flops,
+        "flops_over_model": cost.flops / program.model_flops,
+        **cost._asdict(),
+        **{f"{name}_seconds": seconds for name, seconds in bound._asdict().items()},
+        "bound_seconds": bound.seconds,
+        "binds": bound.binds,
+    }

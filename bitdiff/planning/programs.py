@@ -1,0 +1,168 @@
+"""The training step and the sampler of a config, compiled for the devices of a described slice."""
+
+from typing import Any, NamedTuple, cast
+
+import jax
+import ml_collections
+import numpy as np
+
+from bitdiff.data.dataset import Arrays
+from bitdiff.evaluation.timing import no_cache
+from bitdiff.planning.slices import Slice
+from bitdiff.runtime import flops
+from bitdiff.runtime.errors import UsageError
+from bitdiff.tasks import Task, make_task, network_evaluations, sample_options
+from bitdiff.tasks.sample_batches import compile_sampler
+from bitdiff.training.optimizer import make_optimizer
+from bitdiff.training.state import init_state
+from bitdiff.training.step import Rows, make_train_step
+
+
+class NotCompiledError(Exception):
+    """The compiler's message about a program that does not compile, or does not fit the devices' memory."""
+
+
+class Program(NamedTuple):
+    """A compiled program.
+
+    compiled: jax's compiled program.
+    model_flops: FLOPs of the model's matrix products and convolutions per device, counted in the traced function.
+    rows: examples per device.
+    """
+
+    compiled: Any
+    model_flops: int
+    rows: int
+
+
+def per_chip(batch_size: int, count: int, field: str) -> int:
+    """The examples of a batch that each of `count` devices processes.
+
+    Raises:
+      UsageError: the batch does not divide.
+    """
+    if batch_size < 1 or batch_size % count:
+        raise UsageError(f"{field} is {batch_size}; it must be a positive multiple of the slice's {count} devices")
+    return batch_size // count
+
+
+def blank_examples(config: ml_collections.ConfigDict, task: Task) -> dict[str, np.ndarray]:
+    """One example of zeros with the shapes that the config states, so that no data set is needed: arrays [1, ...].
+
+    Raises:
+      UsageError: the config leaves a size to be taken from the data.
+    """
+    data = config.data
+    sizes = {"image": ("image_size", "channels"), "tokens": ("length",), "point": ("channels",)}[task.field]
+    missing = [name for name in (*sizes, *(("image_size", "channels") if config.encoder else ())) if not data[name]]
+    if missing:
+        raise UsageError(f"config.data.{missing[0]} is 0, to be taken from the data; a plan needs it in the config")
+    image = np.zeros((1, data.image_size, data.image_size, data.channels), np.uint8)
+    captions = (data.captions_drawn or data.captions,) if config.encoder else ()
+    arrays = {
+        "image": {"image": image},
+        "tokens": {"tokens": np.zeros((1, *captions, data.length), np.int32)},
+        "point": {"point": np.zeros((1, data.channels), np.float32)},
+    }[task.field]
+    if config.encoder:
+        arrays |= {"image": image}
+    return arrays | ({"label": np.zeros(1, np.int32)} if data.num_classes else {})
+
+
+def compile_training(config: ml_collections.ConfigDict, on: Slice) -> Program:
+    """The training step of a config with its batch size, dtype, accumulation and rematerialization.
+
+    Raises:
+      UsageError: the batch does not divide over the devices.
+      NotCompiledError: the program does not compile or fit.
+    """
+    task = make_task(config)
+    count = len(on.devices)
+    rows = per_chip(config.train.batch_size, count, "config.train.batch_size")
+    if rows % config.train.accumulate:
+        raise UsageError(
+            f"config.train.accumulate is {config.train.accumulate}; it must divide the {rows} examples of a device"
+        )
+    optimizer = make_optimizer(config.optimizer, config.train.steps, task.frozen)
+    state = jax.eval_shape(lambda: init_state(task.init(jax.random.key(0)), optimizer))
+    examples = blank_examples(config, task)
+    step = make_train_step(
+        task,
+        optimizer,
+        ema_decay=config.optimizer.ema_decay,
+        accumulate=config.train.accumulate,
+        key=jax.random.key(0),
+        on=on.devices,
+    )
+    batch = Rows(examples, np.zeros(1, np.int32), np.zeros(1, np.float32))
+    mapped = jax.tree.map(lambda a: jax.ShapeDtypeStruct((count, rows, *a.shape[1:]), a.dtype), batch)
+    one = {name: jax.ShapeDtypeStruct((rows, *a.shape[1:]), a.dtype) for name, a in examples.items()}
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), rows))
+    counted = flops.count(jax.value_and_grad(task.loss, has_aux=True), state.params, one, keys)
+    return Program(_compile(step, state, mapped), counted, rows)
+
+
+def compile_sampling(config: ml_collections.ConfigDict, on: Slice) -> Program:
+    """The whole sampler of a config, with its batch size and options.
+
+    Raises:
+      UsageError: the batch does not divide over the devices.
+      NotCompiledError: the program does not compile or fit.
+    """
+    task, options = make_task(config), sample_options(config.sample)
+    count = len(on.devices)
+    rows = per_chip(config.sample.batch_size, count, "config.sample.batch_size")
+    params = jax.eval_shape(task.init, jax.random.key(0))
+    condition, keys = _conditions(config, task, rows)
+    mapped = jax.tree.map(
+        lambda a: jax.ShapeDtypeStruct((count, *a.shape), a.dtype), {"condition": condition, "key": keys}
+    )
+
+    def sample(params, condition, keys):
+        return task.sample(params, condition, keys, options)
+
+    counted = flops.count(sample, params, condition, keys)
+    return Program(_compile(compile_sampler(task, options, on.devices), params, mapped), counted, rows)
+
+
+def compile_evaluation(config: ml_collections.ConfigDict, on: Slice) -> Program | None:
+    """One network evaluation at the sampler's batch size, on one device; None if the task has none.
+
+    Raises:
+      NotCompiledError: the program does not compile or fit.
+    """
+    task = make_task(config)
+    if task.network is None:
+        return None
+    rows = per_chip(config.sample.batch_size, len(on.devices), "config.sample.batch_size")
+    network = task.network
+    params = jax.eval_shape(task.init, jax.random.key(0))
+    condition, _ = _conditions(config, task, rows)
+
+    def evaluate(params, condition):
+        return network(params, condition, rows)
+
+    step = jax.pmap(evaluate, in_axes=(None, 0), devices=on.devices)
+    mapped = jax.tree.map(lambda a: jax.ShapeDtypeStruct((len(on.devices), *a.shape), a.dtype), condition)
+    return Program(_compile(step, params, mapped), flops.count(evaluate, params, condition), rows)
+
+
+def evaluations(config: ml_collections.ConfigDict) -> int:
+    """Network evaluations per sample with the config's options."""
+    return network_evaluations(sample_options(config.sample), make_task(config))
+
+
+def _conditions(config: ml_collections.ConfigDict, task: Task, rows: int) -> tuple[dict[str, Any], Any]:
+    """Shapes of what `rows` samples are conditioned on, and of their keys."""
+    examples = Arrays(blank_examples(config, task)) if task.uses_examples else None
+    condition = task.condition(np.arange(rows), None, examples)
+    shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(np.shape(a), np.asarray(a).dtype), condition)
+    return shapes, jax.eval_shape(lambda: jax.random.split(jax.random.key(0), rows))
+
+
+def _compile(function: Any, *shapes: Any) -> Any:
+    try:
+        with no_cache():  # jax can write programs for described devices to its cache, but not read them
+            return cast(Any, function).lower(*shapes).compile()
+    except jax.errors.JaxRuntimeError as error:
+        raise NotCompiledError(" ".join(str(error).split())[:300]) from error

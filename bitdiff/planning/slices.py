@@ -1,0 +1,83 @@
+"""TPU slices that are described, not present: programs can be compiled for them on any Linux machine with libtpu."""
+
+import importlib.metadata
+import importlib.util
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from jax.experimental import topologies
+
+from bitdiff.planning.chips import CHIPS, Chip
+from bitdiff.runtime.errors import UsageError, choose
+
+# Without the first two, libtpu looks for the metadata of a TPU machine, which takes minutes to fail; without the third,
+# only one process at a time can use it.
+_ENVIRONMENT = {
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+}
+_NAME = re.compile(r"(?P<chip>\w+):(?P<shape>\d+(x\d+)+)")
+EXAMPLES = "v4:2x2x1, v4:2x2x4, v5e:1x1, v5e:2x2, v5e:4x4, v5e:8x8, v5p:2x2x1, v5p:2x2x2, v6e:1x1, v6e:2x2, v6e:4x4"
+
+
+class Slice(NamedTuple):
+    """A described slice.
+
+    name: such as 'v5e:4x4'.
+    chip: its chips' speeds and memory.
+    devices: jax's descriptions of its devices, one per chip; they can be compiled for, but run nothing.
+    """
+
+    name: str
+    chip: Chip
+    devices: tuple[Any, ...]
+
+
+def describe(name: str) -> Slice:
+    """The slice of that name: a chip and a shape in chips, as in 'v5e:4x4' or 'v4:2x2x1'.
+
+    Raises:
+      UsageError: libtpu is not installed, or the chip or shape is unknown.
+    """
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise UsageError(f"the topology is {name!r}; it must be a chip and a shape in chips, for example {EXAMPLES}")
+    choose("chip (--topology)", match["chip"], CHIPS)
+    if importlib.util.find_spec("libtpu") is None:
+        raise UsageError("compiling for TPUs needs libtpu: pip install 'bitdiff[tpu]' (it needs no TPU, but Linux)")
+    for variable, value in _ENVIRONMENT.items():
+        os.environ.setdefault(variable, value)
+    options: dict[str, Any] = {"chip_config_name": "megacore"} if match["chip"] == "v4" else {}
+    if match["shape"] == "1x1":
+        options["chips_per_host_bounds"] = (1, 1, 1)
+    try:
+        with _silent():
+            described = topologies.get_topology_desc(name, "tpu", **options)
+    except Exception as error:  # libtpu has no error of its own for a shape that does not exist
+        reason = " ".join(str(error).split())[:200]
+        raise UsageError(f"libtpu does not know the topology {name!r} ({reason}); examples: {EXAMPLES}") from error
+    return Slice(name, CHIPS[match["chip"]], tuple(described.devices))
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Discards what libtpu writes to the standard error stream: warnings about the TPU that this machine lacks."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def libtpu_version() -> str:
+    """The installed version of libtpu, whose compiler the numbers come from."""
+    return importlib.metadata.version("libtpu")

@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+"""Plans the published rows on TPU slices that are not present: python launch/plans.py --out runs/plans.
+
+Needs libtpu (pip install libtpu). Each program takes minutes to compile; the same command resumes. Writes plans.json to
+--results (by default the folder of the plans).
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from study import ROOT, current_commit, versions
+
+ROWS = {  # the slices whose memory holds the paper's global batch
+    "cifar10:uint_cond": ("v5e:2x2", "v4:2x2x1"),
+    "cifar10:one_hot_softmax": ("v5e:2x2", "v4:2x2x1"),
+    "imagenet64:uint_cond": ("v5e:4x4", "v4:2x2x4"),
+    "imagenet64_disco:disco": ("v5e:4x4", "v4:2x2x4"),
+    "coco:bits": ("v5e:4x4", "v4:2x2x4"),
+    "coco:autoregressive": ("v5e:4x4", "v4:2x2x4"),
+    "lm1b:cobit": ("v5e:4x4", "v4:2x2x4"),
+}
+DTYPES = {  # the networks of a config that compute in bfloat16
+    "coco": ("network", "encoder"),
+    "imagenet64_disco": ("network", "latents.encoder", "latents.embed"),
+}
+NUMBERS = {  # the numbers of a plan, by their title in the table
+    "rows per device": ("rows_per_device", 1.0),
+    "memory, GiB": ("memory_bytes", 2.0**-30),
+    "TFLOP": ("model_flops", 1e-12),
+    "HBM, GB": ("hbm_bytes", 1e-9),
+    "compute, ms": ("compute_seconds", 1e3),
+    "HBM, ms": ("memory_seconds", 1e3),
+    "ICI, ms": ("interconnect_seconds", 1e3),
+    "days": ("days", 1.0),
+}
+
+
+def plan(name: str, topology: str, out: Path) -> dict:
+    """The numbers of a training step, from a report that is written unless it exists."""
+    path = out / f"{name}_{topology}.json".replace(":", "_")
+    sections = DTYPES.get(name.split(":")[0], ("network",))
+    dtypes = [f"--config.{section}.dtype=bfloat16" for section in sections]
+    arguments = ["--config", name, "--topology", topology, "--parts", "training", "--out", str(path), *dtypes]
+    subprocess.run([sys.executable, "-m", "bitdiff.plan", *arguments], cwd=ROOT, check=True)
+    (numbers,) = json.loads(path.read_text())["parts"].values()
+    return numbers
+
+
+def main() -> None:
+    """Runs the script."""
+    parser = argparse.ArgumentParser(description="Plans the published rows on TPU slices that are not present.")
+    parser.add_argument("--out", type=Path, default=Path("runs/plans"), help="folder of the plans")
+    parser.add_argument("--results", type=Path, help="folder of plans.json; by default that of the plans")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for name, topologies in ROWS.items():
+        for topology in topologies:
+            numbers = plan(name, topology, options.out.resolve())
+            if "error" in numbers:
+                sys.exit(f"{name} does not compile for {topology}: {numbers['error']}")
+            scores = {title: [float(f"{numbers[key] * factor:.3g}")] for title, (key, factor) in NUMBERS.items()}
+            rows.append({"name": name, "slice": topology, "binds": numbers["binds"], "scores": scores})
+    report = {
+        "about": "One training step of the paper's global batch in bfloat16, compiled for TPU slices: per device, what "
+        "it holds and moves, and the least time that its matrix products at the chip's peak, its traffic to HBM and to "
+        "other chips take. Days: the longest of these times the paper's number of steps, a lower bound.",
+        "command": "python launch/plans.py",
+        "commit": current_commit(),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "hardware": os.environ.get("HARDWARE", "compiled on a CPU, not run"),
+        "versions": versions(),
+        "seeds": [],
+        "rows": rows,
+    }
+    path = (options.results or options.out) / "plans.json"
+    path.write_text(json.dumps(report, indent=1) + "\n")
+    print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""Plans: the costs of compiled programs, their bounds, and the errors, on devices of this machine and of a slice."""
+
+import importlib.util
+import json
+
+import jax
+import numpy as np
+import pytest
+from conftest import TINY_FLAGS, tiny_config
+
+from bitdiff import data
+from bitdiff.configs import digits, mixture, shapes, toy_disco
+from bitdiff.planning import costs, largest, plans, programs, slices
+from bitdiff.planning.chips import CHIPS
+from bitdiff.runtime.errors import UsageError
+from bitdiff.tasks import make_task
+
+HERE = slices.Slice("here", CHIPS["v5e"], tuple(jax.devices()))  # so that no libtpu is needed
+with_libtpu = pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed")
+
+
+def resolved(config):
+    return data.resolve(config, data.load(config.data))
+
+
+@pytest.mark.parametrize("module", [digits, mixture, shapes, toy_disco])
+def test_blank_examples_have_the_shapes_of_the_data(module):
+    config = resolved(module.get_config())
+    example = data.load(config.data).train[0]
+    blank = programs.blank_examples(config, make_task(config))
+    if "tokens" in example and config.encoder:
+        example["tokens"] = example["tokens"][: config.data.captions_drawn or None]
+    expected = {name: (np.shape(value), np.asarray(value).dtype) for name, value in example.items()}
+    assert {name: (value.shape[1:], value.dtype) for name, value in blank.items()} == expected
+
+
+def test_a_size_that_only_the_data_state_is_reported():
+    config = digits.get_config()
+    config.data.update(vocab_size=17, channels=1, image_size=0)
+    with pytest.raises(UsageError, match=r"config.data.image_size is 0, to be taken from the data"):
+        programs.blank_examples(config, make_task(resolved(digits.get_config())))
+
+
+def test_bytes_between_devices_are_counted_once_per_collective():
+    program = """
+      %all-reduce.1 = (f32[8,4]{1,0}, bf16[3]{0}) all-reduce(%a, %b), replica_groups={{0,1,2,3}}
+      %all-reduce-start.2 = f32[5]{0} all-reduce-start(%c), replica_groups={{0,1,2,3}}
+      %all-reduce-done.2 = f32[5]{0} all-reduce-done(%all-reduce-start.2)
+      %fusion.3 = f32[100]{0} fusion(%d), calls=%all-reduce-like
+      %all-gather.4 = s32[16]{0} all-gather(%e), dimensions={0}
+    """
+    reduced, gathered = 8 * 4 * 4 + 3 * 2 + 5 * 4, 16 * 4
+    assert costs.exchanged(program, 4) == pytest.approx(0.75 * (2 * reduced + gathered))
+    assert costs.exchanged(program, 1) == 0
+
+
+@pytest.mark.parametrize(
+    ("cost", "flops", "binds", "seconds"),
+    [
+        (costs.Cost(0.0, 819e9, 0.0, 0, 0), 98.5e12, "memory", 1.0),
+        (costs.Cost(0.0, 819e6, 0.0, 0, 0), 98.5e12, "compute", 0.5),
+        (costs.Cost(0.0, 819e6, 400e9, 0, 0), 98.5e12, "interconnect", 2.0),
+    ],
+)
+def test_the_largest_bound_binds(cost, flops, binds, seconds):
+    bound = costs.bound_of(cost, flops, CHIPS["v5e"])
+    assert (bound.binds, bound.seconds) == (binds, pytest.approx(seconds))
+
+
+@pytest.mark.slow
+def test_the_numbers_are_those_of_the_compiled_programs():
+    config = resolved(tiny_config())
+    config.train.batch_size = 8 * len(HERE.devices)
+    training = plans.plan(config, HERE, "training")
+    params = sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(make_task(config).init, jax.random.key(0))))
+    # Weights, two moments of Adam and the moving average, and eight small images and labels.
+    assert training["state_bytes"] == pytest.approx(16 * params, rel=0.1)
+    assert training["rows_per_device"] == 8
+    assert training["days"] == pytest.approx(training["bound_seconds"] * config.train.steps / 86_400)
+    assert training["exchanged_bytes"] == 0 or len(HERE.devices) > 1
+    config.train.batch_size *= 2
+    assert plans.plan(config, HERE, "training")["model_flops"] == pytest.approx(2 * training["model_flops"], rel=0.01)
+    sampling = plans.plan(config, HERE, "sampling")
+    assert sampling["bytes_over_evaluation"] > 1
+    table = plans.table({"here": training, "there": {"error": "no memory"}})
+    assert len(table.splitlines()) == 4
+    assert "no memory" in table
+
+
+def test_a_batch_that_does_not_divide_is_reported():
+    config = resolved(tiny_config())
+    four = slices.Slice("four", CHIPS["v5e"], (jax.devices()[0],) * 4)
+    config.train.batch_size = 6
+    with pytest.raises(UsageError, match=r"batch_size is 6; it must be a positive multiple of the slice's 4"):
+        programs.compile_training(config, four)
+    config.train.update(batch_size=8, accumulate=4)
+    with pytest.raises(UsageError, match=r"config.train.accumulate is 4; it must divide the 2 examples of a device"):
+        programs.compile_training(config, four)
+
+
+@pytest.mark.parametrize("limit", [1, 5, 12, 100])
+def test_the_largest_batch_is_found_by_bisection(monkeypatch, limit):
+    tried = []
+
+    def plan(config, on, part):
+        rows = config.train.batch_size // len(on.devices)
+        tried.append(rows)
+        return {"rows_per_device": rows} if rows <= limit else {"error": "out of memory"}
+
+    monkeypatch.setattr(plans, "plan", plan)
+    config = tiny_config()
+    config.train.batch_size = 8 * len(HERE.devices)
+    found = largest.largest_batch(config, HERE)["rows_per_device"]
+    assert found <= limit < found + max(2, 0.15 * limit)
+    assert len(tried) == len(set(tried)) < 12
+    monkeypatch.setattr(plans, "plan", lambda *_: {"error": "out of memory"})
+    assert largest.largest_batch(config, HERE) == {"error": "out of memory"}
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("tpu", "the topology is 'tpu'; it must be a chip and a shape in chips, for example v4:2x2x1"),
+        ("v9:2x2", r"unknown chip \(--topology\) 'v9'; valid names are: v4, v5e, v5p, v6e"),
+    ],
+)
+def test_unknown_topologies_are_reported(name, message):
+    with pytest.raises(UsageError, match=message):
+        slices.describe(name)
+
+
+def test_a_missing_libtpu_is_reported(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"compiling for TPUs needs libtpu: pip install 'bitdiff\[tpu\]'"):
+        slices.describe("v5e:2x2")
+
+
+@with_libtpu
+@pytest.mark.parametrize(("name", "count"), [("v5e:1x1", 1), ("v5e:2x2", 4), ("v4:2x2x1", 4), ("v6e:4x4", 16)])
+def test_a_slice_has_one_device_per_chip(name, count):
+    assert len(slices.describe(name).devices) == count
+
+
+@with_libtpu
+@pytest.mark.slow
+def test_a_tiny_model_is_planned_for_a_slice(command, tmp_path):
+    arguments = ["--config", "digits", *TINY_FLAGS, "--topology", "v5e:2x2", "--out", tmp_path / "plan.json"]
+    code, output = command("plan", *arguments)
+    assert code == 0, output
+    parts = json.loads((tmp_path / "plan.json").read_text())["parts"]
+    assert set(parts) == {"training v5e:2x2", "sampling v5e:2x2"}
+    assert parts["training v5e:2x2"]["exchanged_bytes"] > 0
+    code, output = command("plan", *arguments)  # nothing is compiled again
+    assert code == 0, output
+    assert "compiling" not in output
+    code, output = command("plan", "--compare", f"{tmp_path / 'plan.json'},{tmp_path / 'plan.json'}")
+    assert code == 0, output
+    assert "training v5e:2x2.hbm_bytes" in output
+    code, output = command("plan", *arguments[:-2], "--topology", "v5e:3x3")
+    assert code == 2
+    assert "libtpu does not know the topology 'v5e:3x3'" in output
