@@ -14,8 +14,8 @@ from ml_collections import config_flags
 
 from bitdiff import data
 from bitdiff.cli import command
+from bitdiff.evaluation import speed_reports
 from bitdiff.evaluation.speed import PARTS, Bench
-from bitdiff.evaluation.speed_reports import ratios, read_report
 from bitdiff.runtime import files, processes
 from bitdiff.runtime.console import announced, table
 from bitdiff.runtime.devices import describe_devices
@@ -55,7 +55,7 @@ def main() -> None:
     """Runs the command."""
     values = flags.FLAGS
     if values.compare is not None:
-        compare(values.compare)
+        print(speed_reports.compare(values.compare))
         return
     if values.config is None:
         raise UsageError("pass --config to measure, or --compare to compare")
@@ -64,14 +64,6 @@ def main() -> None:
     arguments += [f"--config.{name}={value}" for name, value in config_flags.get_override_values(flag).items()]
     out = None if values.out is None else Path(values.out)
     measure(Request(values.config, arguments, values.parts, values.seconds, out))
-
-
-def compare(paths: list[str]) -> None:
-    """Prints the ratios of two reports."""
-    if len(paths) != 2:
-        raise UsageError(f"--compare is {','.join(paths)}; it must be two files, before.json,after.json")
-    before, after = (read_report(Path(path)) for path in paths)
-    print(table([(name, f"x {ratio:.3g}") for name, ratio in ratios(before, after).items()]))
 
 
 def measure(request: Request) -> None:

@@ -15,10 +15,10 @@ from absl import flags
 
 from bitdiff import data
 from bitdiff.cli import command
-from bitdiff.evaluation.speed_reports import ratios, read_report
+from bitdiff.evaluation import speed_reports
 from bitdiff.planning import largest, plans, slices
 from bitdiff.runtime import files
-from bitdiff.runtime.console import announced, table
+from bitdiff.runtime.console import announced
 from bitdiff.runtime.errors import UsageError, choose
 from bitdiff.runtime.version import __version__
 from bitdiff.training import workdir
@@ -49,20 +49,12 @@ def main() -> None:
     """Runs the command."""
     values = flags.FLAGS
     if values.compare is not None:
-        compare(values.compare)
+        print(speed_reports.compare(values.compare))
         return
     if values.config is None:
         raise UsageError("pass --config to plan, or --compare to compare")
     out = None if values.out is None else command.out_file(values.out, ".json")
     report(Request(values.config, values.topology, values.parts, values.largest_batch, out))
-
-
-def compare(paths: list[str]) -> None:
-    """Prints the ratios of two reports."""
-    if len(paths) != 2:
-        raise UsageError(f"--compare is {','.join(paths)}; it must be two files, before.json,after.json")
-    before, after = (read_report(Path(path)) for path in paths)
-    print(table([(name, f"x {ratio:.3g}") for name, ratio in ratios(before, after).items()]))
 
 
 def report(request: Request) -> None:
@@ -107,7 +99,7 @@ def _finished(out: Path | None, config: ml_collections.ConfigDict) -> dict[str, 
     """The parts that an interrupted command with the same config and versions has written."""
     if out is None or not out.exists():
         return {}
-    before = read_report(out)
+    before = speed_reports.read_report(out)
     same = (before.get("versions"), before.get("config")) == (
         _versions(),
         json.loads(json.dumps(workdir.plain(config))),

@@ -1,11 +1,24 @@
-"""Reports of bitdiff.benchmark: reading them, and comparing two as ratios."""
+"""Reports of bitdiff.benchmark and bitdiff.plan: reading them, and comparing two as ratios."""
 
 import json
 from pathlib import Path
 from typing import Any
 
+from bitdiff.runtime.console import table
 from bitdiff.runtime.errors import UsageError
 from bitdiff.training import workdir
+
+
+def compare(paths: list[str]) -> str:
+    """A table of the ratios of two reports, the value of --compare.
+
+    Raises:
+      UsageError: there are not two paths, or a file is not a report.
+    """
+    if len(paths) != 2:
+        raise UsageError(f"--compare is {','.join(paths)}; it must be two files, before.json,after.json")
+    before, after = (read_report(Path(path)) for path in paths)
+    return table([(name, f"x {ratio:.3g}") for name, ratio in ratios(before, after).items()])
 
 
 def ratios(before: dict[str, Any], after: dict[str, Any]) -> dict[str, float]:
@@ -18,7 +31,7 @@ def ratios(before: dict[str, Any], after: dict[str, Any]) -> dict[str, float]:
 
 
 def read_report(path: Path) -> dict[str, Any]:
-    """A report written by bitdiff.benchmark.
+    """A report written by bitdiff.benchmark or bitdiff.plan.
 
     Raises:
       UsageError: the file cannot be read, or is not a report.
@@ -28,4 +41,4 @@ def read_report(path: Path) -> dict[str, Any]:
         workdir.flatten(report["parts"])
         return report
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"{path} is not a report of bitdiff.benchmark ({error})") from error
+        raise UsageError(f"{path} is not a report of bitdiff.benchmark or bitdiff.plan ({error})") from error
