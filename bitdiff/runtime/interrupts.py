@@ -126,12 +126,23 @@ class StopSignals:
 
 
 def interrupt_promptly() -> None:
-    """From now on, Ctrl-C raises KeyboardInterrupt, and ends the process if that is not handled within a second."""
+    """From now on, Ctrl-C raises KeyboardInterrupt, and ends the process if that is not handled within a second.
+
+    Python ignores an exception raised in a destructor or in a callback of the garbage collector. If it is this
+    KeyboardInterrupt, the process ends immediately, because no handler can receive it.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.unraisablehook = _end_on_interrupt
     Watcher(
         lambda number: _INTERRUPT_SECONDS if number == signal.SIGINT else None,
         lambda number: _exit(number, "interrupted"),
     )
+
+
+def _end_on_interrupt(unraisable: "sys.UnraisableHookArgs") -> None:
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        _exit(signal.SIGINT, "interrupted")
+    sys.__unraisablehook__(unraisable)
 
 
 def _exit(number: int, message: str) -> None:

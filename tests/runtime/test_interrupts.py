@@ -85,6 +85,33 @@ def test_ctrl_c_ends_a_command_that_cannot_handle_it(tmp_path):
     assert process.stderr.read().strip() == "interrupted"
 
 
+COLLECTED = """
+import gc, time
+from bitdiff.runtime import interrupts
+
+def wait(*args):
+    print("ready", flush=True)
+    time.sleep(30)
+
+interrupts.interrupt_promptly()
+gc.callbacks.append(wait)
+gc.collect()
+print("continued", flush=True)
+time.sleep(30)
+"""
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_a_callback_of_the_garbage_collector_ends_a_command(tmp_path):
+    process = start(COLLECTED, tmp_path)
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(6) == 130
+    assert process.stderr.read().strip() == "interrupted"
+    assert "continued" not in process.stdout.read()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("delay", [0.3, 0.8, 1.5, 2.5])
 def test_ctrl_c_while_a_command_starts_prints_one_line(tmp_path, delay):
