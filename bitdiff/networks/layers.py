@@ -131,7 +131,10 @@ class Attention(nn.Module):
         """x float [B, L, dim] -> [B, L, dim]; attends to `memory`, by default x itself, where mask [L, M] allows it."""
         memory = self.remember(x) if memory is None else memory
         mask = None if mask is None else mask[None, None]
-        h = jax.nn.dot_product_attention(self._heads(self.query(x)), *memory, mask=mask)
+        # The attention weights are the largest arrays of a layer. Computing them again in the backward pass is faster
+        # than writing them to memory and reading them.
+        attend = jax.checkpoint(partial(jax.nn.dot_product_attention, mask=mask))
+        h = attend(self._heads(self.query(x)), *memory)
         return self.out(h.reshape(*x.shape[:-1], self.dim))
 
     def remember(self, context: jax.Array) -> KeyValue:

@@ -5,8 +5,10 @@ summed over input channels, the element-wise product * becomes 36 matrix product
 convolutions at the rate of its matrix products, so large networks train several times as fast there.
 """
 
+import contextlib
+import contextvars
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +19,17 @@ import numpy as np
 _POINTS = np.array([0, 3 / 4, -3 / 4, 3 / 2, -3 / 2])
 _MIN_CHANNELS = 64  # with fewer, compiling the transforms takes longer than a short run saves
 _PIXELS_PER_CHANNEL = 2  # with fewer, transforming the kernel costs more time and memory than the products save
+_FOR_OTHER_DEVICES = contextvars.ContextVar("_FOR_OTHER_DEVICES", default=False)
+
+
+@contextlib.contextmanager
+def for_other_devices() -> Iterator[None]:
+    """What is traced within is not for this machine's CPU but for devices that are described, as in planning."""
+    token = _FOR_OTHER_DEVICES.set(True)
+    try:
+        yield
+    finally:
+        _FOR_OTHER_DEVICES.reset(token)
 
 
 def _matrices() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -35,11 +48,12 @@ _B, _G, _A = _matrices()
 def pays(x: jax.Array, kernel: jax.Array) -> bool:
     """Whether `convolve` supports the convolution of x [B, H, W, C] with kernel [h, w, C, O] and is faster.
 
-    It requires a CPU as jax's default backend, float32, a 3 x 3 kernel, at least 64 channels in and out, H and W
+    It requires a CPU as jax's default backend (and not `for_other_devices`), float32, a 3 x 3 kernel, at least 64 channels in and out, H and W
     multiples of 4, and at least 2 (C + O) pixels in the batch.
     """
     return (
         jax.default_backend() == "cpu"
+        and not _FOR_OTHER_DEVICES.get()
         and x.dtype == kernel.dtype == jnp.float32
         and kernel.shape[:2] == (3, 3)
         and min(kernel.shape[2:]) >= _MIN_CHANNELS

@@ -4,15 +4,10 @@ A step takes at least as long as its matrix products at the chip's peak, its tra
 bandwidth, and its traffic to other chips at the interconnect's. The real time is longer.
 """
 
-import math
-import re
 from typing import Any, NamedTuple
 
+from bitdiff.planning import traffic
 from bitdiff.planning.chips import Chip
-
-_BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s16": 2, "u16": 2, "f32": 4, "s32": 4, "u32": 4, "f64": 8}
-_COLLECTIVE = re.compile(r"= (?P<shapes>.*?) (?P<kind>all-reduce|all-gather|reduce-scatter|all-to-all)(-start)?\(")
-_SHAPE = re.compile(r"(?P<type>[a-z]+\d*)\[(?P<sizes>[\d,]*)\]")
 
 
 class Cost(NamedTuple):
@@ -20,6 +15,7 @@ class Cost(NamedTuple):
 
     flops: FLOPs of the program as compiled.
     hbm_bytes: bytes read from and written to HBM.
+    accessed_bytes: the compiler's count of bytes accessed, most of which are in the on-chip memory.
     exchanged_bytes: bytes that a device has to send to others.
     state_bytes: bytes of its arguments, such as weights and optimizer state, and outputs that do not reuse them.
     temporary_bytes: bytes of intermediate values.
@@ -27,6 +23,7 @@ class Cost(NamedTuple):
 
     flops: float
     hbm_bytes: float
+    accessed_bytes: float
     exchanged_bytes: float
     state_bytes: int
     temporary_bytes: int
@@ -53,32 +50,16 @@ class Bound(NamedTuple):
 def cost_of(compiled: Any, count: int) -> Cost:
     """The cost of a compiled program on `count` devices."""
     found, memory = compiled.cost_analysis(), compiled.memory_analysis()
+    text = compiled.as_text()
     held = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
     return Cost(
         flops=found["flops"],
-        hbm_bytes=found["bytes accessed"],
-        exchanged_bytes=exchanged(compiled.as_text(), count),
+        hbm_bytes=traffic.hbm_bytes(text),
+        accessed_bytes=found["bytes accessed"],
+        exchanged_bytes=traffic.exchanged_bytes(text, count),
         state_bytes=held,
         temporary_bytes=memory.temp_size_in_bytes,
     )
-
-
-def exchanged(program: str, count: int) -> float:
-    """Bytes that each of `count` devices sends at least: 2 (n - 1) / n of an all-reduced array, (n - 1) / n of others.
-
-    Args:
-      program: the text of the compiled program.
-      count: the number of devices.
-    """
-    total = 0.0
-    for match in _COLLECTIVE.finditer(program):
-        size = sum(_size(shape) for shape in _SHAPE.finditer(match["shapes"]))
-        total += (2 if match["kind"] == "all-reduce" else 1) * size * (count - 1) / count
-    return total
-
-
-def _size(shape: re.Match[str]) -> int:
-    return _BYTES.get(shape["type"], 0) * math.prod(int(size) for size in shape["sizes"].split(",") if size)
 
 
 def bound_of(cost: Cost, model_flops: float, chip: Chip) -> Bound:

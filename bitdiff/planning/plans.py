@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import ml_collections
 
+from bitdiff.networks import winograd
 from bitdiff.planning import programs
 from bitdiff.planning.costs import bound_of, cost_of
 from bitdiff.planning.programs import NotCompiledError, Program
@@ -46,7 +47,8 @@ def plan(config: ml_collections.ConfigDict, on: Slice, part: str) -> dict[str, A
       UsageError: the batch does not divide over the devices, or the config is invalid.
     """
     try:
-        return _training(config, on) if part == "training" else _sampling(config, on)
+        with winograd.for_other_devices():
+            return _training(config, on) if part == "training" else _sampling(config, on)
     except NotCompiledError as error:
         return {"error": str(error)}
 

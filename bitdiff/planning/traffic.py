@@ -1,0 +1,129 @@
+"""The bytes that a compiled TPU program moves, read from its text.
+
+The compiler's own count of bytes accessed includes arrays that never leave the on-chip memory, and leaves out the
+padding of arrays to tiles; neither is what HBM has to move.
+"""
+
+import math
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+_BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s16": 2, "u16": 2, "f32": 4, "s32": 4, "u32": 4, "f64": 8}
+_COMPUTATION = re.compile(r"^(?P<entry>ENTRY )?%(?P<name>[\w.\-]+) \(.*\{$")
+_INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%(?P<name>[\w.\-]+) = (?P<type>\(.*?\)|\S+) (?P<kind>[\w\-]+)\((?P<rest>.*)$")
+_ARRAY = re.compile(r"(?P<type>[a-z]+\d*)\[(?P<sizes>[\d,]*)\](?:\{(?P<order>[\d,]*)(?::(?P<layout>[^}]*))?\})?")
+_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
+_CALLED = re.compile(r"(?:body|to_apply|calls)=%([\w.\-]+)")
+_BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
+_ON_CHIP = re.compile(r"S\([1-9]\)")  # in a layout: any memory space but HBM, which is 0
+# Instructions that move nothing, or whose traffic belongs to the instruction that started them.
+_FREE = {"parameter", "tuple", "get-tuple-element", "bitcast", "constant", "after-all", "partition-id", "replica-id"}
+_REDUCTIONS = {"all-reduce": 2, "all-gather": 1, "reduce-scatter": 1, "all-to-all": 1}
+
+
+class Instruction(NamedTuple):
+    """One instruction of a computation: its name, its type, what it does, and its operands with its attributes."""
+
+    name: str
+    type: str
+    kind: str
+    rest: str
+
+
+def hbm_bytes(program: str) -> float:
+    """Bytes read from and written to HBM, including padding; a loop's body counts as often as it runs.
+
+    An array that an instruction reads or writes in part counts as a whole.
+
+    Args:
+      program: the text of a compiled program.
+    """
+    computations, entry = _computations(program)
+    return _traffic(computations, entry)
+
+
+def exchanged_bytes(program: str, count: int) -> float:
+    """Bytes that each of `count` devices sends at least: 2 (n - 1) / n of an all-reduced array, (n - 1) / n of others.
+
+    Args:
+      program: the text of a compiled program.
+      count: the number of devices.
+    """
+    total = 0.0
+    for instruction in _instructions(program):
+        kind = instruction.kind.removesuffix("-start")
+        if kind in _REDUCTIONS:
+            size = sum(_logical(array) for array in _ARRAY.finditer(instruction.type))
+            total += _REDUCTIONS[kind] * size * (count - 1) / count
+    return total
+
+
+def _computations(program: str) -> tuple[dict[str, list[Instruction]], str]:
+    found: dict[str, list[Instruction]] = {}
+    name = entry = ""
+    for line in program.splitlines():
+        if start := _COMPUTATION.match(line):
+            name = start["name"]
+            found[name] = []
+            entry = name if start["entry"] else entry
+        elif name:
+            found[name] += _instructions(line)
+    return found, entry
+
+
+def _instructions(text: str) -> Iterator[Instruction]:
+    for line in text.splitlines():
+        if match := _INSTRUCTION.match(line):
+            yield Instruction(*match.group("name", "type", "kind", "rest"))
+
+
+def _traffic(computations: dict[str, list[Instruction]], name: str) -> float:
+    types = {instruction.name: instruction.type for instruction in computations[name]}
+    total = 0.0
+    for instruction in computations[name]:
+        kind, rest = instruction.kind, instruction.rest
+        if kind in _FREE or kind.endswith("-done"):
+            continue
+        if kind in ("while", "call"):
+            trips = _TRIPS.search(rest)
+            total += sum(_traffic(computations, other) for other in _CALLED.findall(rest)) * int(trips[1] if trips else 1)
+        elif kind == "conditional":
+            branches = re.findall(r"%([\w.\-]+)", _BRANCHES.findall(rest)[0])
+            total += max(_traffic(computations, branch) for branch in branches)
+        elif kind == "copy-start":  # its type repeats its operand
+            total += _in_hbm(instruction.type)
+        elif kind == "slice-start":  # ((operand), result, context)
+            operand, result = list(_ARRAY.finditer(instruction.type))[:2]
+            total += sum(_physical(result) for side in (operand, result) if not _on_chip(side))
+        else:
+            operands = re.findall(r"%([\w.\-]+)", rest.split("), ")[0])
+            total += _in_hbm(instruction.type) + sum(_in_hbm(types.get(operand, "")) for operand in set(operands))
+    return total
+
+
+def _in_hbm(types: str) -> int:
+    return sum(_physical(array) for array in _ARRAY.finditer(types) if not _on_chip(array))
+
+
+def _on_chip(array: re.Match[str]) -> bool:
+    return bool(_ON_CHIP.search(array["layout"] or ""))
+
+
+def _logical(array: re.Match[str]) -> int:
+    return _BYTES.get(array["type"], 0) * math.prod(_numbers(array["sizes"]))
+
+
+def _physical(array: re.Match[str]) -> int:
+    """The bytes of an array whose minor dimensions are padded to its tiles, as in f32[9,64]{1,0:T(8,128)}."""
+    sizes = _numbers(array["sizes"])
+    tile = re.search(r"T\(([\d,]+)\)", array["layout"] or "")
+    if tile:
+        minor = _numbers(array["order"])
+        for dimension, size in zip(minor, reversed(_numbers(tile[1])), strict=False):
+            sizes[dimension] = math.ceil(sizes[dimension] / size) * size
+    return _BYTES.get(array["type"], 0) * math.prod(sizes)
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",") if number]
