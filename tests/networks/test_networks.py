@@ -9,7 +9,7 @@ from conftest import perturbed
 
 from bitdiff.configuration import sections
 from bitdiff.networks import Transformer, UNet, make_network
-from bitdiff.networks.layers import Dropout, group_norm, sinusoid
+from bitdiff.networks.layers import Attention, Dropout, group_norm, sinusoid
 from bitdiff.runtime.errors import UsageError
 
 CIFAR10 = {"dim": 256, "multipliers": (1, 1, 1), "blocks": 3, "attention_resolutions": (16, 8)}
@@ -185,6 +185,16 @@ def test_rematerialization_costs_a_forward_pass_and_keeps_the_gradients(name):
     largest = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(gradients[False]))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5 * largest), *gradients.values())
     assert 1.15 < work[True] / work[False] < 1.5  # a forward pass is a third of the total, mostly in the blocks
+
+
+def test_the_backward_pass_of_attention_stores_no_attention_weights():
+    positions = 32
+    layer = Attention(16, 2, dtype=jnp.float32)
+    x = jnp.ones((3, positions, 16))
+    params = layer.init(jax.random.key(0), x)
+    stored = jax.tree.leaves(jax.vjp(lambda params, x: layer.apply(params, x), params, x)[1])
+    assert stored
+    assert all(leaf.shape[-2:] != (positions, positions) for leaf in stored)
 
 
 def test_the_sinusoid_equals_the_official_networks():

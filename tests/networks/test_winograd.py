@@ -83,3 +83,11 @@ def test_the_conv_layer_equals_flaxs(size, stride, arrays):
     params["params"]["bias"] = jnp.arange(72.0)
     assert ("conv_general_dilated" in str(jax.make_jaxpr(ours.apply)(params, x))) is ((size, stride) != (3, 1))
     assert error(ours.apply(params, x), np.asarray(usual.apply(params, x), np.float64)) < 1.5e-6
+
+
+def test_winograd_is_not_used_for_described_devices(arrays):
+    x, kernel, _ = arrays
+    assert winograd.pays(x, kernel)
+    with winograd.for_other_devices():
+        assert not winograd.pays(x, kernel)
+    assert winograd.pays(x, kernel)
