@@ -75,7 +75,16 @@ class _Step:
 
 
 def measure_training(bench: Bench) -> dict[str, float]:
-    """A step's time, FLOPs by two counts, fraction of peak FLOPs, memory, and the cost of self-conditioning."""
+    """The numbers of a step, and the cost of self-conditioning: a step's time over that of one without it."""
+    result, config = measure_step(bench), bench.config
+    if config.diffusion.self_cond_rate and config.task not in ("autoregressive", "prior"):
+        alone = seconds_of(_Step(bench, 0.0), bench.seconds)
+        result["self_conditioning_cost"] = 1.0 / result["steps_per_second"] / alone
+    return result
+
+
+def measure_step(bench: Bench) -> dict[str, float]:
+    """A training step's time, FLOPs by two counts, fraction of peak FLOPs, and memory."""
     config = bench.config
     with no_cache():
         step = _Step(bench, config.diffusion.self_cond_rate)
@@ -98,9 +107,6 @@ def measure_training(bench: Bench) -> dict[str, float]:
     if memory is not None:
         total = memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes
         result["memory_mib"] = (total - memory.alias_size_in_bytes) / 2**20
-    if config.diffusion.self_cond_rate and config.task not in ("autoregressive", "prior"):
-        del step
-        result["self_conditioning_cost"] = seconds / seconds_of(_Step(bench, 0.0), bench.seconds)
     return result
 
 

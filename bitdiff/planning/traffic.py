@@ -87,7 +87,9 @@ def _traffic(computations: dict[str, list[Instruction]], name: str) -> float:
             continue
         if kind in ("while", "call"):
             trips = _TRIPS.search(rest)
-            total += sum(_traffic(computations, other) for other in _CALLED.findall(rest)) * int(trips[1] if trips else 1)
+            total += sum(_traffic(computations, other) for other in _CALLED.findall(rest)) * int(
+                trips[1] if trips else 1
+            )
         elif kind == "conditional":
             branches = re.findall(r"%([\w.\-]+)", _BRANCHES.findall(rest)[0])
             total += max(_traffic(computations, branch) for branch in branches)

@@ -59,7 +59,6 @@ def test_bytes_between_devices_are_counted_once_per_collective():
     assert traffic.exchanged_bytes(program, 1) == 0
 
 
-
 def described(function, *shapes):
     """The text of a function compiled for a described chip."""
     sharding = SingleDeviceSharding(slices.describe("v5e:2x2").devices[0])
