@@ -73,26 +73,26 @@ def _training(config: ml_collections.ConfigDict, on: Slice) -> dict[str, Any]:
 
 
 def _sampling(config: ml_collections.ConfigDict, on: Slice) -> dict[str, Any]:
-    """The compiler counts the body of the sampling loop once, as it is here: the numbers are those of one step."""
-    sampler = programs.compile_sampling(config, on)
-    steps = programs.evaluations(config)
-    numbers = _numbers(sampler._replace(model_flops=sampler.model_flops // steps), on)
+    """The numbers of one step on average; the compiler itself counts the body of the sampling loop once."""
+    numbers = _numbers(programs.compile_sampling(config, on), on, programs.evaluations(config))
     evaluation = programs.compile_evaluation(config, on)
     if evaluation is not None:
         numbers["bytes_over_evaluation"] = numbers["hbm_bytes"] / cost_of(evaluation.compiled, 1).hbm_bytes
     return numbers
 
 
-def _numbers(program: Program, on: Slice) -> dict[str, Any]:
+def _numbers(program: Program, on: Slice, steps: int = 1) -> dict[str, Any]:
     cost = cost_of(program.compiled, len(on.devices))
-    bound = bound_of(cost, program.model_flops, on.chip)
+    cost = cost._replace(hbm_bytes=cost.hbm_bytes / steps)
+    model_flops = program.model_flops // steps
+    bound = bound_of(cost, model_flops, on.chip)
     memory = cost.state_bytes + cost.temporary_bytes
     return {
         "rows_per_device": program.rows,
         "memory_bytes": memory,
         "memory_fraction": memory / on.chip.memory,
-        "model_flops": program.model_flops,
-        "flops_over_model": cost.flops / program.model_flops,
+        "model_flops": model_flops,
+        "flops_over_model": cost.flops / model_flops,
         **cost._asdict(),
         **{f"{name}_seconds": seconds for name, seconds in bound._asdict().items()},
         "bound_seconds": bound.seconds,

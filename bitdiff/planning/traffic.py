@@ -14,6 +14,8 @@ _COMPUTATION = re.compile(r"^(?P<entry>ENTRY )?%(?P<name>[\w.\-]+) \(.*\{$")
 _INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%(?P<name>[\w.\-]+) = (?P<type>\(.*?\)|\S+) (?P<kind>[\w\-]+)\((?P<rest>.*)$")
 _ARRAY = re.compile(r"(?P<type>[a-z]+\d*)\[(?P<sizes>[\d,]*)\](?:\{(?P<order>[\d,]*)(?::(?P<layout>[^}]*))?\})?")
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
+_CONDITION = re.compile(r"condition=%([\w.\-]+)")
+_INTEGER = re.compile(r"\d+")
 _CALLED = re.compile(r"(?:body|to_apply|calls)=%([\w.\-]+)")
 _BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
 _ON_CHIP = re.compile(r"S\([1-9]\)")  # in a layout: any memory space but HBM, which is 0
@@ -34,7 +36,7 @@ class Instruction(NamedTuple):
 def hbm_bytes(program: str) -> float:
     """Bytes read from and written to HBM, including padding; a loop's body counts as often as it runs.
 
-    An array that an instruction reads or writes in part counts as a whole.
+    The compiler states this number, or the loop counts from 0 to a constant. An array that an instruction reads or writes in part counts as a whole.
 
     Args:
       program: the text of a compiled program.
@@ -86,10 +88,8 @@ def _traffic(computations: dict[str, list[Instruction]], name: str) -> float:
         if kind in _FREE or kind.endswith("-done"):
             continue
         if kind in ("while", "call"):
-            trips = _TRIPS.search(rest)
-            total += sum(_traffic(computations, other) for other in _CALLED.findall(rest)) * int(
-                trips[1] if trips else 1
-            )
+            called = sum(_traffic(computations, other) for other in _CALLED.findall(rest))
+            total += called * (_trips(computations, rest) if kind == "while" else 1)
         elif kind == "conditional":
             branches = re.findall(r"%([\w.\-]+)", _BRANCHES.findall(rest)[0])
             total += max(_traffic(computations, branch) for branch in branches)
@@ -102,6 +102,16 @@ def _traffic(computations: dict[str, list[Instruction]], name: str) -> float:
             operands = re.findall(r"%([\w.\-]+)", rest.split("), ")[0])
             total += _in_hbm(instruction.type) + sum(_in_hbm(types.get(operand, "")) for operand in set(operands))
     return total
+
+
+def _trips(computations: dict[str, list[Instruction]], rest: str) -> int:
+    """How often a loop's body runs: as stated, or the bound of its counter; 1 if neither is found."""
+    if stated := _TRIPS.search(rest):
+        return int(stated[1])
+    condition = _CONDITION.search(rest)
+    instructions = computations.get(condition[1], []) if condition else []
+    bounds = [int(found[0]) for one in instructions if one.kind == "constant" and (found := _INTEGER.match(one.rest))]
+    return bounds[0] if len(bounds) == 1 and any("direction=LT" in one.rest for one in instructions) else 1
 
 
 def _in_hbm(types: str) -> int:

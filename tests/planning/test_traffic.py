@@ -22,6 +22,13 @@ PROGRAM = """
   ROOT %double = f32[256,128]{1,0:T(8,128)} add(%x, %x)
 }
 
+%less (state: (s32[], f32[256,128])) -> pred[] {
+  %state = (s32[], f32[256,128]{1,0:T(8,128)}) parameter(0)
+  %end = s32[]{:T(128)} constant(5), metadata={op_name="sample"}
+  %i = s32[]{:T(128)} get-tuple-element(%state), index=0
+  ROOT %lt = pred[]{:T(512)} compare(%i, %end), direction=LT
+}
+
 ENTRY %main (a: f32[100,8], b: bf16[64,128]) -> f32[256,128] {
   %a = f32[100,8]{1,0:T(8,128)} parameter(0)
   %b = bf16[64,128]{1,0:T(8,128)(2,1)} parameter(1)
@@ -31,8 +38,7 @@ ENTRY %main (a: f32[100,8], b: bf16[64,128]) -> f32[256,128] {
   %stays = bf16[64,128]{1,0:T(8,128)(2,1)S(1)} fusion(%near, %near), kind=kLoop, calls=%fused
   %grown = f32[256,128]{1,0:T(8,128)} fusion(%stays, %a), kind=kLoop, calls=%fused
   %start = (s32[], f32[256,128]{1,0:T(8,128)}) tuple(%zero, %grown)
-  ROOT %loop = (s32[], f32[256,128]{1,0:T(8,128)}) while(%start), condition=%done, body=%body, \
-backend_config={"known_trip_count":{"n":"5"}}
+  ROOT %loop = (s32[], f32[256,128]{1,0:T(8,128)}) while(%start), condition=%less, body=%body
 }
 """
 
@@ -44,6 +50,8 @@ def test_only_what_leaves_or_enters_hbm_counts():
     grown = 256 * 128 * 4
     loop = 5 * 2 * grown
     assert traffic.hbm_bytes(PROGRAM) == fetched + part + (grown + whole) + loop
+    stated = PROGRAM.replace("body=%body", 'body=%body, backend_config={"known_trip_count":{"n":"7"}}')
+    assert traffic.hbm_bytes(stated) == fetched + part + (grown + whole) + loop * 7 / 5
 
 
 def test_bytes_between_devices_are_counted_once_per_collective():
