@@ -36,13 +36,17 @@ def main() -> None:
     run = sampling_flags.read_run().open()
     if run.task.field != "tokens":
         raise UsageError(f"only models of tokens can be distilled; {flags.FLAGS.workdir} generates {run.task.field!r}")
+    if run.config.data.num_classes:
+        raise UsageError(
+            f"config.data.num_classes is {run.config.data.num_classes}; only models without classes can be distilled"
+        )
     dataset = data.load(run.config.data)
     examples = training_examples_for(run.task, dataset)
     request = sampling_flags.read_draw()
     if request.num_samples is not None:
         raise UsageError("--num_samples is not supported: one sequence is written for every training example")
     samples = request.resolve(run, run.config.sample)._replace(num_samples=len(dataset.train))
-    if examples is None and samples.options.sampler == "beam" and not run.config.data.num_classes:
+    if examples is None and samples.options.sampler == "beam":
         raise UsageError("the sampler is 'beam', which writes the same text every time; pass --sampler random")
     check_examples(run, samples.options, examples)
     check_options(run, [samples.options], samples.batch_size)

@@ -54,9 +54,13 @@ def describe(options: SampleOptions, task: Task) -> str:
         return f"{options.sampler}, {options.beams} beams"
     text = f"{options.sampler}, {options.steps} steps ({network_evaluations(options, task)} network evaluations)"
     text += f", td {options.td:g}"
-    for name in (*GUIDANCE, "lag"):
+    for name in (*GUIDANCE, "self_guidance", "lag", "churn_fraction"):
         text += f", {name.replace('_', ' ')} {getattr(options, name):g}" if getattr(options, name) else ""
-    return text
+    if options.churn[0]:
+        text += f", churn {','.join(f'{value:g}' for value in options.churn)}"
+    if options.restarts:
+        text += f", {len(options.restarts)} restarts"
+    return text if options.schedule == "auto" else f"{text}, schedule {options.schedule}"
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Plans a run on TPUs that are not present: python -m bitdiff.plan --config cifar10 --topology v5e:4x4.
+"""Plans a run on TPUs without access to them: python -m bitdiff.plan --config cifar10 --topology v5e:4x4.
 
-Compiles the training step and the sampler for a slice, and reports what a device holds, computes, moves and sends.
-After an interruption, the same command with --out resumes. --compare before.json,after.json prints the ratios of two
-such reports.
+Compiles the training step and the sampler for a slice, and reports memory, FLOPs, HBM traffic and bytes sent to other
+devices, all per device. After an interruption, rerun the same command with --out to resume. --compare
+before.json,after.json prints the ratios between the numbers in two such reports.
 """
 
 import json
@@ -26,7 +26,7 @@ from bitdiff.training.first_stage import with_first_stage
 
 
 class Request(NamedTuple):
-    """What to plan: the config, the slices, the parts, whether to find the largest batch, and where numbers go."""
+    """What to plan: the config, the slices, the parts, whether to find the largest batch, and the file to write."""
 
     config: ml_collections.ConfigDict
     topologies: list[str]
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def report(request: Request) -> None:
-    """Compiles all parts for all slices, prints their tables, and writes the report after each."""
+    """Compiles all parts for all slices, writes the report after each one, and prints the tables at the end."""
     for part in request.parts:
         choose("part (--parts)", part, plans.PARTS)
     described = [slices.describe(name) for name in request.topologies]
@@ -73,7 +73,7 @@ def report(request: Request) -> None:
             if part == "largest batch":
                 parts[name] = largest.largest_batch(config, on)
             else:
-                with announced(f"compiling {part} for {on.name} (minutes for a large network)"):
+                with announced(f"compiling the {part} program for {on.name} (takes minutes for a large network)"):
                     parts[name] = plans.plan(config, on, part)
             if request.out:
                 files.write_text(request.out, json.dumps(whole, indent=2) + "\n")
@@ -85,7 +85,7 @@ def report(request: Request) -> None:
 
 
 def resolved(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
-    """The config with its first stage, and with the sizes of its data if it does not state them."""
+    """The config with its first stage's config, and with the sizes of its data, read from the data where they are 0."""
     config = with_first_stage(config, Path("."))
     named = (config.data.vocab_size or config.task == "points", config.data.image_size or config.data.length)
     return config if all(named) else data.resolve(config, data.load(config.data))

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Shows what the latents of captions mean: python launch/codes.py --workdir runs/captions/full_0.
 
-Infers the latents of all six captions of each test picture, counts how often each code stands for each form of caption,
-and writes captions_codes.json to --results (by default configs/results).
+Infers the latents of all six captions of each test picture, counts how often each code occurs with each form of
+caption, and writes captions_codes.json to --results (by default configs/results).
 """
 
 import argparse
@@ -22,7 +22,7 @@ from bitdiff.data import scenes
 from bitdiff.inference.trained import Trained, load
 
 PICTURES = 300
-_RARE = 0.005  # codes of a smaller fraction of all captions are counted together
+_RARE = 0.005  # codes that occur in a smaller fraction of the captions are shown in a single row
 _SHOWN = scenes.Scene(scenes.Group(2, "big", "red", "circle"), scenes.Group(1, "small", "blue", "square"), axis=0)
 
 
@@ -59,9 +59,9 @@ def main() -> None:
         rows.append(_row("all other codes", forms, [code not in common for code in found]))
     examples = "; ".join(f"{i + 1}: {text}" for i, text in enumerate(scenes.captions(_SHOWN)))
     report = {
-        "about": f"Percentage of the captions of each form that have a code; {PICTURES} test pictures, six captions "
-        f"each. Mutual information of codes and forms: {information:.3f} nats, of at most ln 6 = 1.792. The forms of "
-        f"one scene: {examples}.",
+        "about": f"Percentage of the captions of each form that are assigned each code; {PICTURES} test pictures with "
+        f"six captions each. Mutual information between codes and forms: {information:.3f} nats, out of a maximum of "
+        f"ln 6 = 1.792. The forms of one scene: {examples}.",
         "command": "python launch/codes.py --workdir runs/captions/full_0",
         "commit": current_commit(),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Measures training and sampling on one GPU: bash launch/gpu_report.sh --out gpu.json.
 
-Measures the networks of the published configs at full size on random data: speed, the fraction of the measured peak of
-matrix products, and memory. Compares them with the same U-Net in PyTorch (where torch is installed), implementations of
-attention with each other, and losses with those of the CPU. The most important parts come first; the report is written
-after each, and none is started after --minutes. On a CPU, `--trial` measures tiny networks, to try the script itself.
+Measures the networks of the published configs at full size on random data: speed, the fraction of the GPU's measured
+matrix-multiplication peak, and memory. Also compares the U-Nets with the same networks in PyTorch (if torch is
+installed), implementations of attention with one another, and the GPU's losses with the CPU's. The most important
+measurements come first; the report is written after each one, and none is started after --minutes. With `--trial`, tiny
+networks are measured on any device, including a CPU, to test the script itself.
 """
 
 import argparse
@@ -36,7 +37,7 @@ from bitdiff.runtime.devices import describe_devices
 from bitdiff.tasks import make_task
 
 _SAMPLING_STEPS = 10
-_SCALE = 0.05  # of the weights for that, so that the output is of order one
+_SCALE = 0.05  # standard deviation of the random weights in compare_losses, so that the output is of order one
 _CHECKED_ROWS = 2  # examples whose loss is also computed on the CPU
 
 
@@ -59,11 +60,11 @@ _ATTENTION = {  # batch, positions, heads, channels per head
     "ImageNet 64 at 32 x 32": (32, 1024, 6, 64),
 }
 _TRIAL = {"dim": 8, "blocks": 1, "layers": 1, "multipliers": (1, 2), "attention_resolutions": (16, 32), "head_dim": 8}
-_TRIAL_PICTURE = 64  # pixels of the pictures that have captions
+_TRIAL_PICTURE = 64  # height and width of a captioned picture, in pixels
 
 
 def resolved(case: Case, dtype: str, trial: bool) -> ml_collections.ConfigDict:
-    """A case's config for one device, with its networks in a dtype, and without its first stage's data."""
+    """A case's config for one device, with its networks in the given dtype; its data set is not read."""
     config = load_config(case.config)
     for name in DTYPES.get(case.config.split(":")[0], ("network",)):
         section = functools.reduce(getattr, name.split("."), config)
@@ -79,7 +80,7 @@ def resolved(case: Case, dtype: str, trial: bool) -> ml_collections.ConfigDict:
 
 
 def random_bench(config: ml_collections.ConfigDict, seconds: float) -> speed.Bench:
-    """What the measurements need, on random data of the config's shapes."""
+    """The `speed.Bench` of a config, with random data of its shapes."""
     rng = np.random.default_rng(0)
     limits = {"image": 256, "tokens": config.data.vocab_size, "label": config.data.num_classes}
     blank = blank_examples(config, make_task(config))
@@ -129,17 +130,17 @@ def measure_attention(shape: tuple[int, ...], seconds: float) -> dict[str, Any]:
         gradient = jax.jit(jax.grad(lambda arrays, function=function: function(arrays).astype(jnp.float32).sum()))
         try:
             found[f"{name}, seconds"] = seconds_of(lambda gradient=gradient: gradient(arrays), seconds)
-        except Exception as error:  # an implementation may lack this device or these shapes
+        except Exception as error:  # an implementation may not support this device or these shapes
             found[f"{name}, error"] = str(error).strip().splitlines()[-1][:200]
     return found
 
 
 def compare_losses(case: Case, trial: bool) -> dict[str, float]:
-    """The loss of two examples in float32 here and on the CPU, with exact matrix products, and their difference."""
+    """The losses of two examples on the GPU and the CPU, in float32 at full matmul precision, and their difference."""
     config = resolved(case, "float32", trial)
     config.train.batch_size = _CHECKED_ROWS
     task, batch = make_task(config), random_bench(config, 0.0).batch
-    # A new network's output is nearly zero, and its loss nearly the same whatever else it computes.
+    # A new network outputs nearly zero, so its loss would be nearly the same whatever its other layers compute.
     noise = np.random.default_rng(0)
     shapes = jax.eval_shape(task.init, jax.random.key(0))
     params = jax.tree.map(lambda a: _SCALE * noise.standard_normal(a.shape, np.float32), shapes)
@@ -167,7 +168,7 @@ def parts(seconds: float, trial: bool) -> Iterator[tuple[str, Callable[[], dict[
 
 
 def with_ratios(found: dict[str, Any]) -> dict[str, float]:
-    """How many times as fast as PyTorch training is, for the networks measured in both."""
+    """Training throughput relative to PyTorch (above 1: bitdiff is faster), for the networks measured in both."""
     ratios = {}
     for name in found:
         ours, theirs = found[name], found.get(f"{name}, PyTorch", {})
@@ -205,7 +206,7 @@ def main() -> None:
             except (jax.errors.JaxRuntimeError, subprocess.TimeoutExpired) as error:  # out of memory, or too slow
                 report["parts"][name] = {"error": " ".join(str(error).split())[:300]}
             print(json.dumps(report["parts"][name]), flush=True)
-        report["training over PyTorch"] = with_ratios(report["parts"])
+        report["training throughput relative to PyTorch"] = with_ratios(report["parts"])
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps(report, indent=1) + "\n")
     print(f"wrote {options.out} after {time.monotonic() - start:.0f} s")

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Measures training and sampling on one GPU in less than ten minutes, without network access:
+# Measures training and sampling on one GPU in less than ten minutes, without network access once .venv exists:
 #   bash launch/gpu_report.sh --out gpu.json
-# Uses the current Python if its jax finds a GPU, otherwise .venv, which is created (with network access) if needed.
+# Uses the current Python if its jax finds a GPU, and otherwise .venv; creating .venv requires network access.
 # Arguments are passed to launch/gpu_report.py.
 set -euo pipefail
 if ! python -c 'import jax, flax, optax, orbax.checkpoint; assert jax.default_backend() == "gpu"' 2>/dev/null; then

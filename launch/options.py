@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Reproduces the results on three options: measured schedules, the matched filter, and trained guidance.
+"""Reproduces the results for three options: measured schedules, the matched filter, and trained guidance.
 
-    python launch/options.py --out runs/options               # hours on one core; the same command resumes
+    python launch/options.py --out runs/options               # hours on one core; rerun to resume
     python launch/options.py --out runs/options --only digits,digits_measured --seeds 0
 
 A schedule is measured on a model trained with the cosine schedule; a second model is then trained with the
@@ -22,7 +22,7 @@ _FILTER = "--config.diffusion.matched_filter=True"
 _LOSSES = {
     "logistic": ("logistic loss", ("--config.diffusion.loss=logistic",)),
     "weighted": (
-        "squared error of a sigmoid, EDM's weight",
+        "squared error of a sigmoid output, EDM weighting",
         ("--config.diffusion.head=sigmoid", "--config.diffusion.weight=edm"),
     ),
 }
@@ -39,7 +39,7 @@ class _Data(NamedTuple):
 
 
 _DATA = {
-    "digits": _Data("Digits, 1,000 samples; test images have a distance of 0.114.", _DIGITS, 1_000),
+    "digits": _Data("Digits, 1,000 samples; test images score a Frechet distance of 0.114.", _DIGITS, 1_000),
     "photos": _Data(
         "16 x 16 crops of two photographs, 500 samples.", {"sliced Wasserstein distance": ("swd", 1.0)}, 500
     ),
@@ -50,10 +50,10 @@ _DATA = {
     ),
 }
 _CAPTIONS = _Data(
-    "Captions of drawn shapes, linear bits, positions that lag, 300 test pictures.",
+    "Captions of drawn shapes from linear bits, trained with a lag between positions; 300 test pictures.",
     {"grammatical, %": ("grammatical", 100.0), "true, %": ("true", 100.0)},
     300,
-    (20, 40, 100),  # more than the lag
+    (20, 40, 100),  # more steps than the lag
 )
 
 
@@ -114,7 +114,7 @@ def _table(models: dict[str, Model], data: _Data, about: str = "") -> Table:
 _BY_SCHEDULE = "Each row is a training schedule, each column a number of steps and a sampling schedule."
 STUDY = Study(
     command="python launch/options.py",
-    about="Reproduces the results on three options.",
+    about="Reproduces the results for three options.",
     tables={
         **{f"schedules_{name}": _table(_schedules(name), data, _BY_SCHEDULE) for name, data in _DATA.items()},
         "matched_filter_digits": _table(_filters("digits", "digits", _DATA["digits"], "weighted"), _DATA["digits"]),

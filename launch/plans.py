@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Plans the published rows on TPU slices that are not present: python launch/plans.py --out runs/plans.
+"""Plans training of the published configs on TPU slices, without TPUs: python launch/plans.py --out runs/plans.
 
-Needs libtpu (pip install libtpu). Each program takes minutes to compile; the same command resumes. Writes plans.json to
---results (by default the folder of the plans).
+Needs libtpu (pip install libtpu). Each program takes minutes to compile; rerun the same command to resume. Writes
+plans.json to --results (by default, the --out folder).
 """
 
 import argparse
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from study import ROOT, current_commit, versions
 
-ROWS = {  # the slices whose memory holds the paper's global batch
+ROWS = {  # published configs, with slices that have enough memory for the paper's global batch
     "cifar10:uint_cond": ("v5e:2x2", "v4:2x2x1"),
     "cifar10:one_hot_softmax": ("v5e:2x2", "v4:2x2x1"),
     "imagenet64:uint_cond": ("v5e:4x4", "v4:2x2x4"),
@@ -29,10 +29,10 @@ DTYPES = {  # the networks of a config that compute in bfloat16
     "imagenet64_disco": ("network", "latents.encoder", "latents.embed"),
 }
 NUMBERS = {  # the numbers of a plan, by their title in the table
-    "rows per device": ("rows_per_device", 1.0),
+    "examples per device": ("rows_per_device", 1.0),
     "memory, GiB": ("memory_bytes", 2.0**-30),
-    "TFLOP": ("model_flops", 1e-12),
-    "HBM, GB": ("hbm_bytes", 1e-9),
+    "model TFLOP": ("model_flops", 1e-12),
+    "HBM traffic, GB": ("hbm_bytes", 1e-9),
     "compute, ms": ("compute_seconds", 1e3),
     "HBM, ms": ("memory_seconds", 1e3),
     "ICI, ms": ("interconnect_seconds", 1e3),
@@ -41,7 +41,7 @@ NUMBERS = {  # the numbers of a plan, by their title in the table
 
 
 def plan(name: str, topology: str, out: Path) -> dict:
-    """The numbers of a training step, from a report that is written unless it exists."""
+    """The numbers of a training step, read from its report, which is first created if it does not exist."""
     path = out / f"{name}_{topology}.json".replace(":", "_")
     sections = DTYPES.get(name.split(":")[0], ("network",))
     dtypes = [f"--config.{section}.dtype=bfloat16" for section in sections]
@@ -53,9 +53,9 @@ def plan(name: str, topology: str, out: Path) -> dict:
 
 def main() -> None:
     """Runs the script."""
-    parser = argparse.ArgumentParser(description="Plans the published rows on TPU slices that are not present.")
+    parser = argparse.ArgumentParser(description="Plans training of the published configs on TPU slices, without TPUs.")
     parser.add_argument("--out", type=Path, default=Path("runs/plans"), help="folder of the plans")
-    parser.add_argument("--results", type=Path, help="folder of plans.json; by default that of the plans")
+    parser.add_argument("--results", type=Path, help="folder of plans.json; defaults to --out")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     rows = []
@@ -67,9 +67,10 @@ def main() -> None:
             scores = {title: [float(f"{numbers[key] * factor:.3g}")] for title, (key, factor) in NUMBERS.items()}
             rows.append({"name": name, "slice": topology, "binds": numbers["binds"], "scores": scores})
     report = {
-        "about": "One training step of the paper's global batch in bfloat16, compiled for TPU slices: per device, what "
-        "it holds and moves, and the least time that its matrix products at the chip's peak, its traffic to HBM and to "
-        "other chips take. Days: the longest of these times the paper's number of steps, a lower bound.",
+        "about": "One training step with the paper's global batch in bfloat16, compiled for TPU slices. Per device: "
+        "memory in use, HBM traffic, and lower bounds on the time of the matrix products at the chip's peak, of the "
+        "HBM traffic, and of the traffic to other chips. Days: the largest of these bounds, multiplied by the paper's "
+        "number of steps; also a lower bound.",
         "command": "python launch/plans.py",
         "commit": current_commit(),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),

@@ -1,6 +1,6 @@
 """Shared by the scripts that reproduce results: trains models with several seeds, evaluates them, collects scores.
 
-All runs of a study are in one folder, as NAME_SEED. The same command resumes; finished parts are not repeated.
+All runs of a study are in one folder, as NAME_SEED. Rerun the same command to resume; finished parts are not repeated.
 """
 
 import argparse
@@ -22,11 +22,11 @@ _ROUNDS = 3  # of measuring speed
 
 
 class Model(NamedTuple):
-    """A model: its name in the table, its config, further arguments, and the runs it needs; {NAME} is their folder.
+    """A model: its title in the table, its config, more arguments, and the runs it needs ({NAME}: run NAME's folder).
 
     cells: arguments of `bitdiff.sweep`, by the title of the cell.
     then: names of artifacts made from the run after training, before it is evaluated.
-    judges: runs that the cells need, whose training time is not counted.
+    judges: runs needed only to evaluate the cells; their training time is not counted.
     """
 
     title: str
@@ -43,7 +43,7 @@ class Table(NamedTuple):
 
     models: by name; a model in several tables is trained as in the first.
     about: what the numbers are.
-    scores: the name of a score and the factor it is multiplied by, by its title.
+    scores: by title, the name of a score and the factor it is multiplied by.
     num_samples: samples per cell.
     """
 
@@ -86,9 +86,9 @@ def main(study: Study) -> None:
     parser.add_argument("--only", default=",".join(study.names), help="models to train, separated by commas")
     parser.add_argument("--seeds", default="0,1,2", help="seeds, separated by commas")
     parser.add_argument("--core", type=int, default=0, help="the CPU core to use")
-    parser.add_argument("--collect", action="store_true", help="only collect the scores of what was measured")
-    parser.add_argument("--speed", action="store_true", help="only measure speeds, of the first seed's models")
-    parser.add_argument("--results", type=Path, help="folder of the collected scores; by default that of the runs")
+    parser.add_argument("--collect", action="store_true", help="only collect the scores measured so far")
+    parser.add_argument("--speed", action="store_true", help="only measure speed, with the models of the first seed")
+    parser.add_argument("--results", type=Path, help="folder of the collected scores; defaults to --out")
     options = parser.parse_args()
     names, seeds = options.only.split(","), [int(seed) for seed in options.seeds.split(",")]
     unknown = [name for name in names if name not in study.names]
@@ -184,7 +184,7 @@ def _measure_speed(study: Study, out: Path, names: list[str], seed: int) -> None
 
 
 def collect(study: Study, out: Path, name: str, seeds: list[int], results: Path) -> None:
-    """Writes a table's scores, from all of its runs in the folder, to the folder of results; nothing without runs.
+    """Writes a table's scores from all of its runs to the folder of results; writes nothing if there are no runs.
 
     A row that was not measured in these runs keeps the scores of an existing file of results.
     """
@@ -220,14 +220,14 @@ def collect(study: Study, out: Path, name: str, seeds: list[int], results: Path)
 
 
 def _published(rows: list[dict[str, Any]], published: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
-    """By the position of each row that was not measured, its published scores, if there are any."""
+    """The published scores, if any, of each row that was not measured, by the row's position."""
     known = {(row["name"].split(" (seed")[0], row["evaluations"]): row for row in published if row["seeds"]}
     keys = {number: (row["name"], row["evaluations"]) for number, row in enumerate(rows) if not row["seeds"]}
     return {number: known[key] | {"name": key[0]} for number, key in keys.items() if key in known}
 
 
 def _name_seeds(rows: list[dict[str, Any]], expected: list[int]) -> None:
-    """Appends its seeds to the name of each model that was not measured with all expected ones."""
+    """Appends the seeds to the name of each model that was measured with only some of the expected seeds."""
     for name in dict.fromkeys(row["name"] for row in rows):
         same = [row for row in rows if row["name"] == name]
         seeds = sorted({seed for row in same for seed in row["seeds"]})
@@ -281,7 +281,7 @@ def _options(arguments: list[str]) -> dict[str, str]:
 
 
 def _plain(value: str) -> float | str:
-    """A number, or a name as it is."""
+    """The value as a number if it is one; otherwise, the string unchanged."""
     try:
         return float(value)
     except ValueError:

@@ -32,8 +32,9 @@ _VERSE_SCORES = {
 }
 _MINUTES = "Minutes: CPU time of training on one core."
 _ABOUT_EXPRESSIONS = (
-    "Bracketed arithmetic with its value, up to 64 tokens; 1,000 samples, checked by a parser. Distance of lengths: "
-    f"total variation between the lengths of the samples and of the data. {_MINUTES}"
+    "Bracketed arithmetic expressions with their values, up to 64 tokens; 1,000 samples, checked by a parser. "
+    "Distance of lengths: "
+    f"total variation distance between the length distributions of the samples and of the data. {_MINUTES}"
 )
 _ABOUT_VERSES = (
     "Verses of the King James Bible, up to 64 tokens from a vocabulary of 1,024; 1,000 samples. Perplexity is measured "

@@ -3,9 +3,9 @@
 
     python launch/torch_unet.py --config cifar10:uint_cond --rows 128 --dtype bfloat16
 
-Run by gpu_report.py where torch is installed. The step does what bitdiff's does: a forward pass of half of the rows for
-self-conditioning, loss, gradients, clipping, Adam and a moving average; with torch.compile, channels last, automatic
-mixed precision and fused Adam.
+Run by gpu_report.py where torch is installed. The training step does the same as bitdiff's: a forward pass on half of
+the examples for self-conditioning, then the loss, gradients, gradient clipping, Adam and a moving average of the
+weights. It uses torch.compile, the channels-last memory format, automatic mixed precision and fused Adam.
 """
 
 import argparse
@@ -61,7 +61,7 @@ class Attention(nn.Module):
         self.query, self.key, self.value, self.out = (nn.Linear(channels, channels) for _ in range(4))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """X [B, L, C] -> [B, L, C]."""
+        """Maps x [B, L, C] to [B, L, C]."""
         query, key, value = (
             layer(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for layer in (self.query, self.key, self.value)
         )
@@ -77,7 +77,7 @@ class AttentionBlock(nn.Module):
         self.attention = Attention(channels, max(channels // head_dim, 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """X [B, C, H, W] -> [B, C, H, W]."""
+        """Maps x [B, C, H, W] to [B, C, H, W]."""
         h = self.attention(self.norm(x).flatten(2).transpose(1, 2))
         return (x + h.transpose(1, 2).reshape(x.shape)) / math.sqrt(2.0)
 
@@ -92,7 +92,7 @@ class TimeEmbedding(nn.Module):
         self.dense_out = nn.Linear(4 * dim + num_classes, 4 * dim)
 
     def forward(self, t: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        """T [B], label int [B] -> [B, 4 dim]."""
+        """Embeds t [B] and label int [B] as [B, 4 dim]."""
         half = self.dim // 2
         angles = t[:, None] * 1e4 ** (-torch.arange(half, device=t.device) / half)
         h = F.silu(self.dense_in(torch.cat([angles.sin(), angles.cos()], dim=-1)))
@@ -135,7 +135,7 @@ class UNet(nn.Module):
                 self.add_module(f"up{stage}", nn.Conv2d(width, width, 3, padding=1))
 
     def forward(self, x: torch.Tensor, t: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        """X [B, C, H, W], t [B], label int [B] -> [B, outputs, H, W]."""
+        """Maps x [B, C, H, W], t [B] and label int [B] to [B, outputs, H, W]."""
         embedding = self.embedding(t, label)
 
         def block(name: str, h: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -162,7 +162,7 @@ class UNet(nn.Module):
 
 
 def seconds_of(call: Callable[[], Any], seconds: float, device: str) -> float:
-    """The time of a call: the median of five rounds, each as many calls as fit in its time."""
+    """The time of a call: the median of five rounds, each with as many calls as fit in a fifth of `seconds`."""
 
     def timed(repeats: int) -> float:
         start = time.perf_counter()
@@ -227,7 +227,7 @@ def measure(config: Any, rows: int, dtype: str, seconds: float, device: str) -> 
 def main() -> None:
     """Runs the script."""
     parser = argparse.ArgumentParser(description="Measures the U-Net in PyTorch.")
-    parser.add_argument("--config", required=True, help="a config of images, as in cifar10:uint_cond")
+    parser.add_argument("--config", required=True, help="an image config, such as cifar10:uint_cond")
     parser.add_argument("--rows", type=int, required=True, help="examples per step")
     parser.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float32"))
     parser.add_argument("--seconds", type=float, default=3.0, help="approximate time of each measurement")

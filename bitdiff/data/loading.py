@@ -141,6 +141,11 @@ def _check_augmentation(options: Any, dataset: Dataset) -> None:
             f"config.data.flip or config.data.crop is set, but {_PLURAL[dataset.field]} cannot be flipped or cropped"
         )
     drawn, known = options.captions_drawn, options.captions
+    if options.distilled and (drawn > 1 or options.curriculum_steps):
+        raise UsageError(
+            f"config.data.captions_drawn is {drawn} and config.data.curriculum_steps {options.curriculum_steps}; with "
+            "config.data.distilled, which has one caption per picture, they must be 1 and 0"
+        )
     if not 0 <= drawn <= known or options.curriculum_steps < 0 or (options.curriculum_steps and not drawn):
         raise UsageError(
             f"config.data.captions_drawn is {drawn} and config.data.curriculum_steps {options.curriculum_steps}; "

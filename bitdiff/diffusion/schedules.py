@@ -93,6 +93,8 @@ def measured(levels: Sequence[float] = ()) -> Schedule:
     ln(gamma / (1 - gamma)) is interpolated between `levels`, equally spaced in t from t = 0 (data) to t = 1 (noise).
     """
     values = np.asarray(levels, np.float64)
+    if not len(values):
+        raise UsageError("the schedule is 'measured', but no levels were measured; run bitdiff.schedule first")
     _check(len(values) >= 2 and bool(np.all(np.diff(values) < 0)), "measured", "two or more levels that decrease")
     times = np.linspace(0.0, 1.0, len(values))
     return lambda t: 1.0 / (1.0 + _xp(t).exp(-_xp(t).interp(t, times, values)))

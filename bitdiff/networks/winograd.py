@@ -24,7 +24,7 @@ _FOR_OTHER_DEVICES = contextvars.ContextVar("_FOR_OTHER_DEVICES", default=False)
 
 @contextlib.contextmanager
 def for_other_devices() -> Iterator[None]:
-    """What is traced within is not for this machine's CPU but for devices that are described, as in planning."""
+    """Code traced in this context is compiled for devices other than this machine's CPU, as in planning."""
     token = _FOR_OTHER_DEVICES.set(True)
     try:
         yield
@@ -48,8 +48,8 @@ _B, _G, _A = _matrices()
 def pays(x: jax.Array, kernel: jax.Array) -> bool:
     """Whether `convolve` supports the convolution of x [B, H, W, C] with kernel [h, w, C, O] and is faster.
 
-    It requires a CPU as jax's default backend (and not `for_other_devices`), float32, a 3 x 3 kernel, at least 64 channels in and out, H and W
-    multiples of 4, and at least 2 (C + O) pixels in the batch.
+    It requires a CPU as jax's default backend (and not `for_other_devices`), float32, a 3 x 3 kernel, at least 64
+    channels in and out, H and W multiples of 4, and at least 2 (C + O) pixels in the batch.
     """
     return (
         jax.default_backend() == "cpu"

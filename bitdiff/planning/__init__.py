@@ -1,1 +1,1 @@
-"""Planning: the training step and the sampler compiled for TPU slices that are not present, and what they will need."""
+"""Planning: compiles the training step and the sampler for TPU slices without TPUs, and reports what they need."""

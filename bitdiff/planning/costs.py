@@ -1,7 +1,7 @@
-"""What a compiled program needs of a device, and the least time it can take: the roofline model.
+"""What a compiled program requires of a device, and a lower bound on its time from the roofline model.
 
-A step takes at least as long as its matrix products at the chip's peak, its traffic to and from HBM at the memory's
-bandwidth, and its traffic to other chips at the interconnect's. The real time is longer.
+A step takes at least as long as the longest of three times: its matrix products at the chip's peak, its HBM traffic at
+the memory bandwidth, and its traffic to other chips at the interconnect bandwidth. The actual time is longer.
 """
 
 from typing import Any, NamedTuple
@@ -15,9 +15,9 @@ class Cost(NamedTuple):
 
     flops: FLOPs of the program as compiled.
     hbm_bytes: bytes read from and written to HBM.
-    accessed_bytes: the compiler's count of bytes accessed, most of which are in the on-chip memory.
+    accessed_bytes: the compiler's own count of bytes accessed, most of them in on-chip memory.
     exchanged_bytes: bytes that a device has to send to others.
-    state_bytes: bytes of its arguments, such as weights and optimizer state, and outputs that do not reuse them.
+    state_bytes: bytes of its arguments, such as weights and optimizer state, and of outputs that do not alias them.
     temporary_bytes: bytes of intermediate values.
     """
 

@@ -8,11 +8,11 @@ from bitdiff.planning import plans
 from bitdiff.planning.slices import Slice
 from bitdiff.runtime.console import announced
 
-_TOLERANCE = 0.1  # bisection stops when the batch is known to this fraction
+_TOLERANCE = 0.1  # bisection stops when the batch size is known to within this fraction
 
 
 def largest_batch(config: ml_collections.ConfigDict, on: Slice) -> dict[str, Any]:
-    """The plan of the largest batch per device that compiles, without accumulation, by doubling and bisection.
+    """The plan of the largest batch per device that compiles without gradient accumulation; doubles, then bisects.
 
     Args:
       config: a resolved config.
@@ -25,7 +25,7 @@ def largest_batch(config: ml_collections.ConfigDict, on: Slice) -> dict[str, Any
     fails = 0
     size = max(config.train.batch_size // len(on.devices), 1)
     while not fails or fails - fits[0] > max(1, _TOLERANCE * fails):
-        with announced(f"compiling training for {on.name} with {size} examples per device"):
+        with announced(f"compiling the training step for {on.name} with {size} examples per device"):
             numbers = plans.plan(_with_rows(config, on, size), on, "training")
         if "error" in numbers:
             fails = size

@@ -15,7 +15,7 @@ PARTS = ("training", "sampling")
 
 
 class Column(NamedTuple):
-    """A column of the table: the number's name in a part, the factor it is shown with, and its title."""
+    """A column of the table: the name of a number, the factor by which it is multiplied for display, and its title."""
 
     name: str
     factor: float
@@ -23,28 +23,28 @@ class Column(NamedTuple):
 
 
 _COLUMNS = (
-    Column("rows_per_device", 1, "rows"),
+    Column("rows_per_device", 1, "examples"),
     Column("memory_bytes", 1 / 2**30, "memory, GiB"),
     Column("memory_fraction", 100, "of HBM, %"),
     Column("model_flops", 1e-12, "model TFLOP"),
-    Column("flops_over_model", 1, "compiled / model"),
-    Column("hbm_bytes", 1e-9, "HBM GB"),
-    Column("exchanged_bytes", 1e-6, "sent MB"),
+    Column("flops_over_model", 1, "compiled / model FLOPs"),
+    Column("hbm_bytes", 1e-9, "HBM traffic, GB"),
+    Column("exchanged_bytes", 1e-6, "sent, MB"),
     Column("compute_seconds", 1e3, "compute, ms"),
-    Column("memory_seconds", 1e3, "memory, ms"),
+    Column("memory_seconds", 1e3, "HBM, ms"),
     Column("interconnect_seconds", 1e3, "interconnect, ms"),
 )
 
 
 def plan(config: ml_collections.ConfigDict, on: Slice, part: str) -> dict[str, Any]:
-    """The numbers of one part: 'training' for one step, 'sampling' for one step of the sampler.
+    """The numbers of one part: of a training step for 'training', of one step of the sampler for 'sampling'.
 
     Returns:
-      Numbers by name, per device, in bytes, FLOPs and seconds; `binds`, the name of the largest bound; or `error`, the
-      compiler's, if the program does not compile or fit.
+      Numbers by name, per device, in bytes, FLOPs and seconds, and `binds`, the name of the largest bound; or only
+      `error`, the compiler's message, if the program does not compile or does not fit in memory.
 
     Raises:
-      UsageError: the batch does not divide over the devices, or the config is invalid.
+      UsageError: the batch size is not divisible by the number of devices, or the config is invalid.
     """
     try:
         with winograd.for_other_devices():
@@ -55,7 +55,7 @@ def plan(config: ml_collections.ConfigDict, on: Slice, part: str) -> dict[str, A
 
 def table(plans: dict[str, dict[str, Any]]) -> str:
     """A Markdown table of a part's numbers by slice."""
-    titles = ["slice", *(column.title for column in _COLUMNS), "binds", "days"]
+    titles = ["slice", *(column.title for column in _COLUMNS), "bound by", "days"]
     lines = [titles, ["---"] * len(titles)]
     for name, numbers in plans.items():
         if "error" in numbers:
@@ -73,7 +73,7 @@ def _training(config: ml_collections.ConfigDict, on: Slice) -> dict[str, Any]:
 
 
 def _sampling(config: ml_collections.ConfigDict, on: Slice) -> dict[str, Any]:
-    """The numbers of one step on average; the compiler itself counts the body of the sampling loop once."""
+    """The numbers of one step, averaged over all steps; the compiler itself counts the loop's body only once."""
     numbers = _numbers(programs.compile_sampling(config, on), on, programs.evaluations(config))
     evaluation = programs.compile_evaluation(config, on)
     if evaluation is not None:

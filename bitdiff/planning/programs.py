@@ -1,4 +1,4 @@
-"""The training step and the sampler of a config, compiled for the devices of a described slice."""
+"""The training step and the sampler of a config, compiled for the devices of a TPU slice without the slice itself."""
 
 from typing import Any, NamedTuple, cast
 
@@ -19,7 +19,7 @@ from bitdiff.training.step import Rows, make_train_step
 
 
 class NotCompiledError(Exception):
-    """The compiler's message about a program that does not compile, or does not fit the devices' memory."""
+    """The compiler's message about a program that does not compile or does not fit in the devices' memory."""
 
 
 class Program(NamedTuple):
@@ -36,13 +36,15 @@ class Program(NamedTuple):
 
 
 def per_chip(batch_size: int, count: int, field: str) -> int:
-    """The examples of a batch that each of `count` devices processes.
+    """The number of examples in a batch that each of `count` devices processes.
 
     Raises:
-      UsageError: the batch does not divide.
+      UsageError: the batch size is not divisible by the number of devices.
     """
     if batch_size < 1 or batch_size % count:
-        raise UsageError(f"{field} is {batch_size}; it must be a positive multiple of the slice's {count} devices")
+        raise UsageError(
+            f"{field} is {batch_size}; it must be a positive multiple of {count}, the number of devices in the slice"
+        )
     return batch_size // count
 
 
@@ -56,7 +58,7 @@ def blank_examples(config: ml_collections.ConfigDict, task: Task) -> dict[str, n
     sizes = {"image": ("image_size", "channels"), "tokens": ("length",), "point": ("channels",)}[task.field]
     missing = [name for name in (*sizes, *(("image_size", "channels") if config.encoder else ())) if not data[name]]
     if missing:
-        raise UsageError(f"config.data.{missing[0]} is 0, to be taken from the data; a plan needs it in the config")
+        raise UsageError(f"config.data.{missing[0]} is 0 (to be inferred from the data); bitdiff.plan needs its value")
     image = np.zeros((1, data.image_size, data.image_size, data.channels), np.uint8)
     captions = (data.captions_drawn or data.captions,) if config.encoder else ()
     arrays = {
@@ -73,7 +75,7 @@ def compile_training(config: ml_collections.ConfigDict, on: Slice) -> Program:
     """The training step of a config with its batch size, dtype, accumulation and rematerialization.
 
     Raises:
-      UsageError: the batch does not divide over the devices.
+      UsageError: the batch size is not divisible by the number of devices.
       NotCompiledError: the program does not compile or fit.
     """
     task = make_task(config)
@@ -81,7 +83,7 @@ def compile_training(config: ml_collections.ConfigDict, on: Slice) -> Program:
     rows = per_chip(config.train.batch_size, count, "config.train.batch_size")
     if rows % config.train.accumulate:
         raise UsageError(
-            f"config.train.accumulate is {config.train.accumulate}; it must divide the {rows} examples of a device"
+            f"config.train.accumulate is {config.train.accumulate}; it must divide the {rows} examples per device"
         )
     optimizer = make_optimizer(config.optimizer, config.train.steps, task.frozen)
     state = jax.eval_shape(lambda: init_state(task.init(jax.random.key(0)), optimizer))
@@ -106,7 +108,7 @@ def compile_sampling(config: ml_collections.ConfigDict, on: Slice) -> Program:
     """The whole sampler of a config, with its batch size and options.
 
     Raises:
-      UsageError: the batch does not divide over the devices.
+      UsageError: the batch size is not divisible by the number of devices.
       NotCompiledError: the program does not compile or fit.
     """
     task, options = make_task(config), sample_options(config.sample)
@@ -126,7 +128,9 @@ def compile_sampling(config: ml_collections.ConfigDict, on: Slice) -> Program:
 
 
 def compile_evaluation(config: ml_collections.ConfigDict, on: Slice) -> Program | None:
-    """One network evaluation at the sampler's batch size, on one device; None if the task has none.
+    """One network evaluation on the examples that each device samples at a time, compiled for all devices of the slice.
+
+    Returns None if sampling is not a sequence of such evaluations.
 
     Raises:
       NotCompiledError: the program does not compile or fit.
@@ -162,7 +166,7 @@ def _conditions(config: ml_collections.ConfigDict, task: Task, rows: int) -> tup
 
 def _compile(function: Any, *shapes: Any) -> Any:
     try:
-        with no_cache():  # jax can write programs for described devices to its cache, but not read them
+        with no_cache():  # jax can cache programs compiled for devices it lacks, but cannot read them back
             return cast(Any, function).lower(*shapes).compile()
     except jax.errors.JaxRuntimeError as error:
         raise NotCompiledError(" ".join(str(error).split())[:300]) from error

@@ -1,4 +1,4 @@
-"""TPU slices that are described, not present: programs can be compiled for them on any Linux machine with libtpu."""
+"""TPU slices to compile for without having them: all it takes is a Linux machine with libtpu."""
 
 import importlib.metadata
 import importlib.util
@@ -14,7 +14,7 @@ from jax.experimental import topologies
 from bitdiff.planning.chips import CHIPS, Chip
 from bitdiff.runtime.errors import UsageError, choose
 
-# Without the first two, libtpu looks for the metadata of a TPU machine, which takes minutes to fail; without the third,
+# Without the first two, libtpu queries the metadata server of a TPU VM, which takes minutes to fail; without the third,
 # only one process at a time can use it.
 _ENVIRONMENT = {
     "TPU_SKIP_MDS_QUERY": "1",
@@ -26,11 +26,11 @@ EXAMPLES = "v4:2x2x1, v4:2x2x4, v5e:1x1, v5e:2x2, v5e:4x4, v5e:8x8, v5p:2x2x1, v
 
 
 class Slice(NamedTuple):
-    """A described slice.
+    """A slice to compile for.
 
     name: such as 'v5e:4x4'.
     chip: its chips' speeds and memory.
-    devices: jax's descriptions of its devices, one per chip; they can be compiled for, but run nothing.
+    devices: jax's descriptions of its devices, one per chip: programs can be compiled for them, but not run on them.
     """
 
     name: str
@@ -39,17 +39,17 @@ class Slice(NamedTuple):
 
 
 def describe(name: str) -> Slice:
-    """The slice of that name: a chip and a shape in chips, as in 'v5e:4x4' or 'v4:2x2x1'.
+    """The slice with this name: a chip type and the slice's shape in chips, as in 'v5e:4x4' or 'v4:2x2x1'.
 
     Raises:
       UsageError: libtpu is not installed, or the chip or shape is unknown.
     """
     match = _NAME.fullmatch(name)
     if match is None:
-        raise UsageError(f"the topology is {name!r}; it must be a chip and a shape in chips, for example {EXAMPLES}")
+        raise UsageError(f"the topology is {name!r}; it must be a chip type and a slice shape, for example {EXAMPLES}")
     choose("chip (--topology)", match["chip"], CHIPS)
     if importlib.util.find_spec("libtpu") is None:
-        raise UsageError("compiling for TPUs needs libtpu: pip install 'bitdiff[tpu]' (it needs no TPU, but Linux)")
+        raise UsageError("compiling for TPUs requires libtpu: pip install 'bitdiff[tpu]' (Linux only; no TPU needed)")
     for variable, value in _ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
     options: dict[str, Any] = {"chip_config_name": "megacore"} if match["chip"] == "v4" else {}
@@ -58,7 +58,7 @@ def describe(name: str) -> Slice:
     try:
         with _silent():
             described = topologies.get_topology_desc(name, "tpu", **options)
-    except Exception as error:  # libtpu has no error of its own for a shape that does not exist
+    except Exception as error:  # libtpu raises no specific exception for a shape that does not exist
         reason = " ".join(str(error).split())[:200]
         raise UsageError(f"libtpu does not know the topology {name!r} ({reason}); examples: {EXAMPLES}") from error
     return Slice(name, CHIPS[match["chip"]], tuple(described.devices))

@@ -1,7 +1,7 @@
-"""The bytes that a compiled TPU program moves, read from its text.
+"""The bytes that a compiled TPU program moves, parsed from its HLO text.
 
-The compiler's own count of bytes accessed includes arrays that never leave the on-chip memory, and leaves out the
-padding of arrays to tiles; neither is what HBM has to move.
+The compiler's own count of bytes accessed includes arrays that never leave the on-chip memory and omits the padding of
+arrays to tiles, so it is not the HBM traffic.
 """
 
 import math
@@ -19,13 +19,13 @@ _INTEGER = re.compile(r"\d+")
 _CALLED = re.compile(r"(?:body|to_apply|calls)=%([\w.\-]+)")
 _BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
 _ON_CHIP = re.compile(r"S\([1-9]\)")  # in a layout: any memory space but HBM, which is 0
-# Instructions that move nothing, or whose traffic belongs to the instruction that started them.
+# Instructions that move nothing. (An asynchronous copy is counted at its "-start"; its "-done" is skipped.)
 _FREE = {"parameter", "tuple", "get-tuple-element", "bitcast", "constant", "after-all", "partition-id", "replica-id"}
-_REDUCTIONS = {"all-reduce": 2, "all-gather": 1, "reduce-scatter": 1, "all-to-all": 1}
+_COLLECTIVES = {"all-reduce": 2, "all-gather": 1, "reduce-scatter": 1, "all-to-all": 1}
 
 
 class Instruction(NamedTuple):
-    """One instruction of a computation: its name, its type, what it does, and its operands with its attributes."""
+    """One HLO instruction: its name, result type, opcode, and the rest of the line (operands and attributes)."""
 
     name: str
     type: str
@@ -36,28 +36,32 @@ class Instruction(NamedTuple):
 def hbm_bytes(program: str) -> float:
     """Bytes read from and written to HBM, including padding; a loop's body counts as often as it runs.
 
-    The compiler states this number, or the loop counts from 0 to a constant. An array that an instruction reads or writes in part counts as a whole.
+    The trip count of a loop is the one that the compiler states, or else the constant bound of a counter that starts at
+    0. An array that an instruction reads or writes only in part counts in full.
 
     Args:
-      program: the text of a compiled program.
+      program: the HLO text of a compiled program.
     """
     computations, entry = _computations(program)
     return _traffic(computations, entry)
 
 
 def exchanged_bytes(program: str, count: int) -> float:
-    """Bytes that each of `count` devices sends at least: 2 (n - 1) / n of an all-reduced array, (n - 1) / n of others.
+    """Minimum bytes sent by each of n = `count` devices: 2 (n - 1) / n of an all-reduced array, (n - 1) / n of others.
+
+    The array is the larger of a collective's operand and result: a reduce-scatter's operand is n times its result.
 
     Args:
-      program: the text of a compiled program.
+      program: the HLO text of a compiled program.
       count: the number of devices.
     """
     total = 0.0
     for instruction in _instructions(program):
         kind = instruction.kind.removesuffix("-start")
-        if kind in _REDUCTIONS:
+        if kind in _COLLECTIVES:
             size = sum(_logical(array) for array in _ARRAY.finditer(instruction.type))
-            total += _REDUCTIONS[kind] * size * (count - 1) / count
+            size *= count if kind == "reduce-scatter" else 1
+            total += _COLLECTIVES[kind] * size * (count - 1) / count
     return total
 
 
@@ -93,7 +97,7 @@ def _traffic(computations: dict[str, list[Instruction]], name: str) -> float:
         elif kind == "conditional":
             branches = re.findall(r"%([\w.\-]+)", _BRANCHES.findall(rest)[0])
             total += max(_traffic(computations, branch) for branch in branches)
-        elif kind == "copy-start":  # its type repeats its operand
+        elif kind == "copy-start":  # its result type includes the operand, which must not be counted twice
             total += _in_hbm(instruction.type)
         elif kind == "slice-start":  # ((operand), result, context)
             operand, result = list(_ARRAY.finditer(instruction.type))[:2]
@@ -105,7 +109,7 @@ def _traffic(computations: dict[str, list[Instruction]], name: str) -> float:
 
 
 def _trips(computations: dict[str, list[Instruction]], rest: str) -> int:
-    """How often a loop's body runs: as stated, or the bound of its counter; 1 if neither is found."""
+    """How many times a loop's body runs: the stated trip count, or else its counter's bound; 1 if neither is found."""
     if stated := _TRIPS.search(rest):
         return int(stated[1])
     condition = _CONDITION.search(rest)
@@ -127,7 +131,7 @@ def _logical(array: re.Match[str]) -> int:
 
 
 def _physical(array: re.Match[str]) -> int:
-    """The bytes of an array whose minor dimensions are padded to its tiles, as in f32[9,64]{1,0:T(8,128)}."""
+    """The size in bytes of an array with its minor dimensions padded to whole tiles, as in f32[9,64]{1,0:T(8,128)}."""
     sizes = _numbers(array["sizes"])
     tile = re.search(r"T\(([\d,]+)\)", array["layout"] or "")
     if tile:

@@ -3,10 +3,27 @@
 The codec and the objective check their own fields, see `parts.py`.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
+from bitdiff.configuration.base import base_config
 from bitdiff.runtime.errors import UsageError
 
+_NOT_IN_BLOCKS = (
+    "latents.count",
+    "diffusion.lag",
+    "diffusion.trained_guidance",
+    "diffusion.label_dropout",
+    "diffusion.image_dropout",
+)
+_NOT_CAUSAL = (
+    "latents.count",
+    "diffusion.lag",
+    "diffusion.trained_guidance",
+    "diffusion.image_dropout",
+    "diffusion.matched_filter",
+    "diffusion.weight",
+)
 _EDM = {"prediction": "x0", "loss": "l2", "head": "linear", "lag": 0, "time_input": "gamma"}
 
 
@@ -27,6 +44,7 @@ def check_denoising(
     """
     _check_sizes(config, field, grid, channels)
     _check_pictures(config)
+    _check_unused(config)
     _check_edm(config.diffusion)
     _check_trained_guidance(config.diffusion)
     if not custom_network:
@@ -49,10 +67,8 @@ def check_autoregressive(config: Any) -> None:
         )
     if config.network.name != "transformer" or config.network.embed_layers != 1:
         raise UsageError("an autoregressive model requires config.network.name 'transformer' and embed_layers 1")
-    if config.latents.count:
-        raise UsageError(
-            f"config.latents.count is {config.latents.count}; an autoregressive model has no latents, so it must be 0"
-        )
+    _check_unsupported(config, _NOT_CAUSAL, "an autoregressive model")
+    _check_unused(config)
     _check_pictures(config)
 
 
@@ -72,17 +88,25 @@ def check_blocks(config: Any) -> None:
             f"config.blocks.size is {config.blocks.size}; it must be from 1 to the length of the sequences, "
             f"{config.data.length}"
         )
-    unsupported = {
-        "config.latents.count": config.latents.count,
-        "config.diffusion.lag": config.diffusion.lag,
-        "config.diffusion.trained_guidance": config.diffusion.trained_guidance,
-        "config.diffusion.label_dropout": config.diffusion.label_dropout,
-        "config.diffusion.image_dropout": config.diffusion.image_dropout,
-    }
-    for name, value in unsupported.items():
-        if value:
-            raise UsageError(f"{name} is {value}; it must be 0 with blocks")
+    _check_unsupported(config, _NOT_IN_BLOCKS, "blocks")
     _check_pictures(config)
+
+
+def _check_unsupported(config: Any, fields: Sequence[str], model: str) -> None:
+    """Rejects fields that the model would ignore."""
+    for field in fields:
+        section, _, name = field.partition(".")
+        value, default = config[section][name], getattr(base_config()[section], name)
+        if value != default:
+            raise UsageError(f"config.{field} is {value!r}; it must be {default!r} with {model}, which does not use it")
+
+
+def _check_unused(config: Any) -> None:
+    """Rejects fields of blocks and of latents in a model that has none."""
+    if config.task != "blocks" and config.blocks.size != 1:
+        raise UsageError(f"config.blocks.size is {config.blocks.size}; it must be 1 unless config.task is 'blocks'")
+    if not config.latents.count:
+        _check_unsupported(config, ("latents.kl", "latents.route"), "config.latents.count 0")
 
 
 def _check_sizes(config: Any, field: str, grid: tuple[int, ...], channels: int) -> None:

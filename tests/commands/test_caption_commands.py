@@ -161,6 +161,10 @@ def test_pictures_get_the_most_typical_captions_of_another_model(tmp_path):
         np.testing.assert_array_equal(dataset.train[i]["tokens"], [plain])
     np.testing.assert_array_equal(dataset.train[count - 1]["tokens"], [rare])  # its other beam is far worse
     np.testing.assert_array_equal(dataset.train[7]["image"], own.train[7]["image"])
+    with pytest.raises(UsageError, match=r"captions_drawn is 4 .* with config.data.distilled, .* must be 1 and 0"):
+        data.resolve(config, dataset)
+    config.data.update(captions_drawn=1, curriculum_steps=0)
+    data.resolve(config, dataset)
     (tmp_path / "00001.npz").unlink()
     with pytest.raises(UsageError, match="holds 1000 sequences of 13 tokens; it must hold 30000 of 13"):
         data.load(config.data)

@@ -71,7 +71,7 @@ def test_the_report_is_written_after_each_part_and_ends_in_time(gpu_report, monk
     report = json.loads(out.read_text())
     assert report["parts"]["large"] == {"error": "RESOURCE_EXHAUSTED: too large"}
     assert report["parts"]["late"] == {"skipped": "8.5 minutes had passed"}
-    assert report["training over PyTorch"] == {"net": 1.5}
+    assert report["training throughput relative to PyTorch"] == {"net": 1.5}
 
 
 def test_implementations_of_attention_are_measured_or_their_error_is_kept(gpu_report):

@@ -1,5 +1,6 @@
 """The scripts that reproduce results: their models exist, and their results come from the sweeps."""
 
+import ast
 import importlib
 import json
 import sys
@@ -12,7 +13,9 @@ from conftest import ROOT
 from bitdiff import data
 from bitdiff.configs import shapes_disco
 from bitdiff.configuration import load_config
+from bitdiff.configuration.checking import check_config
 from bitdiff.evaluation.sweep_cells import AXES
+from bitdiff.tasks import make_task
 
 sys.path.insert(0, str(ROOT / "launch"))
 codes, study = (importlib.import_module(name) for name in ("codes", "study"))
@@ -25,6 +28,7 @@ def test_models_override_fields_that_exist(script, name):
     one = STUDIES[script]
     model = one.entries(name)[0][1]
     config = load_config(model.config)
+    changes = {}
     assert {*model.needs, *model.judges} <= {*one.names, *one.made}
     for argument in model.arguments:
         field, _, value = argument.removeprefix("--config.").partition("=")
@@ -34,7 +38,11 @@ def test_models_override_fields_that_exist(script, name):
         if "{" in value:
             assert value.strip("{}") in model.needs
         else:
-            type(before)(value)
+            changes[field] = value if isinstance(before, str) else type(before)(ast.literal_eval(value))
+    config.update_from_flattened_dict(changes)
+    check_config(config)
+    if not model.needs and config.data.vocab_size and config.data.length:
+        make_task(config)
     assert set(model.then) <= set(one.made)
     for cell in (cell for _, model in one.entries(name) for cell in model.cells.values()):
         assert {option.removeprefix("--") for option in cell[::2]} <= {*AXES, "baseline"}

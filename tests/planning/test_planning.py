@@ -37,7 +37,7 @@ def test_blank_examples_have_the_shapes_of_the_data(module):
 def test_a_size_that_only_the_data_state_is_reported():
     config = digits.get_config()
     config.data.update(vocab_size=17, channels=1, image_size=0)
-    with pytest.raises(UsageError, match=r"config.data.image_size is 0, to be taken from the data"):
+    with pytest.raises(UsageError, match=r"config.data.image_size is 0 \(to be inferred from the data\)"):
         programs.blank_examples(config, make_task(resolved(digits.get_config())))
 
 
@@ -78,10 +78,12 @@ def test_a_batch_that_does_not_divide_is_reported():
     config = resolved(tiny_config())
     four = slices.Slice("four", CHIPS["v5e"], (jax.devices()[0],) * 4)
     config.train.batch_size = 6
-    with pytest.raises(UsageError, match=r"batch_size is 6; it must be a positive multiple of the slice's 4"):
+    with pytest.raises(
+        UsageError, match=r"batch_size is 6; it must be a positive multiple of 4, the number of devices"
+    ):
         programs.compile_training(config, four)
     config.train.update(batch_size=8, accumulate=4)
-    with pytest.raises(UsageError, match=r"config.train.accumulate is 4; it must divide the 2 examples of a device"):
+    with pytest.raises(UsageError, match=r"config.train.accumulate is 4; it must divide the 2 examples per device"):
         programs.compile_training(config, four)
 
 
@@ -107,7 +109,7 @@ def test_the_largest_batch_is_found_by_bisection(monkeypatch, limit):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("tpu", "the topology is 'tpu'; it must be a chip and a shape in chips, for example v4:2x2x1"),
+        ("tpu", "the topology is 'tpu'; it must be a chip type and a slice shape, for example v4:2x2x1"),
         ("v9:2x2", r"unknown chip \(--topology\) 'v9'; valid names are: v4, v5e, v5p, v6e"),
     ],
 )
@@ -118,7 +120,7 @@ def test_unknown_topologies_are_reported(name, message):
 
 def test_a_missing_libtpu_is_reported(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r"compiling for TPUs needs libtpu: pip install 'bitdiff\[tpu\]'"):
+    with pytest.raises(UsageError, match=r"compiling for TPUs requires libtpu: pip install 'bitdiff\[tpu\]'"):
         slices.describe("v5e:2x2")
 
 

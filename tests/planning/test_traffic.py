@@ -60,10 +60,11 @@ def test_bytes_between_devices_are_counted_once_per_collective():
       %all-reduce-start.2 = f32[5]{0} all-reduce-start(%c), replica_groups={{0,1,2,3}}
       %all-reduce-done.2 = f32[5]{0} all-reduce-done(%all-reduce-start.2)
       %fusion.3 = f32[100]{0} fusion(%d), calls=%all-reduce-like
+      %reduce-scatter.5 = f32[6]{0} reduce-scatter(%f), dimensions={0}
       %all-gather.4 = s32[16]{0} all-gather(%e), dimensions={0}
     """
-    reduced, gathered = 8 * 4 * 4 + 3 * 2 + 5 * 4, 16 * 4
-    assert traffic.exchanged_bytes(program, 4) == pytest.approx(0.75 * (2 * reduced + gathered))
+    reduced, gathered, scattered = 8 * 4 * 4 + 3 * 2 + 5 * 4, 16 * 4, 4 * 6 * 4
+    assert traffic.exchanged_bytes(program, 4) == pytest.approx(0.75 * (2 * reduced + gathered + scattered))
     assert traffic.exchanged_bytes(program, 1) == 0
 
 

@@ -125,7 +125,7 @@ def test_the_error_of_an_untrained_model_is_the_variance_of_the_bits():
 def test_unsupported_options_are_refused():
     with pytest.raises(UsageError, match=r"config.blocks.size is 9; it must be from 1 to .* 6"):
         make_task(make_config(6, 9))
-    with pytest.raises(UsageError, match=r"config.diffusion.lag is 2.0; it must be 0 with blocks"):
+    with pytest.raises(UsageError, match=r"config.diffusion.lag is 2.0; it must be 0.0 with blocks"):
         make_task(make_config(**{"diffusion.lag": 2.0}))
     with pytest.raises(UsageError, match=r"config.blocks.head is empty"):
         make_task(make_config(**{"blocks.head": {}}))

@@ -305,6 +305,10 @@ def test_parameter_shapes_are_known_without_weights():
         ({"diffusion.lag": 2.0}, "lag is 2.0; it must be 0, or above 0 with a 'transformer'"),
         ({"diffusion.trained_guidance": 0.5}, "trained_guidance is 0.5; it must be 0, or above 1 with prediction x0"),
         ({"network.name": "resnet"}, "unknown network 'resnet'"),
+        ({"blocks.size": 4}, "blocks.size is 4; it must be 1 unless config.task is 'blocks'"),
+        ({"latents.kl": 0.1}, r"latents.kl is 0.1; it must be 0.0 with config.latents.count 0, which does not use it"),
+        ({"latents.route": "modulation"}, "latents.route is 'modulation'; it must be 'attention' with config.latents"),
+        ({"diffusion.schedule": "measured"}, "no levels were measured; run bitdiff.schedule first"),
     ],
 )
 def test_bad_configs_are_reported(changes, message):
