@@ -6,7 +6,7 @@ import jax
 import pytest
 
 from bitdiff import data
-from bitdiff.configs import cifar10, imagenet64, imagenet64_disco, photos
+from bitdiff.configs import cifar10, expressions, imagenet64, imagenet64_disco, photos, verses
 from bitdiff.tasks import make_task
 from bitdiff.training.loop import Progress
 from bitdiff.training.trainer import train
@@ -31,6 +31,14 @@ def parameters(config):
 )
 def test_parameter_counts_match_the_official_ones(module, variant, count):
     assert parameters(module.get_config(variant)) == count
+
+
+@pytest.mark.parametrize(
+    ("module", "baseline", "bits"), [(verses, 1_869_264, 1_815_040), (expressions, 346_198, 878_614)]
+)
+def test_parameter_counts_of_text_models_are_those_in_the_document(module, baseline, bits):
+    assert parameters(module.get_config("autoregressive")) == baseline
+    assert parameters(module.get_config("blocks")) == bits
 
 
 @pytest.mark.parametrize(("module", "variant"), PUBLISHED, ids=lambda v: v if isinstance(v, str) else v.__name__)
