@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from study import ROOT, Model, Study, Table, main, run
+from study import ROOT, Model, Study, Table, main, measure_schedule, run
 
 from bitdiff.figures import plots
 
@@ -92,6 +92,23 @@ def _blocks(size: int) -> Model:
     return Model(f"softmax bits, blocks of {size}", "shapes:blocks", arguments, (), cells)
 
 
+def _lagged() -> dict[str, list[str]]:
+    """Cells of a model trained with lags: its config's options, churn, and a measured schedule."""
+    options = ["--steps", "40", "--lag", "16"]
+    cells = {"td 2": [*options, "--td", "2", "--schedule", "auto"]}
+    for td, churn in ((2, 0.1), (2, 0.2), (2, 0.4), (0, 0.2)):
+        cells[f"td {td}, churn {churn:g}"] = [
+            *options,
+            "--td",
+            f"{td}",
+            "--schedule",
+            "auto",
+            "--churn_fraction",
+            f"{churn}",
+        ]
+    return cells | {"td 2, measured schedule": [*options, "--td", "2", "--schedule", "measured"]}
+
+
 _LENGTH = 13  # tokens per caption; an autoregressive model is evaluated once for each
 _AR_CELLS = {f"{_LENGTH} (greedy)": ["--beams", "1"], f"{_LENGTH} ({_BEAMS} beams)": ["--beams", f"{_BEAMS}"]}
 _COMPARISON = {
@@ -122,6 +139,7 @@ _INGREDIENTS = {  # what the latents of captions need
 }
 _ABLATION = _ablation()
 _BLOCKS = {f"blocks_{size}": _blocks(size) for size in (1, 2, 4, 7, 13)}
+_LAGGED = {"lagged": Model("softmax bits", "shapes:softmax", (), (), _lagged(), then=("lagged_levels",))}
 _IN_FIGURE = {  # the rows of the figure, and their labels
     "autoregressive, six captions": "autoregressive",
     "softmax bits, no latents": "softmax bits, no latents",
@@ -158,9 +176,10 @@ STUDY = Study(
         "captions": Table(_COMPARISON, _ABOUT, _SCORES, _PICTURES),
         "captions_ablation": Table(_ABLATION, _ABOUT_ABLATION, _SCORES, _PICTURES),
         "captions_blocks": Table(_BLOCKS, f"{_DATA} {_FORMS}", _SCORES, _PICTURES),
+        "captions_lag": Table(_LAGGED, f"{_DATA} 40 steps with lag 16. {_FORMS}", _SCORES, _PICTURES),
     },
-    made={"distilled": _distill},
-    owner={"distilled": "ar"},
+    made={"distilled": _distill, "lagged_levels": measure_schedule("lagged")},
+    owner={"distilled": "ar", "lagged_levels": "lagged"},
 )
 
 

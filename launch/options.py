@@ -9,11 +9,9 @@ measured schedule. Each training run uses one core, selected by --core. The scor
 runs; `--results configs/results` updates the published ones.
 """
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
-from study import Model, Study, Table, main, run
+from study import Model, Study, Table, main, measure_schedule
 
 _STEPS = (5, 10, 40)
 _PHOTOS = {"sliced Wasserstein distance": ("swd", 1.0)}
@@ -55,18 +53,6 @@ _CAPTIONS = _Data(
     300,
     (20, 40, 100),  # more steps than the lag
 )
-
-
-def _measure(name: str) -> Callable[[Path, int], Path]:
-    """Returns the function that measures a run's schedule and returns the run's folder."""
-
-    def measure(out: Path, seed: int) -> Path:
-        folder = out / f"{name}_{seed}"
-        if not (folder / "schedule.json").exists():
-            run("schedule", "--workdir", folder)
-        return folder
-
-    return measure
 
 
 def _steps(*steps: int, **options: object) -> dict[str, list[str]]:
@@ -131,7 +117,7 @@ STUDY = Study(
             "10 steps; weight 0 is no guidance, with one evaluation per step.",
         ),
     },
-    made={f"{name}_levels": _measure(name) for name in _DATA},
+    made={f"{name}_levels": measure_schedule(name) for name in _DATA},
     owner={f"{name}_levels": name for name in _DATA},
 )
 

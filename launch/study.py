@@ -144,6 +144,18 @@ def _train(folder: Path, model: Model, needed: dict[str, Path], seed: int) -> No
         record.write_text(json.dumps(spent))
 
 
+def measure_schedule(name: str) -> Callable[[Path, int], Path]:
+    """Returns the function that measures a run's schedule and returns the run's folder."""
+
+    def measure(out: Path, seed: int) -> Path:
+        folder = out / f"{name}_{seed}"
+        if not (folder / "schedule.json").exists():
+            run("schedule", "--workdir", folder)
+        return folder
+
+    return measure
+
+
 def current_commit() -> str:
     """The abbreviated hash of the checkout's commit."""
     command = ["git", "rev-parse", "--short", "HEAD"]
