@@ -5,7 +5,7 @@ r"""Discrete latents inside Bit Diffusion, on token pairs from a known distribut
         --config.first_run=runs/mixture_disco
     python -m bitdiff.sweep --workdir runs/mixture_prior --steps 2,5,10,20,40
 
-Variants: plain (the default), disco (with a latent of 8 values), prior (for disco, autoregressive); each also with
+Variants: plain (the default), disco (with a latent of 2 values), prior (for disco, autoregressive); each also with
 `--config.diffusion.self_cond_rate=0`. Hardware: one CPU core, five minutes each. Neither paper trains such a model.
 Results: configs/README.md.
 """
@@ -26,7 +26,8 @@ def get_config(variant: str = "plain") -> ml_collections.ConfigDict:
     if variant == "plain":
         return config
     config.latents.count = 1
-    config.latents.codes = 8
+    config.latents.codes = 2
+    config.latents.kl = 0.005
     config.latents.straight_through = True
     config.latents.encoder = sections.latent_encoder(kind="mlp", dim=64, layers=3)
     config.latents.embed = sections.latent_transformer(dim=64, layers=0)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Reproduces the results for three options: measured schedules, the matched filter, and trained guidance.
+"""Reproduces the results for four options: measured schedules, the matched filter, trained guidance, and latents.
 
     python launch/options.py --out runs/options               # hours on one core; rerun to resume
     python launch/options.py --out runs/options --only digits,digits_measured --seeds 0
@@ -17,12 +17,10 @@ _STEPS = (5, 10, 40)
 _PHOTOS = {"sliced Wasserstein distance": ("swd", 1.0)}
 _DIGITS = {"Frechet distance over pixels": ("frechet_pixels", 1.0), "accuracy, %": ("classifier_accuracy", 100.0)}
 _FILTER = "--config.diffusion.matched_filter=True"
+_WEIGHTED = ("--config.diffusion.head=sigmoid", "--config.diffusion.weight=edm")
 _LOSSES = {
     "logistic": ("logistic loss", ("--config.diffusion.loss=logistic",)),
-    "weighted": (
-        "squared error of a sigmoid output, EDM weighting",
-        ("--config.diffusion.head=sigmoid", "--config.diffusion.weight=edm"),
-    ),
+    "weighted": ("squared error of a sigmoid output, EDM weighting", _WEIGHTED),
 }
 _WEIGHTS = (0.0, 1.0, 1.5, 2.0, 3.0)  # of guidance by self-conditioning; 0 for none
 
@@ -97,17 +95,42 @@ def _table(models: dict[str, Model], data: _Data, about: str = "") -> Table:
     return Table(models, f"{data.about} {about}".strip(), data.scores, data.num_samples)
 
 
+def _pairs() -> dict[str, Model]:
+    """Token pairs without latents, with those of the config, and with what else was tried."""
+    cells = _steps(5, 10, 40, 100, td=0)
+    eight, modulation = "--config.latents.codes=8", "--config.latents.route=modulation"
+
+    def latents(title: str, *arguments: str) -> Model:
+        return Model(title, "mixture_disco:disco", arguments, (), cells)
+
+    prior = Model(
+        "2 values, generated", "mixture_disco:prior", ("--config.first_run={pairs_two}",), ("pairs_two",), cells
+    )
+    return {
+        "mixture": Model("no latents", "mixture", (), (), cells),
+        "pairs_two": latents("2 values, oracle"),
+        "pairs_two_prior": prior,
+        "pairs_eight": latents("8 values", eight),
+        "pairs_weighted": latents("8 values, squared error of a sigmoid output, EDM weighting", eight, *_WEIGHTED),
+        "pairs_modulation": latents("8 values, modulation", eight, modulation),
+        "pairs_kl_15": latents("8 values, modulation, KL term 0.015", eight, modulation, "--config.latents.kl=0.015"),
+        "pairs_kl_50": latents("8 values, modulation, KL term 0.05", eight, modulation, "--config.latents.kl=0.05"),
+        "pairs_long": latents("8 values, modulation, 18,000 steps", eight, modulation, "--config.train.steps=18000"),
+    }
+
+
 _BY_SCHEDULE = "Each row is a training schedule, each column a number of steps and a sampling schedule."
 STUDY = Study(
     command="python launch/options.py",
-    about="Reproduces the results for three options.",
+    about="Reproduces the results for four options.",
     tables={
-        **{f"schedules_{name}": _table(_schedules(name), data, _BY_SCHEDULE) for name, data in _DATA.items()},
+        **{f"schedules_{name}": _table(_schedules(name), _DATA[name], _BY_SCHEDULE) for name in ("digits", "photos")},
         "matched_filter_digits": _table(_filters("digits", "digits", _DATA["digits"], "weighted"), _DATA["digits"]),
         "matched_filter_mixture": _table(
             _filters("mixture", "mixture", _DATA["mixture"], "logistic", "weighted"), _DATA["mixture"]
         ),
         "matched_filter_captions": _table(_filters("captions", "shapes:bits", _CAPTIONS, "weighted"), _CAPTIONS),
+        "mixture_disco": _table(_pairs(), _DATA["mixture"], "One discrete latent; by default with a KL term of 0.005."),
         "guidance": _table(
             {
                 "digits": _guidance("two evaluations per step (the paper)"),
@@ -117,8 +140,8 @@ STUDY = Study(
             "10 steps; weight 0 is no guidance, with one evaluation per step.",
         ),
     },
-    made={f"{name}_levels": measure_schedule(name) for name in _DATA},
-    owner={f"{name}_levels": name for name in _DATA},
+    made={f"{name}_levels": measure_schedule(name) for name in ("digits", "photos")},
+    owner={f"{name}_levels": name for name in ("digits", "photos")},
 )
 
 if __name__ == "__main__":
