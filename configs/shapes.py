@@ -6,7 +6,7 @@ Each picture shows two groups of shapes and has six captions, which state each g
 how the groups are arranged. Every test picture shows a kind of group never seen in training. Variants: blocks (the
 default; softmax bits, one token at a time), softmax (a softmax over the vocabulary, trained with cross-entropy) and
 bits (the paper's linear output with l2 loss), both all tokens at once with positions that lag, and autoregressive. With
-latents, denoising all tokens at once works as well: see shapes_disco.py. Hardware: one CPU core, about 22 minutes
+latents, denoising all tokens at once works as well: see shapes_disco.py. Hardware: one CPU core, about 24 minutes
 (autoregressive: 9). The table by steps and td, for a run of the variant softmax:
 
     python -m bitdiff.sweep --workdir runs/shapes --num_samples 300 --steps 5,10,20,40 --td 0,1,2,3,4,5,6,7,8 --lag 0

@@ -1,9 +1,10 @@
 """Learned discrete latents (Xu et al. 2024, DisCo-Diff, section 3), whatever the model generates.
 
 An encoder, trained with the denoising loss (and an optional KL penalty), infers m latents z of k values from the clean
-example. They are relaxed by Gumbel-Softmax and given to the network: as embeddings that it attends to, as in
-DisCo-Diff, or as W z, added to the time embedding that modulates all layers. With k = 2 the relaxation is
-Gumbel-sigmoid: a latent is a bit.
+example x. A second stage learns a prior, so that the model of x given a condition c is
+p(x | c) = sum_z p(z | c) p(x | z, c). In training, latents are relaxed by Gumbel-Softmax. The network gets them as
+embeddings that it attends to, as in DisCo-Diff, or as W z, added to the time embedding that modulates all layers. With
+k = 2 the relaxation is Gumbel-sigmoid: a latent is a bit.
 """
 
 from collections.abc import Callable

@@ -14,6 +14,9 @@ from bitdiff.runtime.errors import UsageError
 def make_pictures(config: Any) -> Condition:
     """Pictures encoded by the network of a config's `encoder` section; the context of a dropped picture is zero.
 
+    Pictures dropped in training at the rate p allow guidance as for class labels (Ho and Salimans 2021): in sampling,
+    the estimate is (1 + w) D(x_t, picture) - w D(x_t, 0), with w the option `image_guidance`.
+
     Raises:
       UsageError: an unknown name or field, or the config does not state the pictures' size.
     """

@@ -41,8 +41,8 @@ def batches(
       crop: smallest side of the random square crop that replaces 'image', as a fraction of its width; 1 for no crop.
       captions: how many of a picture's 'tokens' [captions, length] are sampled, in random order, repeated only if
         there are too few; 0 for data without captions.
-      curriculum_steps: number of batches of a curriculum: only the first caption is used in the first half of them; in
-        the second half the number of captions doubles in equal intervals.
+      curriculum_steps: number of batches S of a curriculum for K captions: batch s uses the first caption in the first
+        half, and then the first min(2^(1 + floor((2 s / S - 1) ceil(log2 K))), K).
       prefetch_batches: batches read ahead, each by its own thread; 0 reads on demand.
       process: (index, count): this process reads block `index` of `count` equal blocks of rows.
     """

@@ -14,8 +14,8 @@ LATENT_ENCODERS = ("mlp", "vit", "bag")
 class LatentEncoder(nn.Module):
     """Data -> logits of `count` latents of `codes` values.
 
-    'mlp' is an MLP on flattened data. 'vit' is for images, with a class token per latent. 'bag' is for tokens: an MLP
-    on the sum of the tokens' embeddings, so that it sees which tokens a sequence contains, but not their order.
+    'mlp' is an MLP on flattened data. 'vit' is for images, with a class token per latent. 'bag' is for tokens y_i:
+    MLP(sum_i E[y_i]), with learned embeddings E, so that it sees which tokens a sequence contains, but not their order.
 
     Attributes:
       count: latents per example.

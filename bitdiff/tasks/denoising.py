@@ -120,7 +120,7 @@ def _denoise(
 
 
 def _guidance_weights(model: Denoiser, keys: jax.Array) -> jax.Array:
-    """Weights [B] of guidance by self-conditioning, log-uniform in the range to train."""
+    """Weights w [B] of guidance by self-conditioning, w = exp(u) with u uniform from ln 0.5 to ln of the largest."""
     low, high = np.log(LEAST_TRAINED_GUIDANCE), np.log(model.trained_guidance)
     return jnp.exp(jax.vmap(lambda key: jax.random.uniform(key, minval=low, maxval=high))(keys))
 
