@@ -14,6 +14,7 @@ import jax
 import ml_collections
 import numpy as np
 
+from bitdiff.configuration import base_config
 from bitdiff.data import Source
 from bitdiff.runtime.errors import UsageError, choose
 from bitdiff.tasks.autoregressive import make_autoregressive_task
@@ -147,5 +148,5 @@ def _prior_config(config: Any) -> ml_collections.ConfigDict:
     prior.data.update(
         length=latents.count, vocab_size=latents.codes, num_classes=config.first.data.num_classes, eos=-1, pad=-1
     )
-    prior.latents.count = 0
+    prior.latents = base_config().latents  # it has none
     return prior

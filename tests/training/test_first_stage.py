@@ -5,7 +5,8 @@ import json
 import pytest
 
 from bitdiff import data
-from bitdiff.configs import mixture_disco
+from bitdiff.configs import mixture_disco, shapes_disco
+from bitdiff.tasks import make_task
 from bitdiff.training import schedule_file, workdir
 from bitdiff.training.first_stage import with_first_stage
 
@@ -34,3 +35,13 @@ def test_a_first_stage_is_sampled_along_its_training_levels(first, tmp_path):
 def test_a_first_stage_is_sampled_along_the_schedule_measured_on_it(first, tmp_path):
     (tmp_path / schedule_file.NAME).write_text(json.dumps({"levels": [5.0, 1.0, -3.0]}))
     assert levels_of_prior(first, tmp_path) == (5.0, 1.0, -3.0)
+
+
+@pytest.mark.parametrize(
+    ("module", "first", "second"), [(mixture_disco, "disco", "prior"), (shapes_disco, "bits", "bits_prior")]
+)
+def test_a_prior_of_latents_with_other_options_than_the_defaults_builds(module, first, second):
+    config = module.get_config(second)
+    config.first = module.get_config(first)
+    assert config.first.latents.kl > 0
+    make_task(config)
