@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from bitdiff.conditions import Condition
-from bitdiff.data import Dataset
+from bitdiff.data import Dataset, token_pairs
 from bitdiff.data.dataset import stack
 from bitdiff.diffusion.bits import Codec
 from bitdiff.diffusion.oracle import bayes_denoiser
@@ -69,7 +69,20 @@ def evaluate(
         real = [dataset.test[i]["tokens"] for i in range(len(dataset.test))]
         return scores | expression_scores(*(dataset.tokenizer.texts(some) for some in (outputs["tokens"], real)))
     scores |= distances(outputs["tokens"], dataset, options, codec=codec if oracle else None)
+    if config.data.name == "mixture":
+        scores |= _distance_to_known(outputs["tokens"])
     return scores | (text_scores(outputs["tokens"], dataset) if dataset.tokenizer else {})
+
+
+def _distance_to_known(samples: np.ndarray) -> dict[str, Score]:
+    """Total variation to the known distribution that the training data themselves were drawn from."""
+    probabilities = token_pairs.probabilities()
+    states = np.stack(np.indices(probabilities.shape), axis=-1).reshape(-1, 2)
+    floor = distributions.tv_floor(probabilities.ravel(), len(samples))
+    about = (
+        f"total variation between {len(samples)} samples and the known distribution; {floor:.3g} for perfect samples"
+    )
+    return {"known_tv": Score(distributions.tv(samples, states, probabilities.ravel()), about)}
 
 
 def distances(
@@ -91,7 +104,8 @@ def distances(
     scores = {
         "tv": Score(distributions.tv(samples, states, probabilities), about),
         "tv_floor": Score(
-            distributions.tv_floor(probabilities, len(samples)), "its expectation for as many perfect samples"
+            distributions.tv_floor(probabilities, len(samples)),
+            "its expectation for as many draws from the training data",
         ),
     }
     if codec:
@@ -103,7 +117,7 @@ def distances(
     if test is not None:
         value = distributions.tv(test, states, probabilities)
         floor = distributions.tv_floor(probabilities, len(test))
-        about = f"the same distance for the {len(test)} test sequences, for which {floor:.3g} is expected"
+        about = f"the same distance for the {len(test)} test sequences; {floor:.3g} if they came from the training data"
         scores["tv_real"] = Score(value, about)
     return scores
 

@@ -224,9 +224,14 @@ def test_token_evaluation_separates_network_and_sampler_errors():
     # Real samples in place of the network's score the floor, up to the spread of both sets of samples.
     assert scores["tv"].value < 1.4 * scores["tv_floor"].value
     assert scores["tv_oracle"].value < 1.5 * scores["tv_floor"].value
+    # The test set is made of perfect samples of the known distribution: its distance has the expected value, about
+    # 0.062 for 5,000 samples, with a standard deviation of about 0.004.
+    assert scores["known_tv"].value == pytest.approx(0.062, abs=0.016)
+    assert "0.06" in scores["known_tv"].about
     uniform = np.random.RandomState(0).randint(0, 16, (5000, 2))
     scores = task.evaluate({"tokens": uniform, "invalid": np.zeros(5000), "histogram": HISTOGRAM}, dataset, options)
     assert scores["tv"].value > 0.5
+    assert scores["known_tv"].value > 0.5
 
 
 def test_long_sequences_are_compared_position_by_position():
