@@ -14,8 +14,10 @@ from bitdiff.cli import command, sampling_flags
 from bitdiff.cli.sampling_flags import RunRequest
 from bitdiff.evaluation.entropy_rate import entropy_rate, equal_quantiles
 from bitdiff.figures import plots
+from bitdiff.inference import exported
 from bitdiff.inference.trained import report_folder
 from bitdiff.runtime import files, processes
+from bitdiff.runtime.errors import UsageError
 from bitdiff.training.schedule_file import NAME
 
 
@@ -55,6 +57,8 @@ def main() -> None:
 def measure(request: Request) -> None:
     """Measures the rate, and writes the schedule and the plot."""
     run = request.run.open()
+    if run.folder is not None and exported.is_export(run.folder):
+        raise UsageError(f"{run.folder} is an exported model, which holds no schedule; pass the workdir of a run")
     rate = entropy_rate(run, examples=request.examples, rounds=request.rounds, bins=request.bins, seed=request.seed)
     cutoff = request.cutoff * run.config.bits.scale
     levels = equal_quantiles(rate, power=request.power, count=request.levels, cutoff=cutoff)

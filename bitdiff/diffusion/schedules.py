@@ -94,7 +94,10 @@ def measured(levels: Sequence[float] = ()) -> Schedule:
     """
     values = np.asarray(levels, np.float64)
     if not len(values):
-        raise UsageError("the schedule is 'measured', but no levels were measured; run bitdiff.schedule first")
+        raise UsageError(
+            "the schedule is 'measured', but there are no measured levels: run bitdiff.schedule on a trained run, and "
+            "sample from that run, or train with config.diffusion.schedule_run set to it"
+        )
     _check(len(values) >= 2 and bool(np.all(np.diff(values) < 0)), "measured", "two or more levels that decrease")
     times = np.linspace(0.0, 1.0, len(values))
     return lambda t: 1.0 / (1.0 + _xp(t).exp(-_xp(t).interp(t, times, values)))

@@ -161,11 +161,14 @@ def _check_latents(config: Any, field: str) -> None:
         )
     if latents.route == "modulation" and latents.groups > 1:
         raise UsageError(f"config.latents.groups is {latents.groups}; only latents with route 'attention' have groups")
-    if latents.encoder.kind == "vit" and field != "image":
-        raise UsageError(f"config.latents.encoder.kind is 'vit', which is for images; {field} requires an 'mlp'")
-    if latents.encoder.kind == "bag" and field != "tokens":
+    fields = {"vit": "image", "bag": "tokens"}
+    only = fields.get(latents.encoder.kind, field)
+    if only != field:
+        others = [kind for kind in ("mlp", "vit", "bag") if fields.get(kind, field) == field]
         raise UsageError(
-            f"config.latents.encoder.kind is 'bag', which is for tokens; {field} requires an 'mlp' or 'vit'"
+            f"config.latents.encoder.kind is {latents.encoder.kind!r}, which is for {'images' if only == 'image' else only}; "
+            f"{field} requires "
+            f"{' or '.join(map(repr, others))}"
         )
     if config.encoder and latents.route == "attention" and latents.embed.dim != config.encoder.dim:
         raise UsageError(

@@ -77,7 +77,7 @@ def evaluate(
 def _distance_to_known(samples: np.ndarray) -> dict[str, Score]:
     """Total variation to the known distribution that the training data themselves were drawn from."""
     probabilities = token_pairs.probabilities()
-    states = np.stack(np.indices(probabilities.shape), axis=-1).reshape(-1, 2)
+    states = np.argwhere(np.ones_like(probabilities))
     floor = distributions.tv_floor(probabilities.ravel(), len(samples))
     about = (
         f"total variation between {len(samples)} samples and the known distribution; {floor:.3g} for perfect samples"

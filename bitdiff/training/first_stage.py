@@ -16,6 +16,7 @@ from bitdiff.training.optimizer import make_optimizer
 from bitdiff.training.schedule_file import sampling_levels
 from bitdiff.training.state import init_state
 
+_NO_FIRST_STAGE = "training a prior requires the workdir of its first stage: pass --config.first_run=DIR"
 # The data fields that both stages must have in common; the location of the data may differ.
 _DATA = ("name", "builder", "image_size", "channels", "length", "vocab_size", "tokenizer_hash", "resize", "num_classes")
 
@@ -28,7 +29,8 @@ def with_first_stage(config: ml_collections.ConfigDict, folder: Path) -> ml_coll
       folder: the workdir; a run that is resumed there already holds its first stage.
 
     Raises:
-      UsageError: config.first_run holds no run, a run without latents, or one on other data.
+      UsageError: a new run names no first stage, or config.first_run holds no run, a run without latents, or one on
+        other data.
     """
     config = config.copy_and_resolve_references()
     if config.task != "prior":
@@ -37,6 +39,8 @@ def with_first_stage(config: ml_collections.ConfigDict, folder: Path) -> ml_coll
         if workdir.has_checkpoints(folder):
             with config.unlocked():
                 config.first = workdir.load_config(folder).first
+        elif not config.first:
+            raise UsageError(_NO_FIRST_STAGE)
         return config
     source = Path(config.first_run).expanduser().resolve()
     first = _read_config(source, config)
@@ -54,7 +58,7 @@ def load_first_stage(config: Any) -> Any:
       UsageError: config.first_run is empty, holds no checkpoint, or one that does not fit config.first.
     """
     if not config.first_run:
-        raise UsageError("training a prior requires the workdir of its first stage: pass --config.first_run=DIR")
+        raise UsageError(_NO_FIRST_STAGE)
     folder, first = Path(config.first_run), config.first
     task = make_first_stage(first)
     optimizer = make_optimizer(first.optimizer, first.train.steps)

@@ -373,7 +373,7 @@ def test_points_require_edm_with_an_mlp():
         make_task(config)
     config = toy_disco.get_config("disco")
     config.latents.encoder.kind = "vit"
-    with pytest.raises(UsageError, match="which is for images"):
+    with pytest.raises(UsageError, match=r"is 'vit', which is for images; \w+ requires 'mlp'"):
         make_task(config)
     config = toy_disco.get_config("disco")
     config.latents.groups = 2

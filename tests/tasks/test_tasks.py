@@ -313,7 +313,7 @@ def test_parameter_shapes_are_known_without_weights():
         ({"blocks.size": 4}, "blocks.size is 4; it must be 1 unless config.task is 'blocks'"),
         ({"latents.kl": 0.1}, r"latents.kl is 0.1; it must be 0.0 with config.latents.count 0, which does not use it"),
         ({"latents.route": "modulation"}, "latents.route is 'modulation'; it must be 'attention' with config.latents"),
-        ({"diffusion.schedule": "measured"}, "no levels were measured; run bitdiff.schedule first"),
+        ({"diffusion.schedule": "measured"}, "there are no measured levels: run bitdiff.schedule on a trained run"),
     ],
 )
 def test_bad_configs_are_reported(changes, message):
