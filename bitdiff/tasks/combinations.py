@@ -166,9 +166,8 @@ def _check_latents(config: Any, field: str) -> None:
     if only != field:
         others = [kind for kind in ("mlp", "vit", "bag") if fields.get(kind, field) == field]
         raise UsageError(
-            f"config.latents.encoder.kind is {latents.encoder.kind!r}, which is for {'images' if only == 'image' else only}; "
-            f"{field} requires "
-            f"{' or '.join(map(repr, others))}"
+            f"config.latents.encoder.kind is {latents.encoder.kind!r}, which is for "
+            f"{'images' if only == 'image' else only}; {field} requires {' or '.join(map(repr, others))}"
         )
     if config.encoder and latents.route == "attention" and latents.embed.dim != config.encoder.dim:
         raise UsageError(
