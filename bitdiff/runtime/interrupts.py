@@ -132,17 +132,18 @@ def interrupt_promptly() -> None:
     KeyboardInterrupt, the process ends immediately, because no handler can receive it.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.unraisablehook = _end_on_interrupt
+    default = sys.unraisablehook
+
+    def end_on_interrupt(unraisable: "sys.UnraisableHookArgs") -> None:
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            _exit(signal.SIGINT, "interrupted")
+        default(unraisable)
+
+    sys.unraisablehook = end_on_interrupt
     Watcher(
         lambda number: _INTERRUPT_SECONDS if number == signal.SIGINT else None,
         lambda number: _exit(number, "interrupted"),
     )
-
-
-def _end_on_interrupt(unraisable: "sys.UnraisableHookArgs") -> None:
-    if issubclass(unraisable.exc_type, KeyboardInterrupt):
-        _exit(signal.SIGINT, "interrupted")
-    sys.__unraisablehook__(unraisable)
 
 
 def _exit(number: int, message: str) -> None:

@@ -93,6 +93,8 @@ def test_a_measured_schedule_passes_through_its_levels():
             np.testing.assert_allclose(gamma(t), 1 / (1 + np.exp(-np.array(levels))), rtol=1e-5)
     assert gamma(0.5) == pytest.approx(1 / (1 + np.exp(-0.25)))
     assert schedules.make_schedule("cosine", {"levels": levels})(0.5) == schedules.cosine()(0.5)
-    for bad in ((), (1.0,), (0.0, 1.0)):
+    with pytest.raises(UsageError, match=r"there are no measured levels: run bitdiff.schedule"):
+        schedules.measured()
+    for bad in ((1.0,), (0.0, 1.0)):
         with pytest.raises(UsageError, match="two or more levels that decrease"):
             schedules.measured(bad)

@@ -69,7 +69,7 @@ def test_a_run_is_measured_sampled_along_its_schedule_and_trained_from(command, 
     train(config, tmp_path / "run")
     code, output = command("sample", "--workdir", tmp_path / "run", "--schedule", "measured", "--num_samples", 4)
     assert code == 2
-    assert "two or more levels that decrease" in output
+    assert "there are no measured levels: run bitdiff.schedule on a trained run" in output
     code, output = command("schedule", "--workdir", tmp_path / "run", "--rounds", 2, "--levels", 9)
     assert code == 0, output
     levels = json.loads((tmp_path / "run" / NAME).read_text())["levels"]
