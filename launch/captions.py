@@ -95,17 +95,10 @@ def _blocks(size: int) -> Model:
 def _lagged() -> dict[str, list[str]]:
     """Cells of a model trained with lags: its config's options, churn, and a measured schedule."""
     options = ["--steps", "40", "--lag", "16"]
-    cells = {"td 2": [*options, "--td", "2", "--schedule", "auto"]}
+    auto = [*options, "--schedule", "auto"]
+    cells = {"td 2": [*auto, "--td", "2"]}
     for td, churn in ((2, 0.1), (2, 0.2), (2, 0.4), (0, 0.2)):
-        cells[f"td {td}, churn {churn:g}"] = [
-            *options,
-            "--td",
-            f"{td}",
-            "--schedule",
-            "auto",
-            "--churn_fraction",
-            f"{churn}",
-        ]
+        cells[f"td {td}, churn {churn:g}"] = [*auto, "--td", f"{td}", "--churn_fraction", f"{churn}"]
     return cells | {"td 2, measured schedule": [*options, "--td", "2", "--schedule", "measured"]}
 
 

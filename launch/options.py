@@ -31,7 +31,7 @@ class _Data(NamedTuple):
     about: str
     scores: dict[str, tuple[str, float]]
     num_samples: int
-    steps: tuple[int, ...] = (10, 40, 100)  # of the comparison of matched filters
+    steps: tuple[int, ...] = (10, 40, 100)  # number of steps in each column of the matched filter's table
 
 
 _DATA = {
@@ -45,6 +45,7 @@ _DATA = {
         20_000,
     ),
 }
+_SCHEDULED = ("digits", "photos")  # the data whose schedule is measured
 _CAPTIONS = _Data(
     "Captions of drawn shapes from linear bits, trained with a lag between positions; 300 test pictures.",
     {"grammatical, %": ("grammatical", 100.0), "true, %": ("true", 100.0)},
@@ -75,7 +76,7 @@ def _schedules(name: str) -> dict[str, Model]:
     }
 
 
-def _filters(name: str, config: str, data: _Data, *losses: str) -> dict[str, Model]:
+def _filters(name: str, config: str, data: _Data, *losses: str) -> Table:
     models = {}
     for loss in losses:
         title, arguments = _LOSSES[loss]
@@ -83,7 +84,7 @@ def _filters(name: str, config: str, data: _Data, *losses: str) -> dict[str, Mod
         models[f"{name}_{loss}"] = Model(title, config, arguments, (), cells)
         filtered = Model(f"{title}, matched filter", config, (*arguments, _FILTER), (), cells)
         models[f"{name}_{loss}_filter"] = filtered
-    return models
+    return _table(models, data)
 
 
 def _guidance(title: str, *arguments: str) -> Model:
@@ -124,12 +125,10 @@ STUDY = Study(
     command="python launch/options.py",
     about="Reproduces the results for four options.",
     tables={
-        **{f"schedules_{name}": _table(_schedules(name), _DATA[name], _BY_SCHEDULE) for name in ("digits", "photos")},
-        "matched_filter_digits": _table(_filters("digits", "digits", _DATA["digits"], "weighted"), _DATA["digits"]),
-        "matched_filter_mixture": _table(
-            _filters("mixture", "mixture", _DATA["mixture"], "logistic", "weighted"), _DATA["mixture"]
-        ),
-        "matched_filter_captions": _table(_filters("captions", "shapes:bits", _CAPTIONS, "weighted"), _CAPTIONS),
+        **{f"schedules_{name}": _table(_schedules(name), _DATA[name], _BY_SCHEDULE) for name in _SCHEDULED},
+        "matched_filter_digits": _filters("digits", "digits", _DATA["digits"], "weighted"),
+        "matched_filter_mixture": _filters("mixture", "mixture", _DATA["mixture"], "logistic", "weighted"),
+        "matched_filter_captions": _filters("captions", "shapes:bits", _CAPTIONS, "weighted"),
         "mixture_disco": _table(_pairs(), _DATA["mixture"], "One discrete latent; by default with a KL term of 0.005."),
         "guidance": _table(
             {
@@ -140,8 +139,8 @@ STUDY = Study(
             "10 steps; weight 0 is no guidance, with one evaluation per step.",
         ),
     },
-    made={f"{name}_levels": measure_schedule(name) for name in ("digits", "photos")},
-    owner={f"{name}_levels": name for name in ("digits", "photos")},
+    made={f"{name}_levels": measure_schedule(name) for name in _SCHEDULED},
+    owner={f"{name}_levels": name for name in _SCHEDULED},
 )
 
 if __name__ == "__main__":

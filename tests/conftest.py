@@ -1,6 +1,7 @@
 """Shared fixtures: tiny configs, a tiny trained run, and a way to run the commands."""
 
 import gc
+import importlib
 import os
 import subprocess
 import sys
@@ -45,6 +46,21 @@ def tiny_config(**overrides):
 @pytest.fixture
 def make_config():
     return tiny_config
+
+
+@pytest.fixture
+def launch_script(monkeypatch):
+    """Imports a script of the launch folder by its name, for one test."""
+    monkeypatch.syspath_prepend(str(ROOT / "launch"))
+    imported = []
+
+    def load(name):
+        imported.append(name)
+        return importlib.import_module(name)
+
+    yield load
+    for name in imported:
+        sys.modules.pop(name)
 
 
 @pytest.fixture(scope="session")

@@ -131,8 +131,8 @@ class Attention(nn.Module):
         """x float [B, L, dim] -> [B, L, dim]; attends to `memory`, by default x itself, where mask [L, M] allows it."""
         memory = self.remember(x) if memory is None else memory
         mask = None if mask is None else mask[None, None]
-        # The attention weights are the largest arrays of a layer. Computing them again in the backward pass is faster
-        # than writing them to memory and reading them.
+        # The attention weights are the largest arrays of a layer. Recomputing them in the backward pass takes less
+        # memory, and less memory traffic, than storing them.
         attend = jax.checkpoint(partial(jax.nn.dot_product_attention, mask=mask))
         h = attend(self._heads(self.query(x)), *memory)
         return self.out(h.reshape(*x.shape[:-1], self.dim))

@@ -98,7 +98,7 @@ def _check_unsupported(config: Any, fields: Sequence[str], model: str) -> None:
         section, _, name = field.partition(".")
         value, default = config[section][name], getattr(base_config()[section], name)
         if value != default:
-            raise UsageError(f"config.{field} is {value!r}; it must be {default!r} with {model}, which does not use it")
+            raise UsageError(f"config.{field} is {value!r}; it must be {default!r} with {model}")
 
 
 def _check_unused(config: Any) -> None:

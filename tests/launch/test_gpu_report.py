@@ -11,12 +11,8 @@ from conftest import ROOT
 
 
 @pytest.fixture
-def gpu_report(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "launch"))
-    import gpu_report
-
-    yield gpu_report
-    sys.modules.pop("gpu_report")
+def gpu_report(launch_script):
+    return launch_script("gpu_report")
 
 
 def test_without_a_gpu_the_script_says_so(tmp_path):

@@ -1,22 +1,16 @@
 """The script that plans the published configs: its rows exist, and its table is made of reports and earlier rows."""
 
 import json
-import sys
 
 import pytest
-from conftest import ROOT
 
 from bitdiff.configuration import load_config
 from bitdiff.planning.chips import CHIPS
 
 
 @pytest.fixture
-def plans(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "launch"))
-    import plans
-
-    yield plans
-    sys.modules.pop("plans")
+def plans(launch_script):
+    return launch_script("plans")
 
 
 def test_rows_are_configs_and_slices_that_exist(plans):

@@ -3,8 +3,12 @@
 import json
 import runpy
 
+import numpy as np
 import pytest
 from conftest import ROOT
+
+from bitdiff.data import token_pairs
+from bitdiff.metrics import distributions
 
 TABLES = runpy.run_path(str(ROOT / "launch" / "tables.py"))
 RESULTS = sorted((ROOT / "configs" / "results").glob("*.json"))
@@ -34,3 +38,15 @@ def test_cells_are_means_and_deviations():
     assert cell({"scores": {"a": []}}, "a") == "not yet run"
     assert cell({"scores": {}, "summaries": {"a": {"mean": 0.58, "std": 0.05}}}, "a") == "0.58 ± 0.05"
     assert cell({"scores": {}}, "a") == ""
+
+
+def test_the_published_distances_of_token_pairs_are_those_of_the_data():
+    rows = {row["name"]: row["scores"] for row in TABLES["read"]("mixture")["rows"]}
+    known = token_pairs.probabilities()
+    states = np.argwhere(np.ones_like(known))
+    column = "to the known distribution"
+    for name, seed in (("training pairs", 0), ("test pairs", 1)):
+        expected = distributions.tv(token_pairs.draw(20_000, seed), states, known.ravel())
+        assert rows[name][column] == [pytest.approx(expected, abs=5e-5)]
+    floor = distributions.tv_floor(known.ravel(), 20_000)
+    assert rows["expected for perfect samples"][column] == [pytest.approx(floor, abs=5e-5)]

@@ -1,11 +1,9 @@
 """The U-Net in PyTorch, which only comparisons of speed use, computes what bitdiff's computes."""
 
-import sys
-
 import jax
 import numpy as np
 import pytest
-from conftest import ROOT, perturbed
+from conftest import perturbed
 
 from bitdiff.configuration import sections
 from bitdiff.networks import make_network
@@ -14,12 +12,8 @@ torch = pytest.importorskip("torch")
 
 
 @pytest.fixture
-def torch_unet(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "launch"))
-    import torch_unet
-
-    yield torch_unet
-    sys.modules.pop("torch_unet")
+def torch_unet(launch_script):
+    return launch_script("torch_unet")
 
 
 def as_state(params):
