@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from bitdiff.networks import winograd
+from bitdiff.networks.attention import attend
 from bitdiff.runtime.errors import UsageError
 
 kernel_init = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
@@ -131,10 +132,7 @@ class Attention(nn.Module):
         """x float [B, L, dim] -> [B, L, dim]; attends to `memory`, by default x itself, where mask [L, M] allows it."""
         memory = self.remember(x) if memory is None else memory
         mask = None if mask is None else mask[None, None]
-        # The attention weights are the largest arrays of a layer. Recomputing them in the backward pass takes less
-        # memory, and less memory traffic, than storing them.
-        attend = jax.checkpoint(partial(jax.nn.dot_product_attention, mask=mask))
-        h = attend(self._heads(self.query(x)), *memory)
+        h = attend(self._heads(self.query(x)), *memory, mask=mask)
         return self.out(h.reshape(*x.shape[:-1], self.dim))
 
     def remember(self, context: jax.Array) -> KeyValue:

@@ -37,7 +37,8 @@ def hbm_bytes(program: str) -> float:
     """Bytes read from and written to HBM, including padding; a loop's body counts as often as it runs.
 
     The trip count of a loop is the one that the compiler states, or else the constant bound of a counter that starts at
-    0. An array that an instruction reads or writes only in part counts in full.
+    0. An array that an instruction reads or writes only in part counts in full, and one that a kernel (a custom call)
+    reads repeatedly counts once.
 
     Args:
       program: the HLO text of a compiled program.
