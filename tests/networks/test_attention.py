@@ -22,7 +22,7 @@ def by_definition(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Arr
     return jnp.einsum("bhlm,bmhd->blhd", jax.nn.softmax(logits), value)
 
 
-@pytest.mark.parametrize("queries, keys", [(256, 256), (200, 300)], ids=["whole blocks", "padded"])
+@pytest.mark.parametrize(("queries", "keys"), [(256, 256), (200, 300)], ids=["whole blocks", "padded"])
 def test_the_fused_kernel_equals_the_definition(queries, keys, monkeypatch):
     monkeypatch.setattr(attention, "_LARGEST_BLOCK", 128)  # so that there are several blocks
     *inputs, cotangent = arrays(queries, keys)
@@ -51,6 +51,6 @@ def test_long_sequences_attend_as_short_ones_on_this_platform(monkeypatch):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("length, expected", [(512, (512, 512)), (1024, (1024, 1024)), (1600, (1792, 896))])
+@pytest.mark.parametrize(("length", "expected"), [(512, (512, 512)), (1024, (1024, 1024)), (1600, (1792, 896))])
 def test_padding(length, expected):
     assert attention._padding(length) == expected
