@@ -15,8 +15,8 @@ def attend(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array |
     """softmax(q k^T / sqrt(d)) v per head.
 
     The attention weights are the largest arrays of a layer. Recomputing them in the backward pass takes less memory,
-    and less memory traffic, than storing them. Programs for TPUs use jax's fused kernel for long sequences without a mask:
-    there, the weights never leave the on-chip memory.
+    and less memory traffic, than storing them. For long sequences without a mask, programs for TPUs use jax's fused
+    kernel, whose weights never leave the on-chip memory.
 
     Args:
       query: float [B, L, heads, d].
