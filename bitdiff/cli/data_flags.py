@@ -7,13 +7,14 @@ from absl import flags
 
 from bitdiff.data import Dataset
 from bitdiff.evaluation.baseline import open_baseline
+from bitdiff.evaluation.classifier_judge import open_judge
 from bitdiff.evaluation.judge import Judge, open_inception
 from bitdiff.evaluation.scores import open_data
 from bitdiff.inference.trained import Trained
 
 
 class DataRequest(NamedTuple):
-    """The data to compare with, and what FID and perplexity are computed with."""
+    """The data to compare with, and what FID, perplexity and a classifier's scores are computed with."""
 
     path: str | None
     tokenizer: str | None
@@ -22,6 +23,7 @@ class DataRequest(NamedTuple):
     inception_batch_size: int
     candidates: int | None
     baseline: Path | None
+    judge: Path | None
 
     def open(self, run: Trained) -> tuple[Trained, Dataset]:
         """A run with the request's options in its config, and its data set."""
@@ -31,7 +33,8 @@ class DataRequest(NamedTuple):
         """The judges that score a run's samples in addition to its task."""
         inception = open_inception(run, self.inception, self.reference, self.inception_batch_size)
         baseline = None if self.baseline is None else open_baseline(run, self.baseline)
-        return [judge for judge in (inception, baseline) if judge]
+        own = None if self.judge is None else open_judge(run, self.judge)
+        return [judge for judge in (inception, baseline, own) if judge]
 
 
 def define_data_flags() -> None:
@@ -49,6 +52,7 @@ def define_data_flags() -> None:
         upper_bound=1024,
     )
     flags.DEFINE_string("baseline", None, "Autoregressive run under which the perplexity of text is computed.")
+    flags.DEFINE_string("judge", None, "Classifier written by bitdiff.train_judge, which scores images.")
     flags.DEFINE_string("inception", None, "Weights written by bitdiff.convert_inception, for FID.")
     flags.DEFINE_string("reference", None, "Statistics of the data written by bitdiff.reference, for FID.")
     flags.DEFINE_integer("inception_batch_size", 64, "Images per batch over all devices, for FID.")
@@ -57,7 +61,9 @@ def define_data_flags() -> None:
 def read_data() -> DataRequest:
     """Reads the flags of `define_data_flags` into a request."""
     values = flags.FLAGS
-    paths = (values[name].value for name in ("inception", "reference", "baseline"))
-    inception, reference, baseline = (None if path is None else Path(path) for path in paths)
+    paths = (values[name].value for name in ("inception", "reference", "baseline", "judge"))
+    inception, reference, baseline, judge = (None if path is None else Path(path) for path in paths)
     size = values.inception_batch_size
-    return DataRequest(values.data_path, values.tokenizer, inception, reference, size, values.candidates, baseline)
+    return DataRequest(
+        values.data_path, values.tokenizer, inception, reference, size, values.candidates, baseline, judge
+    )

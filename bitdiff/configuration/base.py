@@ -30,12 +30,13 @@ TOP = {
 DATA = {
     "name": text(
         "",
-        "digits | mixture | gaussians | photos | folder | npz | prepared | tfds | shapes | expressions | coco | text",
+        "digits | mixture | gaussians | photos | folder | idx | npz | prepared | tfds | shapes | expressions | coco | "
+        "text",
     ),
     "path": text("", "a folder or file; for tfds its data_dir, by default TFDS's own"),
     "builder": text("", "the TFDS builder, e.g. cifar10"),
-    "train_split": text("", "name of the training split, for tfds and coco"),
-    "test_split": text("", "name of the test split, for tfds and coco"),
+    "train_split": text("", "name of the training split, for tfds, coco and idx"),
+    "test_split": text("", "name of the test split, for tfds, coco and idx"),
     "image_size": integer(0, "side of the square images in pixels; 0 to take it from the data", high=2**13),
     "channels": integer(0, "1 for gray, 3 for RGB; 0 to take it from the data", high=2**10),
     "length": integer(0, "tokens per sequence; 0 to take it from the data", high=2**16),
@@ -45,8 +46,8 @@ DATA = {
     ),
     "resize": text(
         "none",
-        "interpolation after a center crop to a square",
-        ("none", "box", "bilinear", "bicubic", "lanczos"),
+        "interpolation after a center crop to a square; pad adds a black border instead",
+        ("none", "box", "bilinear", "bicubic", "lanczos", "pad"),
     ),
     "flip": boolean(False, "random horizontal flips in training"),
     "test_fraction": fraction(0.1, "fraction of a folder or file held out for evaluation"),

@@ -11,7 +11,7 @@ _FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
-METHODS = ("none", *_FILTERS)
+METHODS = ("none", *_FILTERS, "pad")
 
 
 def check_method(resize: str) -> None:
@@ -20,7 +20,9 @@ def check_method(resize: str) -> None:
 
 
 def check_size(what: str, width: int, height: int, size: int, resize: str) -> None:
-    """Raises UsageError if a picture is not size x size and there is no resize method."""
+    """Raises UsageError if a picture is not size x size and no resize method makes it so."""
+    if resize == "pad" and max(width, height) > size:
+        raise UsageError(f"{what} is {width} x {height} pixels, which cannot be padded to {size} x {size}")
     if resize == "none" and (width, height) != (size, size):
         raise UsageError(
             f"{what} is {width} x {height} pixels, not {size} x {size}; "
@@ -31,10 +33,15 @@ def check_size(what: str, width: int, height: int, size: int, resize: str) -> No
 def to_pixels(image: Image.Image, size: int, channels: int, resize: str) -> np.ndarray:
     """Converts to gray (1 channel) or RGB (3), crops the center square, and resizes: uint8 [size, size, channels].
 
-    The filters are Pillow's, which antialias: they widen when shrinking a picture.
+    The filters are Pillow's, which antialias: they widen when shrinking a picture. With 'pad', the picture is neither
+    cropped nor resized, but surrounded with black.
     """
     image = image.convert("L" if channels == 1 else "RGB")
-    if resize != "none":
+    if resize == "pad":
+        padded = Image.new(image.mode, (size, size))
+        padded.paste(image, ((size - image.width) // 2, (size - image.height) // 2))
+        image = padded
+    elif resize != "none":
         short = min(image.size)
         left, top = (image.width - short) // 2, (image.height - short) // 2
         image = image.crop((left, top, left + short, top + short)).resize((size, size), _FILTERS[resize])

@@ -9,6 +9,7 @@ from bitdiff.runtime.errors import UsageError
 
 _SEED = 2020  # torch-fidelity's seed for image order and subsets, so that scores are comparable
 _ROWS = 1_000
+NEIGHBOURS = 3  # the k of precision and recall
 
 
 class Estimate(NamedTuple):
@@ -59,7 +60,7 @@ def kid(a: np.ndarray, b: np.ndarray, subsets: int = 100, subset_size: int = 100
     return Estimate(float(np.mean(values)), float(np.std(values)))
 
 
-def precision_recall(generated: np.ndarray, real: np.ndarray, neighbours: int = 3) -> tuple[float, float]:
+def precision_recall(generated: np.ndarray, real: np.ndarray, neighbours: int = NEIGHBOURS) -> tuple[float, float]:
     """The fraction of generated images within the real images' manifold, and the reverse (Kynkaanniemi et al. 2019).
 
     A set's manifold is the union of balls around its features [N, d], each with a radius equal to the distance to its

@@ -1,0 +1,47 @@
+r"""Fashion-MNIST: 70,000 images of clothing with 256 gray levels, class-conditional.
+
+    apt-get install dataset-fashion-mnist
+    python -m bitdiff.train --config configs/fashion.py:small --workdir runs/fashion
+    python -m bitdiff.train_judge --config fashion:small --out judge.npz
+    python -m bitdiff.evaluate --workdir runs/fashion --judge judge.npz
+
+Debian's package holds the files; elsewhere, set config.data.path to a folder with the four IDX files, as published for
+MNIST, Fashion-MNIST, KMNIST and EMNIST, or use TFDS with --config.data.name=tfds --config.data.builder=fashion_mnist
+--config.data.path= --config.data.train_split=train --config.data.test_split=test.
+
+Variants: full (the default; 28 x 28 pixels, padded to 32) and small (averaged to 14 x 14). Hardware: small takes 15
+minutes on two CPU cores; full needs an accelerator. The papers do not use this data set. Results: configs/README.md.
+"""
+
+import ml_collections
+
+from bitdiff.configuration import base_config, presets, sections
+
+VARIANTS = ("full", "small")
+
+
+def get_config(variant: str = "full") -> ml_collections.ConfigDict:
+    """The configuration for a size."""
+    presets.check_variant(__file__, variant, VARIANTS)
+    config = base_config()
+    config.data.name = "idx"
+    config.data.path = "/usr/share/datasets/fashion-mnist"
+    config.data.channels = 1
+    config.data.vocab_size = 256
+    config.data.num_classes = 10
+    config.diffusion.label_dropout = 0.1
+    if variant == "full":
+        config.data.image_size = 32
+        config.data.resize = "pad"
+        config.data.flip = True
+        config.network = sections.unet(dim=128, multipliers=(1, 2, 2), blocks=2, attention_resolutions=(16, 8))
+        config.train.steps = 100_000
+    else:
+        config.data.image_size = 14
+        config.data.resize = "box"
+        config.network = sections.unet(dim=32, multipliers=(1, 2), blocks=1, attention_resolutions=())
+        presets.small_run(config, steps=4_000, batch_size=64)
+        config.optimizer.learning_rate = 2e-3
+    config.sample.steps = 40
+    config.evaluate.num_samples = 2_000
+    return config
