@@ -9,7 +9,8 @@ Debian's package holds the files; elsewhere, set config.data.path to a folder wi
 MNIST, Fashion-MNIST, KMNIST and EMNIST, or use TFDS with --config.data.name=tfds --config.data.builder=fashion_mnist
 --config.data.path= --config.data.train_split=train --config.data.test_split=test.
 
-Variants: full (the default; 28 x 28 pixels, padded to 32) and small (averaged to 14 x 14). Hardware: small takes 15
+Variants: full (the default; 28 x 28 pixels, padded to 32) and small (averaged to 14 x 14); each with _masked appended,
+for masked diffusion. Hardware: small takes 15
 minutes on two CPU cores; full needs an accelerator. The papers do not use this data set. Results: configs/README.md.
 """
 
@@ -17,11 +18,11 @@ import ml_collections
 
 from bitdiff.configuration import base_config, presets, sections
 
-VARIANTS = ("full", "small")
+VARIANTS = tuple(f"{size}{model}" for size in ("full", "small") for model in ("", "_masked"))
 
 
 def get_config(variant: str = "full") -> ml_collections.ConfigDict:
-    """The configuration for a size."""
+    """The configuration for a size and a model."""
     presets.check_variant(__file__, variant, VARIANTS)
     config = base_config()
     config.data.name = "idx"
@@ -30,7 +31,7 @@ def get_config(variant: str = "full") -> ml_collections.ConfigDict:
     config.data.vocab_size = 256
     config.data.num_classes = 10
     config.diffusion.label_dropout = 0.1
-    if variant == "full":
+    if variant.startswith("full"):
         config.data.image_size = 32
         config.data.resize = "pad"
         config.data.flip = True
@@ -44,4 +45,6 @@ def get_config(variant: str = "full") -> ml_collections.ConfigDict:
         config.optimizer.learning_rate = 2e-3
     config.sample.steps = 40
     config.evaluate.num_samples = 2_000
+    if variant.endswith("masked"):
+        presets.masked(config)
     return config

@@ -2,7 +2,7 @@
 
 To add a condition, write a function that returns a `Condition` and pass its result to `make_task`; training, sampling
 and guidance use it through this interface alone. For a condition that configs describe, see
-`tasks/denoiser.py: _make_conditions`.
+`tasks/denoiser.py: make_conditions`.
 """
 
 from collections.abc import Callable, Sequence

@@ -21,7 +21,8 @@ from bitdiff.configuration.fields import (
 TOP = {
     "task": text(
         "images",
-        "images | tokens | points | blocks (of tokens) | autoregressive (the baseline for tokens) | prior (of latents)",
+        "images | tokens | points | blocks (of tokens) | autoregressive (the baseline for tokens) | "
+        "masked (diffusion of images or tokens) | prior (of latents)",
     ),
     "seed": integer(0, "seeds the weights, the order of the data, and the noise"),
     "first_run": text("", "the workdir of a prior's first stage"),
@@ -202,7 +203,11 @@ CHECKPOINT = {
 }
 
 SAMPLE = {
-    "sampler": text("ddim", "ddim | ddpm | ddpm_small | dpm++ | heun; for autoregressive models: beam | random"),
+    "sampler": text(
+        "ddim",
+        "ddim | ddpm | ddpm_small | dpm++ | heun; for autoregressive models: beam | random; for masked diffusion: "
+        "ancestral | confidence",
+    ),
     "steps": integer(100, "sampling steps; 0 for autoregressive models", high=10**5),
     "td": number(0.0, "asymmetric time intervals, in steps", high=10**5),
     "lag": number(0.0, "lag of a sequence's positions, up to diffusion.lag", high=10**5),

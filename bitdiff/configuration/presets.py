@@ -50,6 +50,15 @@ def paper_encoding(config: ml_collections.ConfigDict, encoding: str, *, dropout:
         config.network.dropout = dropout
 
 
+def masked(config: ml_collections.ConfigDict) -> None:
+    """Turns the config of Bit Diffusion of images or tokens into one of masked diffusion on the same network."""
+    config.task = "masked"
+    kept = {name: config.diffusion[name] for name in ("label_dropout", "image_dropout")}
+    config.diffusion = base_config().diffusion
+    config.diffusion.update(self_cond_rate=0.0, **kept)
+    config.sample.update(sampler="ancestral", td=0.0, lag=0.0)
+
+
 def captioning(config: ml_collections.ConfigDict, model: str) -> None:
     """Sets the options in which the CAPTION_MODELS differ.
 

@@ -11,6 +11,7 @@ from bitdiff.runtime.errors import UsageError, choose
 from bitdiff.tasks.autoregressive import make_autoregressive_task
 from bitdiff.tasks.blocks import make_block_task
 from bitdiff.tasks.images import make_image_task
+from bitdiff.tasks.masked import make_masked_task
 from bitdiff.tasks.options import GUIDANCE, SampleOptions, hashable, network_evaluations, plan_of, sample_options
 from bitdiff.tasks.points import make_point_task
 from bitdiff.tasks.prior import FIRST_STAGES, make_first_stage, make_prior_task
@@ -23,6 +24,7 @@ TASKS = {
     "points": make_point_task,
     "autoregressive": make_autoregressive_task,
     "blocks": make_block_task,
+    "masked": make_masked_task,
     "prior": make_prior_task,
 }
 

@@ -24,6 +24,15 @@ _NOT_CAUSAL = (
     "diffusion.matched_filter",
     "diffusion.weight",
 )
+_NOT_MASKED = (
+    "latents.count",
+    "bits.scale",
+    *(
+        f"diffusion.{name}"
+        for name in base_config().diffusion
+        if name not in ("label_dropout", "image_dropout", "schedule_options", "self_cond_rate")
+    ),
+)
 _EDM = {"prediction": "x0", "loss": "l2", "head": "linear", "lag": 0, "time_input": "gamma"}
 
 
@@ -90,6 +99,31 @@ def check_blocks(config: Any) -> None:
         )
     _check_unsupported(config, _NOT_IN_BLOCKS, "blocks")
     _check_pictures(config)
+
+
+def check_masked(
+    config: Any, field: str, grid: tuple[int, ...], channels: int, *, custom_network: bool = False
+) -> None:
+    """Checks the sections of a masked diffusion model's config; the arguments are those of `check_denoising`.
+
+    Raises:
+      UsageError: a size that is missing, fields that the model would ignore, or a network that does not fit.
+    """
+    _check_sizes(config, field, grid, channels)
+    _check_unsupported(config, _NOT_MASKED, "masked diffusion")
+    if config.diffusion.self_cond_rate:
+        raise UsageError(
+            f"config.diffusion.self_cond_rate is {config.diffusion.self_cond_rate}; it must be 0 with masked diffusion"
+        )
+    given = [name for name, value in config.diffusion.schedule_options.items() if value not in (None, (), [])]
+    if given:
+        raise UsageError(f"config.diffusion.schedule_options.{given[0]} is set; masked diffusion has its own schedule")
+    if config.bits.encoding == "continuous":
+        raise UsageError("config.bits.encoding is 'continuous'; masked diffusion requires bits")
+    _check_pictures(config)
+    _check_unused(config)
+    if not custom_network:
+        _check_network(config, field)
 
 
 def _check_unsupported(config: Any, fields: Sequence[str], model: str) -> None:

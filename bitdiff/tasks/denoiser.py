@@ -105,10 +105,10 @@ def make_denoiser(
     unclipped = codec.encoding == "real" or (options.sigma_data and codec.encoding == "continuous")
     return Denoiser(
         layout=layout,
-        network=_make_network(config, layout, codec, conditions) if network is None else network,
+        network=_make_own_network(config, layout, codec, conditions) if network is None else network,
         codec=codec,
         objective=make_objective(options, codec),
-        conditions=(*_make_conditions(config, layout, codec), *conditions),
+        conditions=(*make_conditions(config, layout, codec), *conditions),
         num_classes=config.data.num_classes,
         gamma=gamma,
         time_of=inverse(gamma) if options.time_input == "t" else (lambda gamma_t: gamma_t),
@@ -218,8 +218,13 @@ def decode_values(model: Denoiser, analog: jax.Array) -> jax.Array:
     return values.astype(jnp.uint8) if model.layout.field == "image" and model.codec.vocab_size <= 256 else values
 
 
-def _make_network(config: Any, layout: Layout, codec: Codec, conditions: Sequence[Condition]) -> nn.Module:
+def _make_own_network(config: Any, layout: Layout, codec: Codec, conditions: Sequence[Condition]) -> nn.Module:
     values = codec.vocab_size if config.diffusion.head == "factorised_softmax" else codec.num_bits
+    return make_denoising_network(config, layout, values, conditions)
+
+
+def make_denoising_network(config: Any, layout: Layout, values: int, conditions: Sequence[Condition]) -> nn.Module:
+    """The network that a config describes, with `values` outputs per channel of a grid position."""
     facts: dict[str, Any] = {}
     if config.network.name == "unet":
         facts = {"context_groups": config.latents.groups}
@@ -246,7 +251,8 @@ def _attends(condition: Condition) -> bool:
     return signal.context is not None
 
 
-def _make_conditions(config: Any, layout: Layout, codec: Codec) -> tuple[Condition, ...]:
+def make_conditions(config: Any, layout: Layout, codec: Codec) -> tuple[Condition, ...]:
+    """The conditions that a config describes, in the order in which guidance applies them."""
     conditions = []
     if config.data.num_classes:
         conditions.append(make_labels(config.data.num_classes, config.diffusion.label_dropout))

@@ -128,22 +128,29 @@ def _guidance_weights(model: Denoiser, keys: jax.Array) -> jax.Array:
 def condition_on(
     model: Denoiser, indices: np.ndarray, labels: tuple[int, ...] | None, examples: Source | None = None
 ) -> dict[str, np.ndarray]:
-    """The task's `condition`: what each sample is conditioned on, from all conditions.
+    """The task's `condition`; see `select`."""
+    return select(model.conditions, indices, labels, examples)
+
+
+def select(
+    conditions: Sequence[Condition], indices: np.ndarray, labels: tuple[int, ...] | None, examples: Source | None
+) -> dict[str, np.ndarray]:
+    """What each sample is conditioned on, from all conditions: a task's `condition`.
 
     Raises:
       UsageError: labels or examples were given that the model cannot be conditioned on.
     """
-    if labels is not None and not any(condition.takes_labels for condition in model.conditions):
+    if labels is not None and not any(condition.takes_labels for condition in conditions):
         raise UsageError("labels were given, but the model is not class-conditional")
     request = Request(np.asarray(indices), labels, examples)
-    taken = {name for condition in model.conditions for name in condition.takes}
+    taken = {name for condition in conditions for name in condition.takes}
     if examples is not None and not any(map(request.offers, taken)):
         raise UsageError(
             f"examples with {', '.join(sorted(examples[0]))} were given, but the model can only be conditioned on "
             f"examples with {' or '.join(sorted(taken)) or 'nothing'}"
         )
     arrays: dict[str, np.ndarray] = {}
-    for condition in model.conditions:
+    for condition in conditions:
         arrays |= condition.select(request)
     return arrays
 

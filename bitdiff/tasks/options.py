@@ -116,6 +116,8 @@ def network_evaluations(options: SampleOptions, task: Any = None) -> int:
     """
     if not options.steps:
         return 0
+    if options.sampler not in RULES:  # masked diffusion
+        return options.steps
     passes = 1 if task is None else task.passes
     return passes * evaluations(plan_of(options._replace(lag=0.0)), RULES[options.sampler].correct is not None)
 

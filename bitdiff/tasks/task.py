@@ -42,6 +42,8 @@ class Task(NamedTuple):
     passes: how many times the sampling steps run for a sample: once per block, otherwise once.
     cross_entropy: (params, batch, keys [B]) -> (nats [N], tokens [N]) of each sequence, without dropout; None if the
       model has no exact likelihood.
+    bound: (params, batch, keys [B]) -> (nats [N], values [N]), an estimate of an upper bound on -log p of each example
+      or caption, without dropout, and its number of values; None if the model has no bound.
     infer: (params, the examples' values [B, ...], keys [B]) -> int32 [B, latents]; None without latents.
     """
 
@@ -58,6 +60,7 @@ class Task(NamedTuple):
     errors: Callable[[Any, dict[str, jax.Array], jax.Array], tuple[jax.Array, jax.Array]] | None = None
     passes: int = 1
     cross_entropy: Callable[[Any, dict[str, jax.Array], jax.Array], tuple[jax.Array, jax.Array]] | None = None
+    bound: Callable[[Any, dict[str, jax.Array], jax.Array], tuple[jax.Array, jax.Array]] | None = None
     infer: Callable[[Any, jax.Array, jax.Array], jax.Array] | None = None
 
 

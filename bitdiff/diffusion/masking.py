@@ -1,0 +1,118 @@
+"""Absorbing-state (masked) diffusion of integers in continuous time: MD4 (Shi et al. 2024).
+
+Each value of x0 is replaced by the mask with probability 1 - alpha_t, independently of the others. The network predicts
+the distribution of every masked value from the values that remain. A mask is written -1.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+MASK = -1
+SAMPLERS = ("ancestral", "confidence")
+_FIRST = 1e-4  # times below this are not drawn, where the weight diverges; this lowers the bound by less than 0.02%
+
+Predict = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+def unmasked(t: jax.typing.ArrayLike) -> jax.Array:
+    """alpha_t = 1 - cos(pi / 2 (1 - t)), the probability that a value is not masked: 1 at t = 0, 0 at t = 1."""
+    return 1.0 - jnp.cos(0.5 * jnp.pi * (1.0 - jnp.asarray(t)))
+
+
+def weight(t: jax.Array) -> jax.Array:
+    """-alpha'_t / (1 - alpha_t) = pi / 2 tan(pi / 2 (1 - t)), the weight of the cross-entropy of masked values."""
+    return 0.5 * jnp.pi * jnp.tan(0.5 * jnp.pi * (1.0 - t))
+
+
+def corrupt(x0: jax.Array, t: jax.Array, keys: jax.Array) -> jax.Array:
+    """Masks values of x0 int [B, ...] at times t [B], with keys [B]."""
+
+    def one(x0, t, key):
+        return jnp.where(jax.random.uniform(key, x0.shape) < unmasked(t), x0, MASK)
+
+    return jax.vmap(one)(x0, t, keys)
+
+
+def draw_times(keys: jax.Array) -> jax.Array:
+    """Times float32 [B], uniform, from keys [B]."""
+    return jax.vmap(lambda key: jax.random.uniform(key, minval=_FIRST))(keys)
+
+
+def stratified_times(keys: jax.Array) -> jax.Array:
+    """Times float32 [B], the i-th uniform in the i-th of B equal parts of [0, 1]; an estimate has less variance."""
+    count = len(keys)
+    return jnp.maximum((jnp.arange(count) + jax.vmap(jax.random.uniform)(keys)) / count, _FIRST)
+
+
+def bound(predict: Predict, x0: jax.Array, t: jax.Array, keys: jax.Array) -> jax.Array:
+    """An estimate of an upper bound on -log p(x0), in nats (MD4, equation 5, without its vanishing terms).
+
+    Its mean over uniform t, the bound itself, is weight(t) times the summed cross-entropy of the masked values.
+
+    Args:
+      predict: (x_t int [B, ...], alpha_t [B]) -> logits [B, ..., values].
+      x0: int [B, ...].
+      t: float [B].
+      keys: PRNG keys [B].
+
+    Returns:
+      float32 [B].
+    """
+    x_t = corrupt(x0, t, keys)
+    log_p = jax.nn.log_softmax(predict(x_t, unmasked(t)).astype(jnp.float32))
+    nats = -jnp.take_along_axis(log_p, x0[..., None], axis=-1)[..., 0]
+    masked = jnp.sum(jnp.where(x_t == MASK, nats, 0.0), axis=tuple(range(1, x0.ndim)))
+    return weight(t) * masked
+
+
+def sample(predict: Predict, start: jax.Array, keys: jax.Array, *, steps: int, sampler: str) -> jax.Array:
+    """Replaces the masks of `start` in equal steps of t, from t = 1 to 0.
+
+    Args:
+      predict: see `bound`.
+      start: int [B, ...], masks and known values.
+      keys: PRNG keys [B].
+      steps: the number of evaluations of `predict`.
+      sampler: 'ancestral' replaces each mask with probability (alpha_s - alpha_t) / (1 - alpha_t) in the step from t to
+        s, by a draw from its distribution. 'confidence' draws all masked values in each step, and keeps the most
+        likely ones, as many as 'ancestral' replaces on average (MaskGIT, Chang et al. 2022, without temperature).
+
+    Returns:
+      int [B, ...] without masks.
+    """
+    choose = {"ancestral": _at_random, "confidence": _most_likely}[sampler]
+    times = 1.0 - jnp.arange(steps + 1) / steps
+
+    def step(x_t, number):
+        alpha, next_alpha = unmasked(times[number]), unmasked(times[number + 1])
+        logits = predict(x_t, jnp.full((len(x_t),), alpha)).astype(jnp.float32)
+
+        def one(x_t, logits, start, key):
+            drawn_key, chosen_key = jax.random.split(jax.random.fold_in(key, number))
+            drawn = jax.random.categorical(drawn_key, logits)
+            log_p = jnp.take_along_axis(jax.nn.log_softmax(logits), drawn[..., None], axis=-1)[..., 0]
+            chosen = choose(x_t, start, log_p, alpha, next_alpha, chosen_key)
+            return jnp.where(chosen & (x_t == MASK), drawn.astype(x_t.dtype), x_t)
+
+        return jax.vmap(one)(x_t, logits, start, keys), None
+
+    return jax.lax.scan(step, start, jnp.arange(steps))[0]
+
+
+def _at_random(x_t, start, log_p, alpha, next_alpha, key) -> jax.Array:
+    del start, log_p
+    # The last step replaces all masks: alpha is then 1, up to rounding.
+    rate = jnp.where(next_alpha > 1.0 - 1e-6, 1.0, (next_alpha - alpha) / (1.0 - alpha))
+    return jax.random.uniform(key, x_t.shape) < rate
+
+
+def _most_likely(x_t, start, log_p, alpha, next_alpha, key) -> jax.Array:
+    del alpha, key
+    open_values = jnp.sum(start == MASK)
+    left = jnp.floor(open_values * (1.0 - next_alpha) + 1e-3)  # masks after this step
+    replaced = jnp.sum(x_t == MASK) - left
+    likely = jnp.where(x_t == MASK, log_p, -jnp.inf).ravel()
+    rank = jnp.argsort(jnp.argsort(-likely))
+    return (rank < replaced).reshape(x_t.shape)

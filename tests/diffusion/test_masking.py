@@ -1,0 +1,116 @@
+"""Masked diffusion against the exact entropy and distribution of token pairs, with the exact predictor."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bitdiff.data import token_pairs
+from bitdiff.diffusion import masking
+from bitdiff.metrics import distributions
+
+
+def exact(probabilities: np.ndarray) -> masking.Predict:
+    """log p(value | the values that remain) of pairs with a known distribution [V, V]."""
+    joint = jnp.asarray(probabilities, jnp.float32)
+
+    def predict(x_t, alpha_t):
+        del alpha_t
+        first, second = x_t[:, 0], x_t[:, 1]
+        given_second = jnp.where(second[:, None] < 0, joint.sum(1), joint[:, second].T)
+        given_first = jnp.where(first[:, None] < 0, joint.sum(0), joint[first])
+        return jnp.log(jnp.stack([given_second, given_first], axis=1) + 1e-30)
+
+    return predict
+
+
+def keys_of(count: int, seed: int = 0) -> jax.Array:
+    return jax.random.split(jax.random.key(seed), count)
+
+
+def test_the_weight_is_the_derivative_of_the_schedule():
+    t = jnp.linspace(0.01, 0.99, 50)
+    slope = jax.vmap(jax.grad(masking.unmasked))(t)
+    np.testing.assert_allclose(masking.weight(t), -slope / (1 - masking.unmasked(t)), rtol=1e-4)
+    assert masking.unmasked(0.0) == pytest.approx(1, abs=1e-6)
+    assert masking.unmasked(1.0) == pytest.approx(0, abs=1e-6)
+
+
+def test_values_are_masked_at_the_scheduled_rate():
+    t = jnp.full(1_000, 0.4)
+    x_t = masking.corrupt(jnp.zeros((1_000, 50), int), t, keys_of(1_000))
+    # 50,000 draws: a standard error of 0.0022.
+    assert float(jnp.mean(x_t == 0)) == pytest.approx(float(masking.unmasked(0.4)), abs=0.01)
+
+
+def test_the_bound_with_the_exact_predictor_is_the_entropy():
+    probabilities = token_pairs.probabilities()
+    entropy = -np.sum(probabilities * np.log(probabilities))
+    bound = jax.jit(lambda x0, t, keys: masking.bound(exact(probabilities), x0, t, keys).mean())
+    estimates = []
+    for seed in range(20):
+        # Pairs and times must be independent; `draw` returns pairs in random order.
+        x0 = jnp.asarray(token_pairs.draw(50_000, seed=seed))
+        keys = keys_of(50_000, seed)
+        estimates.append(float(bound(x0, masking.stratified_times(keys), keys)))
+    assert np.mean(estimates) == pytest.approx(entropy, rel=0.01)
+    assert np.std(estimates) / np.sqrt(20) < 0.003 * entropy
+
+
+def test_a_worse_predictor_has_a_larger_bound():
+    probabilities = token_pairs.probabilities()
+    x0, keys = jnp.asarray(token_pairs.draw(20_000, seed=0)), keys_of(20_000)
+    independent = np.outer(probabilities.sum(1), probabilities.sum(0))
+    t = masking.stratified_times(keys)
+    best, worse = (float(masking.bound(exact(p), x0, t, keys).mean()) for p in (probabilities, independent))
+    information = np.sum(probabilities * np.log(probabilities / independent))
+    assert worse - best == pytest.approx(information, rel=0.15)
+
+
+def test_ancestral_samples_follow_the_distribution():
+    probabilities = token_pairs.probabilities()
+    start = jnp.full((20_000, 2), masking.MASK)
+    states = np.argwhere(np.ones_like(probabilities))
+
+    def distance(steps):
+        draw = jax.jit(lambda keys: masking.sample(exact(probabilities), start, keys, steps=steps, sampler="ancestral"))
+        samples = np.asarray(draw(keys_of(20_000)))
+        return distributions.tv(samples, states, probabilities.ravel())
+
+    floor = distributions.tv_floor(probabilities.ravel(), 20_000)
+    # Values that are replaced in the same step are independent of one another, which one step shows clearly.
+    assert distance(200) < 1.15 * floor
+    assert distance(1) > 3 * floor
+
+
+def test_the_most_likely_values_come_first_and_known_values_stay():
+    logits = jnp.log(jnp.array([[0.97, 0.01, 0.01, 0.01], [0.25] * 4, [0.85, 0.05, 0.05, 0.05], [0.25] * 4]))
+    seen = []
+
+    def predict(x_t, alpha_t):
+        jax.debug.callback(lambda x: seen.append(np.asarray(x)), x_t)
+        return jnp.broadcast_to(logits, (*x_t.shape, 4))
+
+    start = jnp.array([[masking.MASK] * 4, [masking.MASK, masking.MASK, masking.MASK, 3]])
+    samples = masking.sample(predict, start, keys_of(2), steps=4, sampler="confidence")
+    jax.effects_barrier()
+    masks = [(x == masking.MASK).sum(1).tolist() for x in seen]
+    assert masks[0] == [4, 3]
+    assert masks == sorted(masks, reverse=True)
+    assert int(samples[1, 3]) == 3
+    assert (np.asarray(samples) >= 0).all()
+    for before, after in itertools.pairwise(seen):
+        replaced = (before == masking.MASK) & (after != masking.MASK)
+        assert not (replaced[0, 1] and (after[0, 0] == masking.MASK))  # 0.25 is never kept before 0.97 or its rivals
+
+
+@pytest.mark.parametrize("sampler", masking.SAMPLERS)
+@pytest.mark.parametrize("steps", [1, 7])
+def test_no_mask_is_left(sampler, steps):
+    def predict(x_t, alpha_t):
+        return jnp.zeros((*x_t.shape, 5))
+
+    samples = masking.sample(predict, jnp.full((50, 3, 3), masking.MASK), keys_of(50), steps=steps, sampler=sampler)
+    assert set(np.unique(samples)) == set(range(5))
