@@ -24,7 +24,7 @@ LEVELS = [
     ["training"],
     ["inference"],
     ["evaluation"],
-    ["planning"],
+    ["planning", "claims"],
     ["cli"],
     ["commands"],
 ]

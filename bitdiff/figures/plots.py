@@ -33,6 +33,20 @@ def curves(path: Path, lines: Mapping[str, Mapping[float, float]], *, x_label: s
     _save(path, figure)
 
 
+def error_bars(path: Path, lines: Mapping[str, Mapping[float, Sequence[float]]], *, x_label: str, y_label: str) -> None:
+    """Plots the mean over seeds and its standard deviation against x, one curve per name."""
+    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    for name, points in lines.items():
+        x = sorted(points)
+        mean = [np.mean(points[value]) for value in x]
+        spread = [float(np.std(points[value], ddof=1)) if len(points[value]) > 1 else 0.0 for value in x]
+        axes.errorbar(x, mean, yerr=np.array(spread), marker="o", markersize=4, capsize=2, label=name)
+    axes.set(xlabel=x_label, ylabel=y_label)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    _save(path, figure)
+
+
 def panels(path: Path, parts: Mapping[str, Mapping[str, Mapping[float, Sequence[float]]]], *, y_label: str) -> None:
     """Plots one panel per x label with curves of the mean over seeds against x, on logarithmic axes.
 

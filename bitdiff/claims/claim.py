@@ -1,0 +1,101 @@
+"""What a claim is: the models it compares, what is measured on them, and the evidence that decides it."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Key = tuple[str, float]  # a line of a claim's plot, and a position on its x axis
+Values = Mapping[Key, np.ndarray]  # the score of each point, [seeds]
+Evidence = Callable[[Values], np.ndarray]  # how strongly each seed supports a claim: [seeds], below 0 if it opposes it
+
+
+class Model(NamedTuple):
+    """A model that several claims may use, trained once per seed.
+
+    config: the name of a config.
+    changes: fields of the config, by their full name.
+    first: the model that config.first_run names, or ''.
+    """
+
+    config: str
+    changes: Mapping[str, Any] = {}
+    first: str = ""
+
+
+class Point(NamedTuple):
+    """One measurement: samples of a model with some sampling options.
+
+    line, x: where it is in the claim's plot.
+    model: the name of the model.
+    options: sampling options that differ from the config's.
+    """
+
+    line: str
+    x: float
+    model: str
+    options: Mapping[str, Any]
+
+
+class Score(NamedTuple):
+    """What is measured: the name of a score, in words, and whether lower is better."""
+
+    name: str
+    title: str
+    lower_is_better: bool = True
+
+
+class Claim(NamedTuple):
+    """A claim of a paper, and how it is checked.
+
+    statement: one sentence.
+    paper: the paper's own figures, with their place.
+    score: what is measured at every point.
+    points: all measurements.
+    x_label: the x axis of the plot.
+    evidence: by what each shows, in words.
+    num_samples: samples per point.
+    scale: what it would take to decide the claim, if this scale does not.
+    """
+
+    statement: str
+    paper: str
+    score: Score
+    points: tuple[Point, ...]
+    x_label: str
+    evidence: Mapping[str, Evidence]
+    num_samples: int
+    scale: str
+
+    @property
+    def models(self) -> list[str]:
+        """The names of the models, in the order in which they are first used."""
+        return list(dict.fromkeys(point.model for point in self.points))
+
+
+def better(line: str, than: str, at: tuple[float, ...]) -> Evidence:
+    """The relative improvement of a line's score, where lower is better, over another's, averaged over positions."""
+
+    def evidence(values: Values) -> np.ndarray:
+        return np.mean([1.0 - values[line, x] / values[than, x] for x in at], axis=0)
+
+    return evidence
+
+
+def equal(line: str, than: str, at: tuple[float, ...], within: float) -> Evidence:
+    """`within` minus the mean relative difference of two lines: above 0 if they differ by less."""
+
+    def evidence(values: Values) -> np.ndarray:
+        return within - np.abs(np.mean([values[line, x] / values[than, x] - 1.0 for x in at], axis=0))
+
+    return evidence
+
+
+def best_falls(lines: tuple[str, ...], at: tuple[float, ...]) -> Evidence:
+    """How much the best position falls from the first line to the last, where lower scores are better."""
+
+    def evidence(values: Values) -> np.ndarray:
+        best = [np.asarray(at)[np.argmin([values[line, x] for x in at], axis=0)] for line in (lines[0], lines[-1])]
+        return best[0] - best[1]
+
+    return evidence

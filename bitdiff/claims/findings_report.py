@@ -1,0 +1,78 @@
+"""The report of findings: findings.json, findings.md, and a plot for each claim."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from bitdiff.claims.claim import Claim, Key
+from bitdiff.claims.verdicts import HOLDS, RULE, combine, decide
+from bitdiff.figures import plots
+from bitdiff.runtime import files
+from bitdiff.runtime.devices import describe_devices
+from bitdiff.runtime.version import __version__
+
+
+def finding(claim: Claim, values: Mapping[Key, np.ndarray], seeds: Sequence[int]) -> dict[str, Any]:
+    """What was found about a claim, as plain JSON: evidence with verdicts, and the scores of every point."""
+    evidence = {name: decide(weigh(values)) for name, weigh in claim.evidence.items()}
+    return {
+        "statement": claim.statement,
+        "paper": claim.paper,
+        "score": claim.score.title,
+        "verdict": combine(list(evidence.values())),
+        "evidence": {name: verdict._asdict() for name, verdict in evidence.items()},
+        "points": [{"line": line, "x": x, "values": np.asarray(array).tolist()} for (line, x), array in values.items()],
+        "num_samples": claim.num_samples,
+        "scale": claim.scale,
+        "seeds": list(seeds),
+        "provenance": {
+            "bitdiff": __version__,
+            "jax": f"{jax.__version__} on {describe_devices()}",
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        },
+    }
+
+
+def write(folder: Path, claims: Mapping[str, Claim], found: Mapping[str, dict[str, Any]]) -> list[Path]:
+    """Writes the report of all findings so far, by the claim's name; returns the paths of the files."""
+    written = [folder / "findings.json", folder / "findings.md"]
+    files.write_text(written[0], json.dumps(found, indent=1) + "\n")
+    for name, one in found.items():
+        lines: dict[str, dict[float, list[float]]] = {}
+        for point in one["points"]:
+            lines.setdefault(point["line"], {})[point["x"]] = point["values"]
+        plot = folder / f"{name}.png"
+        plots.error_bars(plot, lines, x_label=claims[name].x_label, y_label=one["score"])
+        written.append(plot)
+    files.write_text(written[1], markdown(found))
+    return written
+
+
+def read(folder: Path) -> dict[str, dict[str, Any]]:
+    """The findings in a folder, by the claim's name; {} if there are none."""
+    path = folder / "findings.json"
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def markdown(found: Mapping[str, dict[str, Any]]) -> str:
+    """The report as text: a table of verdicts, then a section for each claim."""
+    lines = ["# Findings", "", RULE, "", "| claim | verdict |", "| --- | --- |"]
+    lines += [f"| {one['statement']} | {one['verdict']} |" for one in found.values()]
+    for name, one in found.items():
+        lines += ["", f"## {one['statement']}", "", f"**{one['verdict'].capitalize()}.** The paper: {one['paper']}", ""]
+        lines += [f"![{one['score']}]({name}.png)", "", "| evidence | mean | standard error | verdict |"]
+        lines += ["| --- | --- | --- | --- |"]
+        lines += [
+            f"| {what} | {fact['mean']:.3g} | {fact['error']:.2g} | {fact['verdict']} |"
+            for what, fact in one["evidence"].items()
+        ]
+        seeds = ", ".join(map(str, one["seeds"]))
+        lines += ["", f"{one['score'].capitalize()}; {one['num_samples']:,} samples per point; seeds {seeds}."]
+        if one["verdict"] != HOLDS:
+            lines += [f"What it would take: {one['scale']}"]
+    return "\n".join(lines) + "\n"

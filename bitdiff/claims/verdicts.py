@@ -1,0 +1,45 @@
+"""Verdicts: whether the evidence of several seeds supports a claim."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided at this scale"
+_LEAST_SEEDS = 3
+_ERRORS = 2.0  # standard errors of the mean
+
+
+class Verdict(NamedTuple):
+    """What one kind of evidence shows: its mean and standard error over the seeds, and the verdict."""
+
+    mean: float
+    error: float
+    verdict: str
+
+
+RULE = (
+    f"A claim holds if, for each kind of evidence, all seeds agree and the mean over at least {_LEAST_SEEDS} seeds is "
+    f"more than {_ERRORS:g} standard errors above 0. It does not hold if the same is true below 0 for any kind of "
+    "evidence. Otherwise, it is undecided at this scale."
+)
+
+
+def decide(evidence: np.ndarray) -> Verdict:
+    """The verdict on evidence [seeds] by RULE."""
+    evidence = np.asarray(evidence, float)
+    mean = float(evidence.mean())
+    error = float(evidence.std(ddof=1) / np.sqrt(len(evidence))) if len(evidence) > 1 else float("nan")
+    if len(evidence) < _LEAST_SEEDS or abs(mean) <= _ERRORS * error:
+        return Verdict(mean, error, UNDECIDED)
+    if (evidence > 0).all():
+        return Verdict(mean, error, HOLDS)
+    return Verdict(mean, error, FAILS if (evidence < 0).all() else UNDECIDED)
+
+
+def combine(verdicts: Sequence[Verdict]) -> str:
+    """The verdict on a claim by RULE, from those on each kind of evidence."""
+    found = {verdict.verdict for verdict in verdicts}
+    if FAILS in found:
+        return FAILS
+    return HOLDS if found == {HOLDS} else UNDECIDED

@@ -1,0 +1,130 @@
+"""Tests of verdicts, of the catalog of claims, and of a whole check of a small claim."""
+
+import json
+
+import numpy as np
+import pytest
+
+from bitdiff.claims import findings_report, measure_claim
+from bitdiff.claims.catalog import CLAIMS, MODELS
+from bitdiff.claims.claim import Claim, Model, Point, Score, best_falls, better, equal
+from bitdiff.claims.verdicts import FAILS, HOLDS, UNDECIDED, Verdict, combine, decide
+from bitdiff.configuration import load_config
+from bitdiff.runtime.errors import UsageError
+from bitdiff.tasks import sample_options
+
+
+@pytest.mark.parametrize(
+    ("evidence", "verdict"),
+    [
+        ([0.1, 0.2, 0.15], HOLDS),
+        ([-0.1, -0.2, -0.15], FAILS),
+        ([0.1, 0.2, -0.01], UNDECIDED),  # the seeds disagree
+        ([0.01, 0.3, 0.02], UNDECIDED),  # the mean is within two standard errors of 0
+        ([0.5, 0.6], UNDECIDED),  # too few seeds
+        ([0.0, 0.0, 0.0], UNDECIDED),
+    ],
+)
+def test_verdicts_follow_the_rule(evidence, verdict):
+    found = decide(np.array(evidence))
+    assert found.verdict == verdict
+    assert found.mean == pytest.approx(np.mean(evidence))
+    assert found.error == pytest.approx(np.std(evidence, ddof=1) / np.sqrt(len(evidence)))
+
+
+def test_seeds_without_effect_rarely_decide():
+    rng = np.random.default_rng(0)
+    decided = [decide(rng.normal(size=3)).verdict != UNDECIDED for _ in range(4_000)]
+    # P(|t| > 2) with two degrees of freedom is 18%; agreement of signs lowers it somewhat.
+    assert 0.1 < np.mean(decided) < 0.19
+
+
+def test_a_claim_holds_if_all_its_evidence_does():
+    holds, fails, unknown = (Verdict(0, 0, verdict) for verdict in (HOLDS, FAILS, UNDECIDED))
+    assert combine([holds, holds]) == HOLDS
+    assert combine([holds, unknown]) == UNDECIDED
+    assert combine([unknown, fails, holds]) == FAILS
+
+
+def test_evidence():
+    values = {
+        ("a", 1): np.array([1.0, 2.0]),
+        ("a", 2): np.array([3.0, 1.0]),
+        ("b", 1): np.array([2.0, 2.0]),
+        ("b", 2): np.array([3.0, 4.0]),
+    }
+    np.testing.assert_allclose(better("a", "b", (1, 2))(values), [0.25, 0.375])
+    np.testing.assert_allclose(equal("a", "b", (1,), 0.1)(values), [-0.4, 0.1])
+    # The best positions of a are 1 and 2, those of b are 1 and 1.
+    np.testing.assert_allclose(best_falls(("a", "b"), (1, 2))(values), [0, 1])
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_every_claim_can_be_measured(name):
+    claim = CLAIMS[name]
+    keys = [(point.line, point.x) for point in claim.points]
+    assert len(set(keys)) == len(keys)
+    values = {key: np.array([1.0, 2.0, 3.0]) for key in keys}
+    for weigh in claim.evidence.values():
+        assert weigh(values).shape == (3,)
+    for point in claim.points:
+        model = MODELS[point.model]
+        config = load_config(model.config)
+        config.update_from_flattened_dict(model.changes)
+        sample_options(config.sample, **point.options)
+        assert not model.first or model.first in MODELS
+
+
+def test_no_model_is_unused():
+    used = {name for claim in CLAIMS.values() for name in claim.models}
+    assert used | {MODELS[name].first for name in used} - {""} == set(MODELS)
+
+
+_TINY = {
+    "network.dim": 8,
+    "network.multipliers": (1,),
+    "optimizer.warmup_steps": 1,
+    "train.steps": 4,
+    "train.batch_size": 16,
+    "sample.batch_size": 20,
+}
+_MODELS = {"plain": Model("digits", _TINY | {"diffusion.self_cond_rate": 0.0}), "own": Model("digits", _TINY)}
+_CLAIM = Claim(
+    statement="Four steps of training decide nothing.",
+    paper="Not in the papers.",
+    score=Score("judge_frechet", "distance of features"),
+    points=tuple(Point(name, steps, name, {"steps": steps}) for name in _MODELS for steps in (1, 2)),
+    x_label="steps",
+    evidence={"own is better": better("own", "plain", (1, 2))},
+    num_samples=20,
+    scale="More than four steps.",
+)
+
+
+@pytest.mark.slow
+def test_a_claim_is_trained_measured_and_reported_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(measure_claim, "_JUDGE_EPOCHS", 1)
+    values = measure_claim.measure(_CLAIM, _MODELS, tmp_path, (0, 1))
+    assert not isinstance(values, measure_claim.Stopped)
+    assert {key: array.shape for key, array in values.items()} == {
+        (name, steps): (2,) for name in _MODELS for steps in (1, 2)
+    }
+    assert "cell 1 of 2" in capsys.readouterr().out
+    again = measure_claim.measure(_CLAIM, _MODELS, tmp_path, (0, 1))
+    assert not isinstance(again, measure_claim.Stopped)
+    assert "cell" not in capsys.readouterr().out
+    for key, array in again.items():
+        np.testing.assert_array_equal(array, values[key])
+
+    found = findings_report.finding(_CLAIM, values, (0, 1))
+    assert found["verdict"] == UNDECIDED
+    written = findings_report.write(tmp_path, {"tiny": _CLAIM}, {"tiny": found})
+    assert [path.name for path in written] == ["findings.json", "findings.md", "tiny.png"]
+    assert all(path.stat().st_size for path in written)
+    assert findings_report.read(tmp_path) == json.loads(json.dumps({"tiny": found}))
+    text = (tmp_path / "findings.md").read_text()
+    assert "Undecided at this scale" in text
+    assert "What it would take: More than four steps." in text
+    missing = _CLAIM._replace(score=Score("no_such_score", ""))
+    with pytest.raises(UsageError, match="has no score 'no_such_score'"):
+        measure_claim.measure(missing, _MODELS, tmp_path, (0,))
