@@ -3,8 +3,13 @@
     python -m bitdiff.train --config configs/mixture.py --workdir runs/mixture
 
 Evaluation reports the total variation distance of the network's samples and of the Bayes-optimal denoiser's, and the
-statistical floor. Variants: uint (the default), gray, uint_rand, one_hot, masked (masked diffusion, for comparison).
-Hardware: one CPU core, about five minutes. The paper does not use this data set. Results: configs/README.md.
+statistical floor. Variants: uint (the default), gray, uint_rand, one_hot, masked (masked diffusion, for comparison),
+distilled (a student of a run of uint, for few steps):
+
+    python -m bitdiff.train --config mixture:distilled --config.first_run=runs/mixture --workdir runs/mixture8
+
+For the next student, halve config.distillation.steps, and pass runs/mixture8 as config.first_run. Hardware: one CPU
+core, about five minutes. The paper does not use this data set. Results: configs/README.md.
 """
 
 import ml_collections
@@ -13,15 +18,15 @@ from bitdiff.configuration import base_config, presets, sections
 
 
 def get_config(variant: str = "uint") -> ml_collections.ConfigDict:
-    """The configuration for an encoding, or for masked diffusion."""
-    presets.check_variant(__file__, variant, (*presets.BIT_ENCODINGS, "masked"))
+    """The configuration for an encoding, for masked diffusion, or for a student."""
+    presets.check_variant(__file__, variant, (*presets.BIT_ENCODINGS, "masked", "distilled"))
     config = base_config()
     config.task = "tokens"
     config.data.name = "mixture"
     config.data.length = 2
     config.data.vocab_size = 16
     config.data.num_classes = 0
-    config.bits.encoding = "one_hot" if variant == "masked" else variant
+    config.bits.encoding = {"masked": "one_hot", "distilled": "uint"}.get(variant, variant)
     config.network = sections.transformer(dim=64, layers=2, head_dim=32)
     presets.small_run(config, steps=9_000, batch_size=256)
     config.optimizer.name = "muon"
@@ -29,4 +34,6 @@ def get_config(variant: str = "uint") -> ml_collections.ConfigDict:
     if variant == "masked":
         presets.masked(config)
     config.evaluate.num_samples = 20_000
+    if variant == "distilled":
+        presets.distillation(config, steps=3_000)
     return config

@@ -1,1 +1,1 @@
-"""Claims: what the papers say, checked on real data with several seeds, with a verdict for each."""
+"""Claims of the papers, and some of our own, checked with several seeds, with a verdict for each."""

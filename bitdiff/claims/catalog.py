@@ -15,7 +15,7 @@ _LONGER = "Longer training of a larger network: config.train.steps, config.netwo
 
 
 def _fashion(encoding: str = "uint", **diffusion: Any) -> Model:
-    """A model of small images with an encoding, and changes of config.diffusion."""
+    """A model of small Fashion-MNIST images with an encoding and changes to config.diffusion."""
     return Model("fashion:small", _TINY | {"bits.encoding": encoding} | _in_diffusion(**diffusion))
 
 
@@ -50,7 +50,7 @@ MODELS = {
 
 
 def _by_steps(lines: dict[str, str], steps: Iterable[int], **options: Any) -> tuple[Point, ...]:
-    """Points of models, by the title of their line, at numbers of sampling steps."""
+    """Points for models, keyed by the label of their line, at each number of sampling steps."""
     return tuple(
         Point(line, count, model, {"steps": count, **options}) for line, model in lines.items() for count in steps
     )
@@ -75,7 +75,7 @@ def _self_conditioning() -> Claim:
 def _td() -> Claim:
     steps, values = (5, 10, 40), (0.0, 0.5, 1.0, 2.0, 3.0)
     return Claim(
-        statement="Asymmetric time intervals (td) help with few steps, and the best td falls as steps increase.",
+        statement="Asymmetric time intervals (td) help with few steps; the best td falls as the number of steps rises.",
         paper="Figure 6 and Table 4: the best td falls to 0 from 100 to 400 steps, and td helps most with few.",
         score=_JUDGED,
         points=tuple(
@@ -94,7 +94,7 @@ def _td() -> Claim:
 def _difficulty() -> Claim:
     lines = {name: name for name in ("continuous", *_ENCODINGS)} | {"uint_rand, softmax": "uint_rand_softmax"}
     return Claim(
-        statement="Encodings are harder to learn in the order uint, gray, uint_rand; the softmax head helps uint_rand.",
+        statement="Encodings get harder to learn from uint to gray to uint_rand; the softmax head helps uint_rand.",
         paper="Tables 1 and 2, CIFAR-10 FID: continuous 2.95, uint8 2.72, gray 2.94, uint8 (rand) 6.43.",
         score=_JUDGED,
         points=_by_steps(lines, (10, 40)),
@@ -135,9 +135,9 @@ def _prediction() -> Claim:
 
 def _bimodal() -> Claim:
     return Claim(
-        statement="Generated analog bits are bimodal, so that thresholds lose nothing.",
+        statement="Generated analog bits are bimodal, so thresholding them loses nothing.",
         paper="Figure 7: nearly all generated bits are close to -1 or 1.",
-        score=Score("sharp_bits", "fraction of bits within 10% of -1 or 1", lower_is_better=False),
+        score=Score("sharp_bits", "fraction of bits within 10% of -1 or 1"),
         points=_by_steps({name: name for name in _ENCODINGS}, (10, 40)),
         x_label="sampling steps",
         evidence={f"{name}: above 90%": _above(name, 40, 0.9) for name in _ENCODINGS},
@@ -201,7 +201,7 @@ def _changes_little(line: str, x: float, from_x: float):
 def _masked_images() -> Claim:
     steps = (5, 10, 20, 40)
     return Claim(
-        statement="On images, Bit Diffusion is better than masked diffusion with equally many network evaluations.",
+        statement="On images, bits are better than masked diffusion with the same number of network evaluations.",
         paper="Table 1, CIFAR-10 FID: uint8 3.48 unconditional; D3PM with absorbing states 30.97.",
         score=_JUDGED,
         points=_by_steps({"bits": "uint"}, steps) + _by_steps({"masked": "masked"}, steps),
@@ -216,7 +216,7 @@ def _masked_tokens() -> Claim:
     steps = (5, 10, 40, 100)
     return Claim(
         statement="On token pairs, masked diffusion needs fewer network evaluations than Bit Diffusion.",
-        paper="Not in the papers; a network that predicts each token exactly needs one evaluation per token.",
+        paper="none in the papers; with an exact network, masked diffusion needs one evaluation per token.",
         score=Score("known_tv", "total variation to the known distribution"),
         points=_by_steps({"bits": "pairs", "masked": "pairs_masked"}, steps),
         x_label="network evaluations",
@@ -236,8 +236,8 @@ def _latents_of_bits() -> Claim:
         "latents, generated, no self-conditioning": "digits_prior_plain",
     }
     return Claim(
-        statement="With DisCo latents, five steps of Bit Diffusion are better than forty without.",
-        paper="Not in the papers, which combine discrete latents with continuous diffusion only.",
+        statement="With DisCo latents, five steps of Bit Diffusion are better than forty without latents.",
+        paper="none in the papers, which combine discrete latents with continuous diffusion only.",
         score=Score("frechet_pixels", "Frechet distance over pixels"),
         points=_by_steps(lines, (5, 10, 20, 40)),
         x_label="sampling steps",
@@ -257,7 +257,7 @@ def _latents_of_bits() -> Claim:
 def _latents_of_points() -> Claim:
     lines = {"EDM": "toy", "latents, oracle": "toy_latents", "latents, generated": "toy_prior"}
     return Claim(
-        statement="Discrete latents reduce the distance of EDM's samples to the data on the plane.",
+        statement="Discrete latents bring EDM's samples closer to the data, points in the plane.",
         paper="DisCo-Diff, Table 1: 0.27 for plain EDM, 0.118 with latents.",
         score=Score("w2", "2-Wasserstein distance"),
         points=_by_steps(lines, (5, 10, 25, 50)),

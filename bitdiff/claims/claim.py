@@ -7,7 +7,7 @@ import numpy as np
 
 Key = tuple[str, float]  # a line of a claim's plot, and a position on its x axis
 Values = Mapping[Key, np.ndarray]  # the score of each point, [seeds]
-Evidence = Callable[[Values], np.ndarray]  # how strongly each seed supports a claim: [seeds], below 0 if it opposes it
+Evidence = Callable[[Values], np.ndarray]  # each seed's support of a claim: [seeds], negative to contradict it
 
 
 class Model(NamedTuple):
@@ -38,24 +38,23 @@ class Point(NamedTuple):
 
 
 class Score(NamedTuple):
-    """What is measured: the name of a score, in words, and whether lower is better."""
+    """What is measured: the name of a score, and the score in words."""
 
     name: str
     title: str
-    lower_is_better: bool = True
 
 
 class Claim(NamedTuple):
-    """A claim of a paper, and how it is checked.
+    """A claim, and how it is checked.
 
     statement: one sentence.
-    paper: the paper's own figures, with their place.
+    paper: the paper's numbers, and where they are.
     score: what is measured at every point.
     points: all measurements.
     x_label: the x axis of the plot.
-    evidence: by what each shows, in words.
+    evidence: functions, keyed by a sentence on what each shows.
     num_samples: samples per point.
-    scale: what it would take to decide the claim, if this scale does not.
+    scale: what a stronger test of the claim requires; stated unless the claim holds.
     """
 
     statement: str
@@ -74,7 +73,7 @@ class Claim(NamedTuple):
 
 
 def better(line: str, than: str, at: tuple[float, ...]) -> Evidence:
-    """The relative improvement of a line's score, where lower is better, over another's, averaged over positions."""
+    """The relative reduction of a line's score from another line's, averaged over x; lower scores are better."""
 
     def evidence(values: Values) -> np.ndarray:
         return np.mean([1.0 - values[line, x] / values[than, x] for x in at], axis=0)
@@ -83,7 +82,7 @@ def better(line: str, than: str, at: tuple[float, ...]) -> Evidence:
 
 
 def equal(line: str, than: str, at: tuple[float, ...], within: float) -> Evidence:
-    """`within` minus the mean relative difference of two lines: above 0 if they differ by less."""
+    """`within` minus the absolute mean relative difference between two lines: positive if they differ by less."""
 
     def evidence(values: Values) -> np.ndarray:
         return within - np.abs(np.mean([values[line, x] / values[than, x] - 1.0 for x in at], axis=0))

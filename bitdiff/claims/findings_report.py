@@ -64,7 +64,7 @@ def markdown(found: Mapping[str, dict[str, Any]]) -> str:
     lines = ["# Findings", "", RULE, "", "| claim | verdict |", "| --- | --- |"]
     lines += [f"| {one['statement']} | {one['verdict']} |" for one in found.values()]
     for name, one in found.items():
-        lines += ["", f"## {one['statement']}", "", f"**{one['verdict'].capitalize()}.** The paper: {one['paper']}", ""]
+        lines += ["", f"## {one['statement']}", "", f"**{one['verdict'].capitalize()}.** Reference: {one['paper']}", ""]
         lines += [f"![{one['score']}]({name}.png)", "", "| evidence | mean | standard error | verdict |"]
         lines += ["| --- | --- | --- | --- |"]
         lines += [
@@ -73,6 +73,7 @@ def markdown(found: Mapping[str, dict[str, Any]]) -> str:
         ]
         seeds = ", ".join(map(str, one["seeds"]))
         lines += ["", f"{one['score'].capitalize()}; {one['num_samples']:,} samples per point; seeds {seeds}."]
+        lines += ["Bars show the standard deviation over seeds."]
         if one["verdict"] != HOLDS:
-            lines += [f"What it would take: {one['scale']}"]
+            lines += [f"A stronger test: {one['scale']}"]
     return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""Trains the models of claims and measures their points; what was finished before is not repeated."""
+"""Trains the models of claims and measures their points; finished work is not repeated."""
 
 import signal
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ def measure(
     Args:
       claim: the claim.
       models: all models by name.
-      folder: where the runs are, NAME_SEED each.
+      folder: the folder of the runs, each named NAME_SEED.
       seeds: the seeds.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Verdicts: whether the evidence of several seeds supports a claim."""
+"""Verdicts: whether the evidence from several seeds supports a claim."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -20,8 +20,8 @@ class Verdict(NamedTuple):
 
 RULE = (
     f"A claim holds if, for each kind of evidence, all seeds agree and the mean over at least {_LEAST_SEEDS} seeds is "
-    f"more than {_ERRORS:g} standard errors above 0. It does not hold if the same is true below 0 for any kind of "
-    "evidence. Otherwise, it is undecided at this scale."
+    f"more than {_ERRORS:g} standard errors above 0. It does not hold if, for any kind of evidence, all seeds agree "
+    "and the mean is as far below 0. Otherwise, it is undecided at this scale."
 )
 
 

@@ -52,7 +52,7 @@ def define_data_flags() -> None:
         upper_bound=1024,
     )
     flags.DEFINE_string("baseline", None, "Autoregressive run under which the perplexity of text is computed.")
-    flags.DEFINE_string("judge", None, "Classifier written by bitdiff.train_judge, which scores images.")
+    flags.DEFINE_string("judge", None, "Classifier that scores images, written by bitdiff.train_judge.")
     flags.DEFINE_string("inception", None, "Weights written by bitdiff.convert_inception, for FID.")
     flags.DEFINE_string("reference", None, "Statistics of the data written by bitdiff.reference, for FID.")
     flags.DEFINE_integer("inception_batch_size", 64, "Images per batch over all devices, for FID.")

@@ -22,10 +22,10 @@ TOP = {
     "task": text(
         "images",
         "images | tokens | points | blocks (of tokens) | autoregressive (the baseline for tokens) | "
-        "masked (diffusion of images or tokens) | prior (of latents)",
+        "masked (diffusion of images or tokens) | prior (of latents) | distillation (into half as many steps)",
     ),
     "seed": integer(0, "seeds the weights, the order of the data, and the noise"),
-    "first_run": text("", "the workdir of a prior's first stage"),
+    "first_run": text("", "the workdir of a prior's first stage, or of the teacher in distillation"),
 }
 
 DATA = {
@@ -240,6 +240,8 @@ SAMPLE = {
 
 PRIOR = {"model": text("autoregressive", "the model of a first stage's latents", ("autoregressive", "bits"))}
 
+DISTILLATION = {"steps": integer(8, "sampling steps of the student; the teacher takes two for each", low=1, high=10**5)}
+
 EVALUATE = {
     "num_samples": integer(10_000, "number of samples", low=1),
     "seed": integer(1, "seeds the noise"),
@@ -268,9 +270,10 @@ def base_config() -> ml_collections.ConfigDict:
     config.train = to_config(TRAIN)
     config.checkpoint = to_config(CHECKPOINT)
     config.sample = _sample()
-    config.first = ml_collections.ConfigDict()  # the config of a prior's first stage, filled in from first_run
+    config.first = ml_collections.ConfigDict()  # the config of the first stage or teacher, filled in from first_run
     config.prior = to_config(PRIOR)
     config.prior.sample = _sample()  # how latents are sampled
+    config.distillation = to_config(DISTILLATION)
     config.evaluate = to_config(EVALUATE)
     return config
 

@@ -19,6 +19,7 @@ _SECTIONS = {
     "optimizer": base.OPTIMIZER,
     "train": base.TRAIN,
     "checkpoint": base.CHECKPOINT,
+    "distillation": base.DISTILLATION,
     "evaluate": base.EVALUATE,
 }
 _NESTED = ("diffusion", "blocks", "latents", "network", "encoder", "sample", "prior", "first")

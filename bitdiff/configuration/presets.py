@@ -36,6 +36,16 @@ def second_stage(config: ml_collections.ConfigDict, model: str) -> None:
     config.prior.sample.steps = 0 if model == "autoregressive" else 40
 
 
+def distillation(config: ml_collections.ConfigDict, *, steps: int) -> None:
+    """Turns a teacher's config into a student's, trained for `steps` steps, sampled in distillation.steps steps."""
+    config.first = config.copy_and_resolve_references()
+    config.task = "distillation"
+    config.sample.update(sampler="ddim", td=0.0)
+    config.sample.steps = config.distillation.get_ref("steps")  # follows a change on the command line
+    config.train.steps = steps
+    config.train.sample_every_steps = 0
+
+
 def paper_encoding(config: ml_collections.ConfigDict, encoding: str, *, dropout: float) -> None:
     """Sets one of PAPER_ENCODINGS and the options used with it in the paper's image tables.
 

@@ -8,6 +8,7 @@ from bitdiff.configuration.base import base_config
 # Fields that were added later; a config that lacks any other field is damaged.
 ADDED = (
     "blocks",
+    "distillation",
     "data.distilled",
     "latents.kl",
     "latents.route",

@@ -28,7 +28,7 @@ def load(options: Any) -> Dataset:
     """Reads the two splits of the folder `options.path` into memory.
 
     The splits are `options.train_split` and `options.test_split`; by default the one whose name ends in train, and the
-    one whose name ends in t10k or test. A size of 0 means that of the images.
+    one whose name ends in t10k or test. If image_size is 0, the images keep their size.
 
     Raises:
       UsageError: no such folder, split or labels, a damaged file, or images of a different size without a resize
@@ -106,7 +106,7 @@ def _choose(root: Path, found: dict[str, Path], name: str, field: str, endings: 
     if len(fitting) != 1:
         given = repr(name) if name else f"'' (a name that ends in {' or '.join(endings)})"
         raise UsageError(
-            f"config.data.{field} is {given}, which fits {len(fitting)} splits of IDX files in {root}; choose one of: "
+            f"config.data.{field} is {given}, which matches {len(fitting)} splits in {root}; choose one of: "
             f"{', '.join(sorted(found))}"
         )
     return fitting[0]
@@ -120,7 +120,8 @@ def _read_split(name: str, path: Path, options: Any) -> dict[str, np.ndarray]:
         raise UsageError(f"{path} has no labels beside it ({stem} or {stem}.gz)")
     images, labels = read_idx(path, 3), read_idx(labels_path, 1)
     if len(images) != len(labels) or not len(images):
-        raise UsageError(f"{path} holds {len(images)} images, but {labels_path.name} {len(labels)} labels")
+        numbers = f"{len(images)} images and {labels_path.name} {len(labels)} labels"
+        raise UsageError(f"{path} holds {numbers}; the numbers must be equal and positive")
     if name.startswith(_TRANSPOSED):
         images = images.swapaxes(1, 2)
     height, width = images.shape[1:]

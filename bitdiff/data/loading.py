@@ -41,10 +41,10 @@ LOADERS = {
 _PLURAL = {"tokens": "tokens", "point": "points"}
 OWN_VOCABULARY = ("shapes", "expressions")  # data sets whose tokenizer cannot be chosen
 _TASKS = {
-    "image": ("images", "masked", "prior"),
+    "image": ("images", "masked", "prior", "distillation"),
     "point": ("points", "prior"),
-    "tokens": ("tokens", "autoregressive", "blocks", "masked", "prior"),
-    "captions": ("tokens", "autoregressive", "blocks", "masked", "prior"),
+    "tokens": ("tokens", "autoregressive", "blocks", "masked", "prior", "distillation"),
+    "captions": ("tokens", "autoregressive", "blocks", "masked", "prior", "distillation"),
 }
 # The values of fields that are taken from the data.
 _UNSET = {"vocab_size": 0, "image_size": 0, "channels": 0, "length": 0, "tokenizer_hash": "", "eos": -1, "pad": -1}

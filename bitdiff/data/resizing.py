@@ -20,7 +20,7 @@ def check_method(resize: str) -> None:
 
 
 def check_size(what: str, width: int, height: int, size: int, resize: str) -> None:
-    """Raises UsageError if a picture is not size x size and no resize method makes it so."""
+    """Raises UsageError if a picture is not size x size and the resize method does not make it so."""
     if resize == "pad" and max(width, height) > size:
         raise UsageError(f"{what} is {width} x {height} pixels, which cannot be padded to {size} x {size}")
     if resize == "none" and (width, height) != (size, size):

@@ -1,7 +1,7 @@
 """Absorbing-state (masked) diffusion of integers in continuous time: MD4 (Shi et al. 2024).
 
 Each value of x0 is replaced by the mask with probability 1 - alpha_t, independently of the others. The network predicts
-the distribution of every masked value from the values that remain. A mask is written -1.
+the distribution of every masked value from the values that remain. Masked values are stored as -1.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 MASK = -1
 SAMPLERS = ("ancestral", "confidence")
-_FIRST = 1e-4  # times below this are not drawn, where the weight diverges; this lowers the bound by less than 0.02%
+_FIRST = 1e-4  # no earlier times, since the weight diverges at t = 0; this changes the bound by less than 0.02%
 
 Predict = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -41,7 +41,7 @@ def draw_times(keys: jax.Array) -> jax.Array:
 
 
 def stratified_times(keys: jax.Array) -> jax.Array:
-    """Times float32 [B], the i-th uniform in the i-th of B equal parts of [0, 1]; an estimate has less variance."""
+    """Times float32 [B], the i-th uniform in the i-th of B equal parts of [0, 1], to reduce an estimate's variance."""
     count = len(keys)
     return jnp.maximum((jnp.arange(count) + jax.vmap(jax.random.uniform)(keys)) / count, _FIRST)
 
@@ -49,7 +49,7 @@ def stratified_times(keys: jax.Array) -> jax.Array:
 def bound(predict: Predict, x0: jax.Array, t: jax.Array, keys: jax.Array) -> jax.Array:
     """An estimate of an upper bound on -log p(x0), in nats (MD4, equation 5, without its vanishing terms).
 
-    Its mean over uniform t, the bound itself, is weight(t) times the summed cross-entropy of the masked values.
+    It is weight(t) times the summed cross-entropy of the masked values; its mean over uniform t is the bound.
 
     Args:
       predict: (x_t int [B, ...], alpha_t [B]) -> logits [B, ..., values].

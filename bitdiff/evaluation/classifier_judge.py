@@ -1,4 +1,4 @@
-"""Judges generated images with a classifier of real ones: distance of features, precision and recall, accuracy."""
+"""Scores generated images with a classifier trained on real ones: Frechet distance, precision, recall, accuracy."""
 
 from functools import partial
 from pathlib import Path
@@ -56,17 +56,19 @@ def open_judge(run: Trained, path: Path) -> Judge:
     """
     classifier, data = image_classifier.load(path), run.config.data
     own = (data.image_size, data.image_size, data.channels)
-    if run.task.field != "image" or (own, data.vocab_size) != (classifier.shape, classifier.vocab_size):
+    if run.task.field != "image":
+        raise UsageError(f"--judge: {path} judges images, but the model generates {run.task.field}")
+    if (own, data.vocab_size) != (classifier.shape, classifier.vocab_size):
         raise UsageError(
             f"--judge: {path} judges images of {list(classifier.shape)} with {classifier.vocab_size} levels; the model "
-            f"generates {run.task.field} of {list(own)} with {data.vocab_size}"
+            f"generates images of {list(own)} with {data.vocab_size}"
         )
     facts = {"sha256": classifier.sha256, **classifier.about}
     return Judge("judge", facts, partial(_scores, classifier))
 
 
 def _scores(judge: image_classifier.Trained, outputs: dict[str, np.ndarray], dataset: Dataset) -> dict[str, Score]:
-    """Scores of samples, each beside the same for as many test images."""
+    """The scores of the samples, and the same scores of as many test images."""
     train, test = stack(dataset.train, _MOST_TRAINING), stack(dataset.test, len(outputs["image"]))
     real, _ = image_classifier.apply(judge, train["image"])
     scores: dict[str, Score] = {}
@@ -84,11 +86,12 @@ def _scores(judge: image_classifier.Trained, outputs: dict[str, np.ndarray], dat
             some, others = (array[:: -(-len(array) // _MOST_NEIGHBOURS)] for array in (features, real))
             found = feature_scores.precision_recall(some, others)
             for name, value in zip(("precision", "recall"), found, strict=True):
-                scores[f"judge_{name}{suffix}"] = Score(value, f"{name} of {what} against {against}")
+                about = f"{name} of {len(some)} {what} against {len(others)} training images, features of {judge.name}"
+                scores[f"judge_{name}{suffix}"] = Score(value, about)
         if "label" in images:
             value = float(np.mean(logits.argmax(1) == images["label"]))
             scores[f"judge_accuracy{suffix}"] = Score(
-                value, f"fraction of {what} that {judge.name} assigns to their label"
+                value, f"fraction of {what} that {judge.name} classifies as their label"
             )
     return scores
 

@@ -34,7 +34,7 @@ def curves(path: Path, lines: Mapping[str, Mapping[float, float]], *, x_label: s
 
 
 def error_bars(path: Path, lines: Mapping[str, Mapping[float, Sequence[float]]], *, x_label: str, y_label: str) -> None:
-    """Plots the mean over seeds and its standard deviation against x, one curve per name."""
+    """Plots the mean and standard deviation over seeds against x, one curve per name."""
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
     for name, points in lines.items():
         x = sorted(points)

@@ -42,10 +42,11 @@ class ImageClassifier(nn.Module):
 class Trained(NamedTuple):
     """A trained classifier.
 
-    variables: of `ImageClassifier`.
-    shape: (H, W, C) of its images, uint8 below vocab_size.
+    variables: those of `ImageClassifier`.
+    shape: (H, W, C) of its images.
     num_classes: the number of classes.
-    about: the data, training and test accuracy, as plain JSON.
+    vocab_size: values of a pixel channel.
+    about: the data, epochs, seed and test accuracy, as plain JSON.
     sha256: of the weights.
     """
 

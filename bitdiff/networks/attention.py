@@ -1,4 +1,4 @@
-"""Attention that does not store its weights in memory: recomputed in the backward pass, and on TPUs also fused."""
+"""Attention whose weights are recomputed in the backward pass, not stored; on TPUs, long attention is also fused."""
 
 import math
 from functools import partial
@@ -34,7 +34,7 @@ def attend(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array |
 
 
 def fused(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
-    """The same without a mask, with jax's kernel for TPUs (FlashAttention, Dao et al. 2022)."""
+    """`attend` without a mask, with jax's kernel for TPUs (FlashAttention, Dao et al. 2022)."""
     from jax.experimental.pallas.ops.tpu import flash_attention as kernel
 
     (batch, queries, _, depth), keys = query.shape, key.shape[1]
@@ -76,7 +76,7 @@ def fused(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
 
 
 def _padding(length: int) -> tuple[int, int]:
-    """The length of a padded sequence, and the block that divides it: the fewest blocks that are not too large."""
+    """The padded length of a sequence and its block size: as few blocks as _LARGEST_BLOCK allows."""
     blocks = -(-length // _LARGEST_BLOCK)
     block = -(-length // (blocks * _LANES)) * _LANES
     return blocks * block, block

@@ -10,6 +10,7 @@ from bitdiff.configuration.checking import check_config
 from bitdiff.runtime.errors import UsageError, choose
 from bitdiff.tasks.autoregressive import make_autoregressive_task
 from bitdiff.tasks.blocks import make_block_task
+from bitdiff.tasks.distillation import make_distillation_task
 from bitdiff.tasks.images import make_image_task
 from bitdiff.tasks.masked import make_masked_task
 from bitdiff.tasks.options import GUIDANCE, SampleOptions, hashable, network_evaluations, plan_of, sample_options
@@ -26,6 +27,7 @@ TASKS = {
     "blocks": make_block_task,
     "masked": make_masked_task,
     "prior": make_prior_task,
+    "distillation": make_distillation_task,
 }
 
 __all__ = [

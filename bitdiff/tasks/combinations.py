@@ -119,7 +119,7 @@ def check_masked(
     if given:
         raise UsageError(f"config.diffusion.schedule_options.{given[0]} is set; masked diffusion has its own schedule")
     if config.bits.encoding == "continuous":
-        raise UsageError("config.bits.encoding is 'continuous'; masked diffusion requires bits")
+        raise UsageError("config.bits.encoding is 'continuous'; masked diffusion requires a discrete encoding")
     _check_pictures(config)
     _check_unused(config)
     if not custom_network:

@@ -27,7 +27,7 @@ from bitdiff.tasks.options import GUIDANCE, SampleOptions
 from bitdiff.tasks.parts import make_codec
 from bitdiff.tasks.task import Task
 
-_TIME_SCALE = 1000.0  # the network's sinusoid gets 1000 alpha
+_TIME_SCALE = 1000.0  # the sinusoidal time embedding receives 1000 alpha_t
 _UNSUPPORTED = (
     "td",
     "momentum",
@@ -55,7 +55,7 @@ class MaskedModel(NamedTuple):
 
     @property
     def width(self) -> int:
-        """Input channels per grid position: the bits and a mask of each value."""
+        """Input channels per grid position: the bits and the mask indicator of each value."""
         return self.layout.channels * (self.codec.num_bits + 1)
 
 
@@ -126,7 +126,7 @@ def losses(
 
 
 def bound(model: MaskedModel, params: Any, batch: dict[str, jax.Array], keys: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The task's `bound`: an upper bound on -log p(x0) at stratified times, and the number of values."""
+    """The task's `bound`: an estimate of an upper bound on -log p(x0), and the number of values."""
     batch, keys = _expand(model, batch, keys)
     derived = derive_keys(keys)
     signals = [c.embed(params, c.receive(params, batch, derived), False) for c in model.conditions]
@@ -152,7 +152,7 @@ def _bound(
     """The bound [N] in nats at times t [N], and the number of values of an example."""
     x0 = _with_channels(model, batch[model.layout.field]).astype(jnp.int32)
     predict = _predictor(model, params, signals, len(x0), dropout_keys)
-    # The times were drawn from the same keys.
+    # New keys, since the times were drawn from derived.diffusion.
     mask_keys = jax.vmap(jax.random.fold_in, (0, None))(derived.diffusion, 1)
     return masking.bound(predict, x0, t, mask_keys), x0[0].size
 
@@ -188,7 +188,7 @@ def sample(
     """Samples conditioned on the arrays from `condition_on`: the task's `sample`.
 
     Raises:
-      UsageError: an option that the model does not support, or out of range.
+      UsageError: an option that the model does not support, or one that is out of range.
     """
     _check_options(model, options)
     derived, count = derive_keys(keys), len(keys)
@@ -229,7 +229,7 @@ def _guided(predict: masking.Predict, without: masking.Predict, weight: float) -
 
 
 def single_evaluation(model: MaskedModel, params: Any, condition: dict[str, jax.Array], count: int) -> jax.Array:
-    """One network evaluation on masks for `count` examples."""
+    """One network evaluation on fully masked inputs for `count` examples."""
     keys = derive_keys(jax.random.split(jax.random.key(0), count))
     arrays = {name: array for name, array in condition.items() if name == "label"}
     signals = [c.embed(params, c.receive(params, arrays, keys), False) for c in model.conditions]

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from bitdiff.networks.vit_weights import load_weights
 from bitdiff.tasks import Task
@@ -11,7 +12,9 @@ from bitdiff.training.first_stage import load_first_stage
 
 
 def initial_params(config: Any, task: Task, key: jax.Array) -> Any:
-    """Random parameters, except for an encoder's published weights and a prior's trained first stage.
+    """Random parameters, except for published weights of an encoder and those of config.first_run.
+
+    A prior's parameters include its first stage's. A student's start from its teacher's, and include them.
 
     Args:
       config: a resolved config.
@@ -26,6 +29,9 @@ def initial_params(config: Any, task: Task, key: jax.Array) -> Any:
         params = _with_published_weights(config, params)
     if config.task == "prior":
         params = params | {"first": load_first_stage(config)}
+    if config.task == "distillation":
+        teacher = load_first_stage(config)
+        params = {"student": teacher, "teacher": jax.tree.map(jnp.copy, teacher)}
     return params
 
 

@@ -32,7 +32,7 @@ def test_verdicts_follow_the_rule(evidence, verdict):
     assert found.error == pytest.approx(np.std(evidence, ddof=1) / np.sqrt(len(evidence)))
 
 
-def test_seeds_without_effect_rarely_decide():
+def test_pure_noise_is_decided_less_than_one_time_in_five():
     rng = np.random.default_rng(0)
     decided = [decide(rng.normal(size=3)).verdict != UNDECIDED for _ in range(4_000)]
     # P(|t| > 2) with two degrees of freedom is 18%; agreement of signs lowers it somewhat.
@@ -124,7 +124,7 @@ def test_a_claim_is_trained_measured_and_reported_once(tmp_path, monkeypatch, ca
     assert findings_report.read(tmp_path) == json.loads(json.dumps({"tiny": found}))
     text = (tmp_path / "findings.md").read_text()
     assert "Undecided at this scale" in text
-    assert "What it would take: More than four steps." in text
+    assert "A stronger test: More than four steps." in text
     missing = _CLAIM._replace(score=Score("no_such_score", ""))
     with pytest.raises(UsageError, match="has no score 'no_such_score'"):
         measure_claim.measure(missing, _MODELS, tmp_path, (0,))

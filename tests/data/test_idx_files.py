@@ -70,7 +70,7 @@ def test_emnist_is_transposed_and_its_splits_are_chosen_by_name(tmp_path):
     for name in ("emnist-digits-test", "emnist-letters-train", "emnist-letters-test"):
         write_split(tmp_path, name, 4)
     with pytest.raises(
-        UsageError, match=r"fits 2 splits .* emnist-digits-test, emnist-digits-train, emnist-letters-te"
+        UsageError, match=r"matches 2 splits .* emnist-digits-test, emnist-digits-train, emnist-letters-te"
     ):
         data.load(section(tmp_path))
     chosen = section(tmp_path, train_split="emnist-digits-train", test_split="emnist-digits-test")
@@ -85,7 +85,7 @@ def test_bad_files_are_reported(tmp_path):
 
     assert "holds no IDX files" in message()
     write_split(tmp_path, "train", 4)
-    assert "fits 0 splits" in message()
+    assert "matches 0 splits" in message()
     write_split(tmp_path, "t10k", 4)
     assert "set config.data.resize" in message(image_size=14)
     assert "cannot be padded to 20 x 20" in message(image_size=20, resize="pad")
@@ -105,7 +105,7 @@ def test_bad_files_are_reported(tmp_path):
     assert "IDX file" in message()
     path.write_bytes(whole)
     write_idx(tmp_path / "train-labels-idx1-ubyte", np.zeros(3, np.uint8))
-    assert "holds 4 images, but train-labels-idx1-ubyte 3 labels" in message()
+    assert "holds 4 images and train-labels-idx1-ubyte 3 labels" in message()
     (tmp_path / "train-labels-idx1-ubyte").unlink()
     assert "has no labels beside it" in message()
     compressed = tmp_path / "train-labels-idx1-ubyte.gz"

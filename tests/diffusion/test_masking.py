@@ -103,7 +103,7 @@ def test_the_most_likely_values_come_first_and_known_values_stay():
     assert (np.asarray(samples) >= 0).all()
     for before, after in itertools.pairwise(seen):
         replaced = (before == masking.MASK) & (after != masking.MASK)
-        assert not (replaced[0, 1] and (after[0, 0] == masking.MASK))  # 0.25 is never kept before 0.97 or its rivals
+        assert not (replaced[0, 1] and (after[0, 0] == masking.MASK))  # the likelier position comes first
 
 
 @pytest.mark.parametrize("sampler", masking.SAMPLERS)

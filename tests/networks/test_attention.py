@@ -36,7 +36,7 @@ def test_the_fused_kernel_equals_the_definition(queries, keys, monkeypatch):
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
-def test_long_sequences_attend_as_short_ones_on_this_platform(monkeypatch):
+def test_long_sequences_attend_like_short_ones_on_this_platform(monkeypatch):
     *inputs, cotangent = arrays(96, 80)
 
     def results():

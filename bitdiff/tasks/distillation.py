@@ -1,0 +1,152 @@
+"""Progressive distillation of a trained run of Bit Diffusion into half as many steps (Salimans and Ho 2022).
+
+The student starts from its teacher's weights. It learns to reach in one DDIM step the point that its teacher reaches in
+two. The teacher is a run of the task images or tokens, or another student, so a chain of runs halves the number of
+steps repeatedly. The teacher's weights are part of the parameters, and training does not change them.
+"""
+
+import json
+from functools import partial
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from bitdiff.conditions import derive_keys
+from bitdiff.diffusion import teacher_steps
+from bitdiff.diffusion.corruption import corrupt, estimate_x0
+from bitdiff.diffusion.training_loss import self_conditioned_rows
+from bitdiff.runtime.errors import UsageError, choose
+from bitdiff.tasks.denoiser import Denoiser, Layout, encode_values, evaluate_network, join, make_denoiser
+from bitdiff.tasks.images import make_image_task
+from bitdiff.tasks.task import Task
+from bitdiff.tasks.tokens import make_token_task
+
+TEACHERS = {"images": make_image_task, "tokens": make_token_task}
+
+
+class Distillation(NamedTuple):
+    """The model that student and teacher share, and the number of the student's steps."""
+
+    model: Denoiser
+    steps: int
+
+
+def make_distillation_task(config: Any, network: nn.Module | None = None) -> Task:
+    """The distillation of config.first, the config of a teacher.
+
+    Raises:
+      UsageError: no teacher, or one that cannot be distilled.
+    """
+    if network is not None:
+        raise UsageError("a student uses its teacher's network; no other can be passed")
+    original = config.first
+    check_teacher(original)
+    _check_same(config)
+    student = TEACHERS[original.task](original)
+    if original.task == "images":
+        layout = Layout("image", (original.data.image_size,) * 2, original.data.channels)
+    else:
+        layout = Layout("tokens", (original.data.length,), 1)
+    job = Distillation(make_denoiser(original, layout), config.distillation.steps)
+
+    def sample(params, condition, keys, options):
+        if options.td or options.sampler != "ddim":
+            raise UsageError(
+                f"sampler is {options.sampler!r} and td {options.td:g}; a distilled model samples with 'ddim' and td 0"
+            )
+        return student.sample(params["student"], condition, keys, options)
+
+    single = student.network
+    return student._replace(
+        init=partial(init_params, student),
+        loss=lambda params, batch, keys: (jnp.mean(losses(job, params, batch, keys)[0]), {}),
+        losses=partial(losses, job),
+        errors=None,
+        sample=sample,
+        network=None if single is None else lambda params, *rest: single(params["student"], *rest),
+        frozen=("teacher",),
+    )
+
+
+def check_teacher(config: Any) -> None:
+    """Checks that the model of a config can be distilled.
+
+    Raises:
+      UsageError: the config is empty, or describes a model that cannot be distilled.
+    """
+    if not config:
+        raise UsageError("distillation requires a teacher: pass its workdir as --config.first_run")
+    choose("task of a teacher (config.first.task)", config.task, TEACHERS)
+    options = config.diffusion
+    if config.latents.count or options.lag or options.sigma_data or options.trained_guidance:
+        raise UsageError(
+            "a model with latents, a lag, EDM's preconditioning or trained guidance cannot be distilled: its "
+            "latents.count, diffusion.lag, diffusion.sigma_data and diffusion.trained_guidance must be 0"
+        )
+
+
+def _check_same(config: Any) -> None:
+    """Refuses sections that differ from the teacher's, since the student has the teacher's network and codes."""
+    for name in ("network", "bits", "diffusion", "encoder"):
+        own, teacher = (json.dumps(part[name].to_dict(), sort_keys=True) for part in (config, config.first))
+        if own != teacher:
+            raise UsageError(f"config.{name} is {own}; a student's must equal its teacher's, {teacher}")
+
+
+def init_params(student: Task, key: jax.Array) -> dict[str, Any]:
+    """Parameters: {'student', 'teacher'}; training starts with both equal to the trained teacher."""
+    params = student.init(key)
+    return {"student": params, "teacher": params}
+
+
+def losses(job: Distillation, params: Any, batch: dict[str, jax.Array], keys: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The weighted squared error of the student against the two-step target, and the time: float32 [N] each.
+
+    A fraction self_cond_rate of the student's rows is self-conditioned, on the teacher's estimate; the teacher is on
+    all rows. At t = 1, both start from zeros, as in sampling.
+    """
+    model = job.model
+    for condition in model.conditions:
+        batch, keys = condition.expand(batch, keys)
+    derived = derive_keys(keys)
+    x0 = encode_values(model, batch[model.layout.field])
+    time_keys, eps_keys = jax.vmap(jax.random.split)(derived.diffusion).T
+    t = teacher_steps.draw_times(time_keys, job.steps)
+    gammas = tuple(model.gamma(jnp.maximum(t - part / job.steps, 0.0)) for part in (0.0, 0.5, 1.0))
+    x_t = corrupt(x0, jax.vmap(lambda key: jax.random.normal(key, x0.shape[1:]))(eps_keys), gammas[0])
+
+    teach = _estimator(model, params["teacher"], batch, derived)
+    x0_prev = jnp.zeros_like(x_t)
+    later = (t < 1.0).reshape(-1, *(1,) * (x0.ndim - 1))
+    if model.self_cond_rate:
+        x0_prev = jnp.where(later, teach(x_t, x0_prev, gammas[0]), 0.0)
+    aim = jax.lax.stop_gradient(teacher_steps.two_step_target(teach, x_t, x0_prev, gammas))
+    rows = self_conditioned_rows(len(x0), model.self_cond_rate)
+    known = jnp.zeros_like(x0_prev).at[rows].set(jax.lax.stop_gradient(x0_prev)[rows])
+    learn = _estimator(model, params["student"], batch, derived, clipped=False, dropout=True)
+    error = (learn(x_t, known, gammas[0]) - aim) ** 2
+    return teacher_steps.truncated_snr(gammas[0]) * jnp.mean(error.reshape(len(x0), -1), axis=1), t
+
+
+def _estimator(
+    model: Denoiser,
+    params: Any,
+    batch: dict[str, jax.Array],
+    derived: Any,
+    *,
+    clipped: bool = True,
+    dropout: bool = False,
+) -> teacher_steps.Estimate:
+    """A function that estimates x0 with these parameters; student and teacher see the same conditions."""
+    signals = [condition.observe(params, batch, derived) for condition in model.conditions]
+    inputs = join(model, params, signals, len(batch[model.layout.field]))
+    dropout_keys = derived.dropout if dropout else None
+
+    def estimate(x_t, x0_prev, gamma_t):
+        output = model.objective.readout(evaluate_network(model, params, x_t, x0_prev, gamma_t, inputs, dropout_keys))
+        clip = model.clip if clipped else None
+        return estimate_x0(output, x_t, gamma_t, prediction=model.objective.prediction, clip=clip)
+
+    return estimate

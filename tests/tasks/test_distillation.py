@@ -1,0 +1,132 @@
+"""Progressive distillation: the target, sampling times, the weight, a chain of students, and rejected teachers."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bitdiff import data
+from bitdiff.configs import mixture
+from bitdiff.configuration import presets, sections
+from bitdiff.data import token_pairs
+from bitdiff.diffusion import schedules, teacher_steps
+from bitdiff.diffusion.bits import make_codec
+from bitdiff.diffusion.oracle import bayes_denoiser
+from bitdiff.inference import trained
+from bitdiff.runtime.errors import UsageError
+from bitdiff.tasks import make_task, sample_options
+from bitdiff.training.trainer import train
+
+KEY = jax.random.key(0)
+
+
+def ddim(x_t, x0, now, then):
+    """Equation (12) of DDIM (Song et al. 2021), without noise."""
+    eps = (x_t - np.sqrt(now) * x0) / np.sqrt(1 - now)
+    return np.sqrt(then) * x0 + np.sqrt(1 - then) * eps
+
+
+def teacher_config(**changes):
+    config = mixture.get_config("uint")
+    config.network = sections.transformer(dim=16, layers=1, head_dim=8)
+    config.optimizer.update(warmup_steps=1, schedule="constant")
+    config.train.update(steps=30, batch_size=32, sample_every_steps=0)
+    config.sample.batch_size = 50
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+def student_config(steps, **changes):
+    config = teacher_config(**changes)
+    config.distillation.steps = steps
+    presets.distillation(config, steps=20)
+    return config
+
+
+def resolved(config):
+    return data.resolve(config, data.load(config.data))
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_one_step_along_the_target_equals_two_of_the_teacher(steps):
+    codec = make_codec("uint", 16, 1.0)
+    states = np.argwhere(np.ones((16, 16)))
+    denoise = bayes_denoiser(codec.encode(states[..., None]), token_pairs.probabilities().ravel())
+    gamma = schedules.cosine()
+    t = 1.0 / steps * np.arange(1, steps + 1).repeat(5)
+    gammas = tuple(gamma(jnp.maximum(jnp.asarray(t) - part / steps, 0.0)) for part in (0.0, 0.5, 1.0))
+    x_t = jax.random.normal(KEY, (len(t), 2, 4))
+    target = teacher_steps.two_step_target(denoise, x_t, jnp.zeros_like(x_t), gammas)
+    now, middle, end = (np.asarray(g)[:, None, None] for g in gammas)
+    between = ddim(x_t, denoise(x_t, x_t, gammas[0]), now, middle)
+    arrived = ddim(between, denoise(between, x_t, gammas[1]), middle, end)
+    # At t = 1, alpha is 8e-5 and the target a ratio of small numbers in float32.
+    np.testing.assert_allclose(ddim(x_t, target, now, end), arrived, atol=2e-4)
+
+
+def test_times_are_those_at_which_the_student_samples():
+    times = teacher_steps.draw_times(jax.random.split(KEY, 1_000), 4)
+    values, counts = np.unique(times, return_counts=True)
+    assert values.tolist() == [0.25, 0.5, 0.75, 1.0]
+    assert counts.min() > 200  # 250 expected, with a standard deviation of 14
+
+
+def test_the_weight_is_the_signal_to_noise_ratio_but_at_least_one():
+    np.testing.assert_allclose(teacher_steps.truncated_snr(jnp.array([0.0, 0.5, 0.9])), [1, 1, 9], rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_chain_of_students(tmp_path):
+    train(teacher_config(), tmp_path / "teacher")
+    source = tmp_path / "teacher"
+    weights = {}
+    for steps in (4, 2):
+        config = student_config(steps)
+        config.first_run = str(source)
+        train(config, tmp_path / f"student{steps}")
+        source = tmp_path / f"student{steps}"
+        weights[steps] = trained.load(source)
+    teacher, four, two = trained.load(tmp_path / "teacher"), weights[4], weights[2]
+
+    def same(one, other):
+        return all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True))
+
+    assert same(four.params["teacher"], teacher.params)
+    assert same(two.params["teacher"], four.params["student"])
+    assert not same(two.params["student"], two.params["teacher"])
+    assert two.config.first.task == "tokens"
+
+    keys = jax.random.split(KEY, 8)
+    outputs = two.task.sample(two.params, {}, keys, sample_options(two.config.sample))
+    assert outputs["tokens"].shape == (8, 2)
+    plain = teacher.task.sample(two.params["student"], {}, keys, sample_options(two.config.sample))
+    np.testing.assert_array_equal(outputs["tokens"], plain["tokens"])
+    with pytest.raises(UsageError, match="td 1; a distilled model samples with 'ddim' and td 0"):
+        two.task.sample(two.params, {}, keys, sample_options(two.config.sample, td=1.0))
+
+
+def test_training_changes_the_student_alone():
+    config = resolved(student_config(4))
+    task = make_task(config)
+    params = jax.jit(task.init)(KEY)
+    batch = {"tokens": jnp.asarray(token_pairs.draw(8, seed=0))}
+    gradients = jax.grad(lambda params: task.loss(params, batch, jax.random.split(KEY, 8))[0])(params)
+    assert all(not np.any(gradient) for gradient in jax.tree.leaves(gradients["teacher"]))
+    assert any(np.any(gradient) for gradient in jax.tree.leaves(gradients["student"]))
+    assert task.frozen == ("teacher",)
+
+
+def test_unsuitable_teachers_are_refused(tmp_path):
+    config = resolved(student_config(4))
+    with pytest.raises(UsageError, match=r"pass its workdir as --config.first_run|pass --config.first_run"):
+        train(student_config(4), tmp_path / "none")
+    changed = config.copy_and_resolve_references()
+    changed.network.layers = 2
+    with pytest.raises(UsageError, match=r"config.network is .*must equal its teacher's"):
+        make_task(changed)
+    with pytest.raises(UsageError, match="cannot be distilled"):
+        make_task(resolved(student_config(4, **{"diffusion.lag": 2.0})))
+    changed = config.copy_and_resolve_references()
+    changed.first.task = "autoregressive"
+    with pytest.raises(UsageError, match="unknown task of a teacher"):
+        make_task(changed)
