@@ -5,6 +5,7 @@ from typing import NamedTuple
 from bitdiff.cli import command, sampling_flags
 from bitdiff.cli.data_flags import DataRequest, define_data_flags, read_data
 from bitdiff.cli.sampling_flags import DrawRequest, RunRequest
+from bitdiff.evaluation.likelihood import open_likelihood
 from bitdiff.evaluation.scores import measure, write_report
 from bitdiff.inference.trained import check_options
 from bitdiff.runtime import processes
@@ -37,7 +38,8 @@ def evaluate(request: Request) -> None:
     run = request.run.open()
     samples = request.draw.resolve(run, run.config.evaluate)
     check_options(run, [samples.options], samples.batch_size, samples.num_samples)
-    judges = request.data.open_judges(run)
+    likelihood = open_likelihood(run)
+    judges = request.data.open_judges(run) + ([likelihood] if likelihood else [])
     run, dataset = request.data.open(run)
     results = measure(run, samples, dataset, judges)
     if not processes.is_main():

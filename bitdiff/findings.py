@@ -12,7 +12,8 @@ from bitdiff.claims import findings_report
 from bitdiff.claims.catalog import CLAIMS, MODELS
 from bitdiff.claims.measure_claim import Stopped, measure
 from bitdiff.cli import command
-from bitdiff.runtime.errors import choose
+from bitdiff.runtime import processes
+from bitdiff.runtime.errors import UsageError, choose
 
 
 def define_flags() -> None:
@@ -28,6 +29,10 @@ def main() -> int:
     for name in values.claims:
         choose("claim (--claims)", name, CLAIMS)
     seeds = command.integers("seeds", values.seeds) or ()
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise UsageError(f"--seeds is {','.join(values.seeds)}; it must be different integers, as in 0,1,2")
+    if processes.processes()[1] > 1:
+        raise UsageError("bitdiff.findings runs in one process; start it without a launcher")
     folder = Path(values.workdir)
     folder.mkdir(parents=True, exist_ok=True)
     for name in values.claims:
@@ -36,7 +41,7 @@ def main() -> int:
         if isinstance(found, Stopped):
             return 128 + found.signal
         findings = findings_report.read(folder) | {name: findings_report.finding(CLAIMS[name], found, seeds)}
-        findings_report.write(folder, CLAIMS, findings)
+        findings_report.write(folder, findings)
         print(f"{name}: {findings[name]['verdict']}", flush=True)
     print(f"wrote {folder / 'findings.md'}")
     return 0

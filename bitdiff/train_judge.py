@@ -6,6 +6,7 @@ from bitdiff import data
 from bitdiff.cli import command
 from bitdiff.evaluation.classifier_judge import train_judge
 from bitdiff.metrics import image_classifier
+from bitdiff.runtime import processes
 
 
 def define_flags() -> None:
@@ -21,6 +22,8 @@ def main() -> None:
     values = flags.FLAGS
     out = command.out_file(values.out, ".npz")
     judge = train_judge(data.load(values.config.data), epochs=values.epochs, seed=values.judge_seed)
+    if not processes.is_main():
+        return
     image_classifier.save(out, judge)
     print(f"wrote {out}: {judge.name}, accuracy {judge.about['test_accuracy']:.2%} on test images")
 

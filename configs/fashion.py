@@ -10,8 +10,8 @@ MNIST, Fashion-MNIST, KMNIST and EMNIST, or use TFDS with --config.data.name=tfd
 --config.data.path= --config.data.train_split=train --config.data.test_split=test.
 
 Variants: full (the default; 28 x 28 pixels, padded to 32) and small (averaged to 14 x 14); each also with the suffix
-_masked, for masked diffusion. Hardware: small takes 15
-minutes on two CPU cores; full needs an accelerator. The papers do not use this data set. Results: configs/README.md.
+_masked, for masked diffusion. Hardware: small takes 15 minutes on two CPU cores; full needs an accelerator. The papers
+do not use this data set. Not yet run.
 """
 
 import ml_collections

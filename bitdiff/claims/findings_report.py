@@ -24,6 +24,7 @@ def finding(claim: Claim, values: Mapping[Key, np.ndarray], seeds: Sequence[int]
         "statement": claim.statement,
         "paper": claim.paper,
         "score": claim.score.title,
+        "x_label": claim.x_label,
         "verdict": combine(list(evidence.values())),
         "evidence": {name: verdict._asdict() for name, verdict in evidence.items()},
         "points": [{"line": line, "x": x, "values": np.asarray(array).tolist()} for (line, x), array in values.items()],
@@ -38,7 +39,7 @@ def finding(claim: Claim, values: Mapping[Key, np.ndarray], seeds: Sequence[int]
     }
 
 
-def write(folder: Path, claims: Mapping[str, Claim], found: Mapping[str, dict[str, Any]]) -> list[Path]:
+def write(folder: Path, found: Mapping[str, dict[str, Any]]) -> list[Path]:
     """Writes the report of all findings so far, by the claim's name; returns the paths of the files."""
     written = [folder / "findings.json", folder / "findings.md"]
     files.write_text(written[0], json.dumps(found, indent=1) + "\n")
@@ -47,7 +48,7 @@ def write(folder: Path, claims: Mapping[str, Claim], found: Mapping[str, dict[st
         for point in one["points"]:
             lines.setdefault(point["line"], {})[point["x"]] = point["values"]
         plot = folder / f"{name}.png"
-        plots.error_bars(plot, lines, x_label=claims[name].x_label, y_label=one["score"])
+        plots.error_bars(plot, lines, x_label=one["x_label"], y_label=one["score"])
         written.append(plot)
     files.write_text(written[1], markdown(found))
     return written
@@ -72,7 +73,8 @@ def markdown(found: Mapping[str, dict[str, Any]]) -> str:
             for what, fact in one["evidence"].items()
         ]
         seeds = ", ".join(map(str, one["seeds"]))
-        lines += ["", f"{one['score'].capitalize()}; {one['num_samples']:,} samples per point; seeds {seeds}."]
+        score = one["score"][0].upper() + one["score"][1:]
+        lines += ["", f"{score}; {one['num_samples']:,} samples per point; seeds {seeds}."]
         lines += ["Bars show the standard deviation over seeds."]
         if one["verdict"] != HOLDS:
             lines += [f"A stronger test: {one['scale']}"]

@@ -94,8 +94,8 @@ def define_draw_flags() -> None:
     flags.DEFINE_string(
         "sampler",
         None,
-        "Sampler: ddim, ddpm, ddpm_small, dpm++ or heun; beam or random for autoregressive models; by default the "
-        "config's.",
+        "Sampler: ddim, ddpm, ddpm_small, dpm++ or heun; beam or random for autoregressive models; ancestral or "
+        "confidence for masked diffusion; by default the config's.",
     )
     flags.DEFINE_string(
         "schedule",

@@ -240,7 +240,10 @@ SAMPLE = {
 
 PRIOR = {"model": text("autoregressive", "the model of a first stage's latents", ("autoregressive", "bits"))}
 
-DISTILLATION = {"steps": integer(8, "sampling steps of the student; the teacher takes two for each", low=1, high=10**5)}
+DISTILLATION = {
+    "steps": integer(8, "sampling steps of the student; the teacher takes two for each", low=1, high=10**5),
+    "teacher_steps": integer(0, "steps of a teacher that is a student itself, filled in from first_run; 0 for others"),
+}
 
 EVALUATE = {
     "num_samples": integer(10_000, "number of samples", low=1),

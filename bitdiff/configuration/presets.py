@@ -41,7 +41,7 @@ def distillation(config: ml_collections.ConfigDict, *, steps: int) -> None:
     config.first = config.copy_and_resolve_references()
     config.task = "distillation"
     config.sample.update(sampler="ddim", td=0.0)
-    config.sample.steps = config.distillation.get_ref("steps")  # follows a change on the command line
+    config.sample.steps = config.distillation.get_oneway_ref("steps")  # follows a change on the command line
     config.train.steps = steps
     config.train.sample_every_steps = 0
 

@@ -63,14 +63,25 @@ def open_judge(run: Trained, path: Path) -> Judge:
             f"--judge: {path} judges images of {list(classifier.shape)} with {classifier.vocab_size} levels; the model "
             f"generates images of {list(own)} with {data.vocab_size}"
         )
+    if data.num_classes and data.num_classes != classifier.num_classes:
+        raise UsageError(
+            f"--judge: {path} distinguishes {classifier.num_classes} classes, and the model has {data.num_classes}"
+        )
     facts = {"sha256": classifier.sha256, **classifier.about}
-    return Judge("judge", facts, partial(_scores, classifier))
+    return Judge("judge", facts, partial(_scores, classifier, {}))
 
 
-def _scores(judge: image_classifier.Trained, outputs: dict[str, np.ndarray], dataset: Dataset) -> dict[str, Score]:
-    """The scores of the samples, and the same scores of as many test images."""
-    train, test = stack(dataset.train, _MOST_TRAINING), stack(dataset.test, len(outputs["image"]))
-    real, _ = image_classifier.apply(judge, train["image"])
+def _scores(
+    judge: image_classifier.Trained, known: dict[str, np.ndarray], outputs: dict[str, np.ndarray], dataset: Dataset
+) -> dict[str, Score]:
+    """The scores of the samples, and the same scores of as many test images.
+
+    `known` keeps the features of the training images for further calls with the same data set.
+    """
+    test = stack(dataset.test, len(outputs["image"]))
+    if dataset.about not in known:
+        known[dataset.about], _ = image_classifier.apply(judge, stack(dataset.train, _MOST_TRAINING)["image"])
+    real = known[dataset.about]
     scores: dict[str, Score] = {}
     for suffix, images, what in (("", outputs, "samples"), ("_real", test, "test images")):
         if not images:

@@ -13,7 +13,6 @@ import numpy as np
 from bitdiff import data
 from bitdiff.data.dataset import assign_labels
 from bitdiff.evaluation.judge import Judge
-from bitdiff.evaluation.likelihood import likelihood_scores
 from bitdiff.figures import plots
 from bitdiff.inference.draws import Draw, draw
 from bitdiff.inference.trained import Trained, report_folder
@@ -97,7 +96,7 @@ def measure(
         outputs = _draw_by_consensus(run, request, dataset, candidates)
     else:
         outputs = draw(run.task, run.params, request, labels=labels, examples=examples)
-    scores = run.task.evaluate(outputs, dataset, request.options) | likelihood_scores(run, dataset)
+    scores = run.task.evaluate(outputs, dataset, request.options)
     for judge in judges:
         scores |= judge.scores(outputs, dataset)
     return scores, outputs

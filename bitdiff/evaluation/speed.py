@@ -77,7 +77,7 @@ class _Step:
 def measure_training(bench: Bench) -> dict[str, float]:
     """The numbers of a step, and the cost of self-conditioning: a step's time over that of one without it."""
     result, config = measure_step(bench), bench.config
-    if config.diffusion.self_cond_rate and config.task not in ("autoregressive", "prior"):
+    if config.diffusion.self_cond_rate and config.task not in ("autoregressive", "prior", "masked", "distillation"):
         alone = seconds_of(_Step(bench, 0.0), bench.seconds)
         result["self_conditioning_cost"] = 1.0 / result["steps_per_second"] / alone
     return result

@@ -33,6 +33,14 @@ def curves(path: Path, lines: Mapping[str, Mapping[float, float]], *, x_label: s
     _save(path, figure)
 
 
+def scatter(path: Path, points: np.ndarray) -> None:
+    """Plots points float [N, 2]."""
+    figure, axes = plt.subplots(figsize=(4, 4), layout="constrained")
+    axes.scatter(points[:, 0], points[:, 1], s=4, alpha=0.5)
+    axes.set_aspect("equal")
+    _save(path, figure)
+
+
 def error_bars(path: Path, lines: Mapping[str, Mapping[float, Sequence[float]]], *, x_label: str, y_label: str) -> None:
     """Plots the mean and standard deviation over seeds against x, one curve per name."""
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")

@@ -28,7 +28,9 @@ def attend(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array |
       float [B, L, heads, d].
     """
     plain = jax.checkpoint(partial(jax.nn.dot_product_attention, mask=mask))
-    if mask is not None or min(query.shape[1], key.shape[1]) < _LONG:
+    depth = query.shape[3]
+    unsupported = mask is not None or (depth > _LANES and depth % _LANES)
+    if unsupported or min(query.shape[1], key.shape[1]) < _LONG:
         return plain(query, key, value)
     return jax.lax.platform_dependent(query, key, value, tpu=fused, default=plain)
 

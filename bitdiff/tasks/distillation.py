@@ -2,7 +2,8 @@
 
 The student starts from its teacher's weights. It learns to reach in one DDIM step the point that its teacher reaches in
 two. The teacher is a run of the task images or tokens, or another student, so a chain of runs halves the number of
-steps repeatedly. The teacher's weights are part of the parameters, and training does not change them.
+steps repeatedly. The teacher's weights are part of the parameters, and training does not change them. The levels are
+those of the cosine schedule, on which students are sampled, and the loss is the squared error of x0 for all teachers.
 """
 
 import json
@@ -16,13 +17,17 @@ import jax.numpy as jnp
 from bitdiff.conditions import derive_keys
 from bitdiff.diffusion import teacher_steps
 from bitdiff.diffusion.corruption import corrupt, estimate_x0
+from bitdiff.diffusion.schedules import cosine
 from bitdiff.diffusion.training_loss import self_conditioned_rows
 from bitdiff.runtime.errors import UsageError, choose
 from bitdiff.tasks.denoiser import Denoiser, Layout, encode_values, evaluate_network, join, make_denoiser
 from bitdiff.tasks.images import make_image_task
+from bitdiff.tasks.options import SampleOptions
 from bitdiff.tasks.task import Task
 from bitdiff.tasks.tokens import make_token_task
 
+# Fields that change how a network is computed or started, not what it is.
+_MAY_DIFFER = ("remat", "weights", "schedule_run")
 TEACHERS = {"images": make_image_task, "tokens": make_token_task}
 
 
@@ -41,21 +46,20 @@ def make_distillation_task(config: Any, network: nn.Module | None = None) -> Tas
     """
     if network is not None:
         raise UsageError("a student uses its teacher's network; no other can be passed")
-    original = config.first
-    check_teacher(original)
+    check_teacher(config.first)
     _check_same(config)
+    original = config.first.copy_and_resolve_references()
+    original.update(network=config.network, encoder=config.encoder, evaluate=config.evaluate)
     student = TEACHERS[original.task](original)
     if original.task == "images":
         layout = Layout("image", (original.data.image_size,) * 2, original.data.channels)
     else:
         layout = Layout("tokens", (original.data.length,), 1)
-    job = Distillation(make_denoiser(original, layout), config.distillation.steps)
+    steps = config.distillation.steps
+    job = Distillation(make_denoiser(original, layout)._replace(gamma=cosine()), steps)
 
     def sample(params, condition, keys, options):
-        if options.td or options.sampler != "ddim":
-            raise UsageError(
-                f"sampler is {options.sampler!r} and td {options.td:g}; a distilled model samples with 'ddim' and td 0"
-            )
+        _check_options(options, steps)
         return student.sample(params["student"], condition, keys, options)
 
     single = student.network
@@ -65,9 +69,13 @@ def make_distillation_task(config: Any, network: nn.Module | None = None) -> Tas
         losses=partial(losses, job),
         errors=None,
         sample=sample,
-        network=None if single is None else lambda params, *rest: single(params["student"], *rest),
+        network=None if single is None else partial(_evaluate_student, single),
         frozen=("teacher",),
     )
+
+
+def _evaluate_student(evaluate: Any, params: Any, condition: dict[str, jax.Array], count: int) -> jax.Array:
+    return evaluate(params["student"], condition, count)
 
 
 def check_teacher(config: Any) -> None:
@@ -85,14 +93,35 @@ def check_teacher(config: Any) -> None:
             "a model with latents, a lag, EDM's preconditioning or trained guidance cannot be distilled: its "
             "latents.count, diffusion.lag, diffusion.sigma_data and diffusion.trained_guidance must be 0"
         )
+    if options.prediction == "eps":
+        raise UsageError("a model that predicts eps cannot be distilled: at t = 1, eps does not determine x0")
 
 
 def _check_same(config: Any) -> None:
-    """Refuses sections that differ from the teacher's, since the student has the teacher's network and codes."""
+    """Refuses fields that differ from the teacher's, since the student has the teacher's network and codes."""
     for name in ("network", "bits", "diffusion", "encoder"):
-        own, teacher = (json.dumps(part[name].to_dict(), sort_keys=True) for part in (config, config.first))
-        if own != teacher:
-            raise UsageError(f"config.{name} is {own}; a student's must equal its teacher's, {teacher}")
+        own, teacher = (json.loads(json.dumps(part[name].to_dict())) for part in (config, config.first))
+        for field in sorted(own.keys() | teacher.keys()):
+            if field not in _MAY_DIFFER and own.get(field) != teacher.get(field):
+                raise UsageError(
+                    f"config.{name}.{field} is {own.get(field)!r}; it must equal the teacher's, {teacher.get(field)!r}"
+                )
+
+
+def _check_options(options: SampleOptions, steps: int) -> None:
+    """Refuses ways of sampling that the student was not trained for."""
+    expected = {"sampler": "ddim", "steps": steps, "td": 0, "endpoint": False, "momentum": 0, "self_guidance": 0}
+    expected |= {"churn_fraction": 0, "restarts": ()}
+    wrong = [name for name, value in expected.items() if getattr(options, name) != value]
+    wrong += ["schedule"] if options.schedule not in ("auto", "cosine") else []
+    wrong += ["schedule_options"] if any(value not in (None, ()) for _, value in options.schedule_options) else []
+    wrong += ["churn"] if options.churn[0] else []
+    if wrong:
+        name = wrong[0]
+        raise UsageError(
+            f"{name} is {getattr(options, name)!r}; a distilled model samples with ddim in {steps} steps on the cosine "
+            "schedule, with td 0 and without added noise, momentum or self-guidance"
+        )
 
 
 def init_params(student: Task, key: jax.Array) -> dict[str, Any]:

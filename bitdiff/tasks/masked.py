@@ -59,23 +59,26 @@ class MaskedModel(NamedTuple):
         return self.layout.channels * (self.codec.num_bits + 1)
 
 
-def make_masked_task(config: Any, network: nn.Module | None = None, conditions: Sequence[Condition] = ()) -> Task:
+def make_masked_task(config: Any, network: nn.Module | None = None) -> Task:
     """Masked diffusion of token sequences if config.data.length is set, and otherwise of images.
 
     Raises:
       UsageError: an unknown name, a missing size, or fields that masked diffusion would ignore.
     """
     data = config.data
+    if data.length and data.image_size and not config.encoder:
+        raise UsageError(
+            f"config.data has length {data.length} and image_size {data.image_size}; one of them must be 0, since a "
+            "model without an encoder generates either tokens or images"
+        )
     layout = Layout("tokens", (data.length,), 1)
     if not data.length:
         layout = Layout("image", (data.image_size, data.image_size), data.channels)
     check_masked(config, *layout, custom_network=network is not None)
     codec = make_codec(config)
     if network is None:
-        network = make_denoising_network(config, layout, codec.vocab_size, conditions)
-    model = MaskedModel(
-        layout, network, codec, (*make_conditions(config, layout, codec), *conditions), data.num_classes
-    )
+        network = make_denoising_network(config, layout, codec.vocab_size, ())
+    model = MaskedModel(layout, network, codec, make_conditions(config, layout, codec), data.num_classes)
 
     def evaluate(outputs, dataset, options):
         if layout.field == "image":
@@ -249,6 +252,8 @@ def _check_options(model: MaskedModel, options: SampleOptions) -> None:
     given += [f"beams {options.beams}"] if options.beams != 1 else []
     given += [f"churn {options.churn[0]}"] if options.churn[0] else []
     given += [f"schedule {options.schedule}"] if options.schedule != "auto" else []
+    given += ["schedule_options"] if any(value not in (None, ()) for _, value in options.schedule_options) else []
+    given += [f"noise_scale {options.noise_scale}"] if options.noise_scale != 1.0 else []
     if given:
         raise UsageError(f"{', '.join(given)}: not supported by masked diffusion")
     conditions = {condition.guidance_option: condition for condition in model.conditions}

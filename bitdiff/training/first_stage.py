@@ -51,10 +51,25 @@ def with_first_stage(config: ml_collections.ConfigDict, folder: Path) -> ml_coll
     source = Path(config.first_run).expanduser().resolve()
     first = _read_config(source, config)
     config.first_run = str(source)
+    if config.task == "distillation":
+        config.distillation.teacher_steps = _teacher_steps(config, source)
     config.sample.schedule_options.levels = sampling_levels(first, source)  # for sampling with the schedule 'measured'
     with config.unlocked():
         config.first = first
     return config
+
+
+def _teacher_steps(config: Any, source: Path) -> int:
+    """The steps of a teacher that is a student itself, which takes two for each of config.distillation.steps; or 0."""
+    teacher = workdir.load_config(source)
+    if teacher.task != "distillation":
+        return 0
+    if teacher.distillation.steps != 2 * config.distillation.steps:
+        raise UsageError(
+            f"config.distillation.steps is {config.distillation.steps}, but the teacher in {source} samples in "
+            f"{teacher.distillation.steps} steps; a student takes half as many"
+        )
+    return teacher.distillation.steps
 
 
 def load_first_stage(config: Any) -> Any:

@@ -25,7 +25,7 @@ def initial_params(config: Any, task: Task, key: jax.Array) -> Any:
       UsageError: config.encoder.weights or config.first_run cannot be read, or does not fit.
     """
     params = jax.jit(task.init)(key)
-    if config.encoder and config.encoder.weights:
+    if config.encoder and config.encoder.weights and config.task != "distillation":
         params = _with_published_weights(config, params)
     if config.task == "prior":
         params = params | {"first": load_first_stage(config)}

@@ -118,7 +118,7 @@ def test_a_claim_is_trained_measured_and_reported_once(tmp_path, monkeypatch, ca
 
     found = findings_report.finding(_CLAIM, values, (0, 1))
     assert found["verdict"] == UNDECIDED
-    written = findings_report.write(tmp_path, {"tiny": _CLAIM}, {"tiny": found})
+    written = findings_report.write(tmp_path, {"tiny": found})
     assert [path.name for path in written] == ["findings.json", "findings.md", "tiny.png"]
     assert all(path.stat().st_size for path in written)
     assert findings_report.read(tmp_path) == json.loads(json.dumps({"tiny": found}))

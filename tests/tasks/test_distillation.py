@@ -101,8 +101,14 @@ def test_a_chain_of_students(tmp_path):
     assert outputs["tokens"].shape == (8, 2)
     plain = teacher.task.sample(two.params["student"], {}, keys, sample_options(two.config.sample))
     np.testing.assert_array_equal(outputs["tokens"], plain["tokens"])
-    with pytest.raises(UsageError, match="td 1; a distilled model samples with 'ddim' and td 0"):
-        two.task.sample(two.params, {}, keys, sample_options(two.config.sample, td=1.0))
+    for name, value in {"td": 1.0, "steps": 4, "sampler": "ddpm", "schedule": "linear", "endpoint": True}.items():
+        with pytest.raises(UsageError, match=f"{name} is .*; a distilled model samples with ddim in 2 steps"):
+            two.task.sample(two.params, {}, keys, sample_options(two.config.sample, **{name: value}))
+    assert two.config.distillation.teacher_steps == 4
+    config = student_config(4)
+    config.first_run = str(tmp_path / "student4")
+    with pytest.raises(UsageError, match=r"steps is 4, but the teacher .* samples in 4 steps"):
+        train(config, tmp_path / "again")
 
 
 def test_training_changes_the_student_alone():
@@ -122,8 +128,10 @@ def test_unsuitable_teachers_are_refused(tmp_path):
         train(student_config(4), tmp_path / "none")
     changed = config.copy_and_resolve_references()
     changed.network.layers = 2
-    with pytest.raises(UsageError, match=r"config.network is .*must equal its teacher's"):
+    with pytest.raises(UsageError, match=r"config.network.layers is 2; it must equal the teacher's, 1"):
         make_task(changed)
+    with pytest.raises(UsageError, match="a model that predicts eps cannot be distilled"):
+        make_task(resolved(student_config(4, **{"diffusion.prediction": "eps"})))
     with pytest.raises(UsageError, match="cannot be distilled"):
         make_task(resolved(student_config(4, **{"diffusion.lag": 2.0})))
     changed = config.copy_and_resolve_references()

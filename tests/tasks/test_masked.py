@@ -10,7 +10,7 @@ from bitdiff import data
 from bitdiff.configs import mixture, shapes
 from bitdiff.configuration import load_config, presets, sections
 from bitdiff.diffusion import masking
-from bitdiff.evaluation.likelihood import likelihood_scores
+from bitdiff.evaluation.likelihood import bits_per_value, open_likelihood
 from bitdiff.evaluation.scores import open_data
 from bitdiff.inference import trained
 from bitdiff.runtime.errors import UsageError
@@ -169,11 +169,14 @@ def test_images_are_learned_and_measured(make_config, tmp_path):
     config.train.update(steps=100, batch_size=32)
     train(config, tmp_path / "run")
     run, dataset = open_data(trained.load(tmp_path / "run"))
-    bits = likelihood_scores(run, dataset)["bits_per_value"]
+    bits = bits_per_value(run, dataset)["bits_per_value"]
     # Uniform: log2(17) = 4.09; the entropy of single pixels by position is about 2.
     assert 1.0 < bits.value < 2.6
     assert "359 test examples" in bits.about
-    assert likelihood_scores(trained.load("digits"), dataset) == {}
+    judge = open_likelihood(run)
+    assert judge is not None
+    assert judge.scores({}, dataset)["bits_per_value"] == bits
+    assert open_likelihood(trained.load("digits")) is None
 
 
 @pytest.mark.slow
