@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental.compilation_cache import compilation_cache
 
 from bitdiff.runtime import devices
 
@@ -44,11 +45,16 @@ def matrix_peak(dtype: str, seconds: float) -> float:
 def no_cache() -> Iterator[None]:
     """Compiles from scratch, whatever the persistent cache holds."""
     before = jax.config.jax_enable_compilation_cache  # pyrefly: ignore[missing-attribute]
-    jax.config.update("jax_enable_compilation_cache", False)
+    _enable_cache(False)
     try:
         yield
     finally:
-        jax.config.update("jax_enable_compilation_cache", before)
+        _enable_cache(before)
+
+
+def _enable_cache(enabled: bool) -> None:
+    jax.config.update("jax_enable_compilation_cache", enabled)
+    compilation_cache.reset_cache()  # jax looks at the option only once, in the first compilation
 
 
 def compiler_flops(compiled: Any) -> float:
