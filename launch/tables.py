@@ -22,6 +22,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bitdiff.claims import findings_report
 from bitdiff.configuration import base, sections
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -139,6 +140,17 @@ def rewrite(text: str) -> str:
     return _TABLE.sub(lambda match: match[1] + table(match["spec"]) + match[3], text)
 
 
+def write_findings(*, check: bool) -> bool:
+    """Writes configs/FINDINGS.md from the results, or with `check` only compares them; returns whether they differ."""
+    path = ROOT / "configs" / "FINDINGS.md"
+    found = findings_report.read(ROOT / "configs" / "results" / "findings")
+    text = findings_report.markdown(found, "results/findings/") if found else None
+    differs = text != (path.read_text() if path.exists() else None)
+    if differs and text is not None and not check:
+        path.write_text(text)
+    return differs
+
+
 def main() -> int:
     """Runs the script."""
     parser = argparse.ArgumentParser(description="Writes the result tables of the documents.")
@@ -155,6 +167,9 @@ def main() -> int:
         elif before != after:
             path.write_text(after)
             print(f"wrote the tables of {name}")
+    if write_findings(check=check):
+        print("configs/FINDINGS.md: " + ("differs from configs/results" if check else "written"), file=sys.stderr)
+        code = max(code, int(check))
     return code
 
 

@@ -44,14 +44,18 @@ def write(folder: Path, found: Mapping[str, dict[str, Any]]) -> list[Path]:
     written = [folder / "findings.json", folder / "findings.md"]
     files.write_text(written[0], json.dumps(found, indent=1) + "\n")
     for name, one in found.items():
-        lines: dict[str, dict[float, list[float]]] = {}
-        for point in one["points"]:
-            lines.setdefault(point["line"], {})[point["x"]] = point["values"]
-        plot = folder / f"{name}.png"
-        plots.error_bars(plot, lines, x_label=one["x_label"], y_label=one["score"])
-        written.append(plot)
+        written.append(folder / f"{name}.png")
+        plot(written[-1], one)
     files.write_text(written[1], markdown(found))
     return written
+
+
+def plot(path: Path, one: dict[str, Any]) -> None:
+    """Plots the scores of a finding."""
+    lines: dict[str, dict[float, list[float]]] = {}
+    for point in one["points"]:
+        lines.setdefault(point["line"], {})[point["x"]] = point["values"]
+    plots.error_bars(path, lines, x_label=one["x_label"], y_label=one["score"])
 
 
 def read(folder: Path) -> dict[str, dict[str, Any]]:
@@ -60,13 +64,13 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
     return json.loads(path.read_text()) if path.exists() else {}
 
 
-def markdown(found: Mapping[str, dict[str, Any]]) -> str:
-    """The report as text: a table of verdicts, then a section for each claim."""
+def markdown(found: Mapping[str, dict[str, Any]], pictures: str = "") -> str:
+    """The report as text: a table of verdicts, then a section for each claim; `pictures` precedes the plots' names."""
     lines = ["# Findings", "", RULE, "", "| claim | verdict |", "| --- | --- |"]
     lines += [f"| {one['statement']} | {one['verdict']} |" for one in found.values()]
     for name, one in found.items():
         lines += ["", f"## {one['statement']}", "", f"**{one['verdict'].capitalize()}.** Reference: {one['paper']}", ""]
-        lines += [f"![{one['score']}]({name}.png)", "", "| evidence | mean | standard error | verdict |"]
+        lines += [f"![{one['score']}]({pictures}{name}.png)", "", "| evidence | mean | standard error | verdict |"]
         lines += ["| --- | --- | --- | --- |"]
         lines += [
             f"| {what} | {fact['mean']:.3g} | {fact['error']:.2g} | {fact['verdict']} |"
@@ -76,6 +80,12 @@ def markdown(found: Mapping[str, dict[str, Any]]) -> str:
         score = one["score"][0].upper() + one["score"][1:]
         lines += ["", f"{score}; {one['num_samples']:,} samples per point; seeds {seeds}."]
         lines += ["Bars show the standard deviation over seeds."]
+        about = one["provenance"]
+        if "commit" in about:
+            lines[-1] += (
+                f" `python -m bitdiff.findings --claims {name} --workdir runs/findings`; commit {about['commit']}, "
+                f"{about['date'][:10]}; {about['hardware']}; jax {about['jax'].split()[0]}."
+            )
         if one["verdict"] != HOLDS:
             lines += [f"A stronger test: {one['scale']}"]
     return "\n".join(lines) + "\n"

@@ -20,6 +20,10 @@ def test_every_table_matches_its_results(name):
     assert TABLES["rewrite"](text) == text
 
 
+def test_the_findings_match_their_results():
+    assert not TABLES["write_findings"](check=True)
+
+
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
 def test_every_result_states_its_provenance(path):
     results = json.loads(path.read_text())

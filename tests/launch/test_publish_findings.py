@@ -1,0 +1,43 @@
+"""Publishing findings: those of several folders are merged, with their provenance and plots."""
+
+import numpy as np
+import pytest
+
+from bitdiff.claims import findings_report
+from bitdiff.claims.claim import Claim, Score, better
+
+_CLAIM = Claim(
+    statement="A is better than B.",
+    paper="none.",
+    score=Score("s", "distance"),
+    points=(),
+    x_label="steps",
+    evidence={"A is better": better("A", "B", (1, 2))},
+    num_samples=10,
+    scale="More.",
+)
+
+
+def write_finding(folder, name, factor):
+    folder.mkdir()
+    values = {(line, x): np.array([1.0, 1.1, 1.2]) * (factor if line == "A" else 1) for line in "AB" for x in (1, 2)}
+    findings_report.write(folder, {name: findings_report.finding(_CLAIM, values, (0, 1, 2))})
+
+
+def test_findings_are_merged_with_their_provenance(launch_script, tmp_path, monkeypatch):
+    script = launch_script("publish_findings")
+    monkeypatch.setenv("HARDWARE", "a machine")
+    write_finding(tmp_path / "one", "first", 0.5)
+    write_finding(tmp_path / "two", "second", 2.0)
+    results = tmp_path / "results"
+    assert script.publish(tmp_path / "one", results) == ["first"]
+    assert script.publish(tmp_path / "two", results) == ["second"]
+    found = findings_report.read(results)
+    assert {name: one["verdict"] for name, one in found.items()} == {"first": "holds", "second": "does not hold"}
+    assert {path.name for path in results.iterdir()} == {"findings.json", "first.png", "second.png"}
+    text = findings_report.markdown(found, "results/findings/")
+    assert "![distance](results/findings/first.png)" in text
+    assert f"commit {script.current_commit()}" in text
+    assert "; a machine; jax " in text
+    with pytest.raises(SystemExit, match=r"holds no findings\.json"):
+        script.publish(tmp_path / "none", results)
