@@ -10,7 +10,7 @@ MNIST, Fashion-MNIST, KMNIST and EMNIST, or use TFDS with --config.data.name=tfd
 --config.data.path= --config.data.train_split=train --config.data.test_split=test.
 
 Variants: full (the default; 28 x 28 pixels, padded to 32) and small (averaged to 14 x 14); each also with the suffix
-_masked, for masked diffusion. Hardware: small takes 15 minutes on two CPU cores; full needs an accelerator. The papers
+_masked, for masked diffusion, and _distilled, for a student of a run, see mixture.py. Hardware: small takes 15 minutes on two CPU cores; full needs an accelerator. The papers
 do not use this data set. Not yet run.
 """
 
@@ -18,7 +18,7 @@ import ml_collections
 
 from bitdiff.configuration import base_config, presets, sections
 
-VARIANTS = tuple(f"{size}{model}" for size in ("full", "small") for model in ("", "_masked"))
+VARIANTS = tuple(f"{size}{model}" for size in ("full", "small") for model in ("", "_masked", "_distilled"))
 
 
 def get_config(variant: str = "full") -> ml_collections.ConfigDict:
@@ -47,4 +47,6 @@ def get_config(variant: str = "full") -> ml_collections.ConfigDict:
     config.evaluate.num_samples = 2_000
     if variant.endswith("masked"):
         presets.masked(config)
+    if variant.endswith("distilled"):
+        presets.distillation(config, steps=config.train.steps // 2)
     return config
