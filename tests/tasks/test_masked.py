@@ -164,14 +164,13 @@ def test_fields_it_would_ignore_are_refused(field, value):
 @pytest.mark.slow
 def test_images_are_learned_and_measured(make_config, tmp_path):
     config = images_config(make_config)
-    config.network.update(dim=16, multipliers=(1, 2))
     config.optimizer.learning_rate = 3e-3
-    config.train.update(steps=100, batch_size=32)
+    config.train.update(steps=80, batch_size=32)
     train(config, tmp_path / "run")
     run, dataset = open_data(trained.load(tmp_path / "run"))
     bits = bits_per_value(run, dataset)["bits_per_value"]
     # Uniform: log2(17) = 4.09; the entropy of single pixels by position is about 2.
-    assert 1.0 < bits.value < 2.6
+    assert 1.0 < bits.value < 3.0
     assert "359 test examples" in bits.about
     judge = open_likelihood(run)
     assert judge is not None
