@@ -9,9 +9,9 @@ Debian's package holds the files; elsewhere, set config.data.path to a folder wi
 MNIST, Fashion-MNIST, KMNIST and EMNIST, or use TFDS with --config.data.name=tfds --config.data.builder=fashion_mnist
 --config.data.path= --config.data.train_split=train --config.data.test_split=test.
 
-Variants: full (the default; 28 x 28 pixels, padded to 32) and small (averaged to 14 x 14); each also with the suffix
-_masked, for masked diffusion, and _distilled, for a student of a run, see mixture.py. Hardware: small takes 15 minutes on two CPU cores; full needs an accelerator. The papers
-do not use this data set. Not yet run.
+Variants: full (the default; 28 x 28 pixels, padded to 32) and small (averaged to 14 x 14, for a CPU); each also with
+the suffix _masked, for masked diffusion, and _distilled, for a student of a run, as in mixture.py. The papers do not
+use this data set. Not yet run.
 """
 
 import ml_collections

@@ -14,7 +14,7 @@ from bitdiff.tasks import Score
 
 _MOST_EXAMPLES = 2_000
 _LARGEST_BATCH = 100
-_DRAWS = 4  # of a time for each example
+_DRAWS = 4  # random times for each example
 
 
 def open_likelihood(run: Trained) -> Judge | None:

@@ -17,7 +17,7 @@ from flax import traverse_util
 from bitdiff.runtime import files
 from bitdiff.runtime.errors import UsageError
 
-_WIDTHS = (32, 64, 128)  # of the convolutions; those after the first halve the resolution
+_WIDTHS = (32, 64, 128)  # channels of each convolution; all but the first halve the resolution
 _FEATURES = 64
 _BATCH = 128
 _LEARNING_RATE = 2e-3
