@@ -1,6 +1,6 @@
 """What a claim is: the models it compares, what is measured on them, and the evidence that decides it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,12 +29,14 @@ class Point(NamedTuple):
     line, x: where it is in the claim's plot.
     model: the name of the model.
     options: sampling options that differ from the config's.
+    step: the training step of the model's checkpoint; 0 for the last.
     """
 
     line: str
     x: float
     model: str
     options: Mapping[str, Any]
+    step: int = 0
 
 
 class Score(NamedTuple):
@@ -72,6 +74,13 @@ class Claim(NamedTuple):
         return list(dict.fromkeys(point.model for point in self.points))
 
 
+def by_steps(lines: Mapping[str, str], steps: Iterable[int], **options: Any) -> tuple[Point, ...]:
+    """Points for models, keyed by the label of their line, at each number of sampling steps."""
+    return tuple(
+        Point(line, count, model, {"steps": count, **options}) for line, model in lines.items() for count in steps
+    )
+
+
 def better(line: str, than: str, at: tuple[float, ...]) -> Evidence:
     """The relative reduction of a line's score from another line's, averaged over x; lower scores are better."""
 
@@ -81,11 +90,11 @@ def better(line: str, than: str, at: tuple[float, ...]) -> Evidence:
     return evidence
 
 
-def equal(line: str, than: str, at: tuple[float, ...], within: float) -> Evidence:
-    """`within` minus the absolute mean relative difference between two lines: positive if they differ by less."""
+def higher(line: str, than: str, at: tuple[float, ...]) -> Evidence:
+    """How much a line's score exceeds another line's, averaged over x; higher scores are better."""
 
     def evidence(values: Values) -> np.ndarray:
-        return within - np.abs(np.mean([values[line, x] / values[than, x] - 1.0 for x in at], axis=0))
+        return np.mean([values[line, x] - values[than, x] for x in at], axis=0)
 
     return evidence
 

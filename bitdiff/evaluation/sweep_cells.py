@@ -27,17 +27,23 @@ Scores = dict[str, float]
 
 
 class Sweep(NamedTuple):
-    """What a sweep measures: a model on a data set, with samples like `base` except for the options of each cell."""
+    """What a sweep measures: a model on a data set, with samples like `base` except for the options of each cell.
+
+    file: the name of the file that holds all cells.
+    timed: whether the sampler's speed is measured, too.
+    """
 
     run: Trained
     dataset: Dataset
     judges: Sequence[Judge]
     base: Draw
+    file: str = "sweep.json"
+    timed: bool = True
 
     @property
     def path(self) -> Path:
         """The file that holds all cells."""
-        return report_folder(self.run) / "sweep.json"
+        return report_folder(self.run) / self.file
 
     def identity(self) -> dict[str, Any]:
         """The provenance of the cells, as plain JSON."""
@@ -84,7 +90,7 @@ def comparable(provenance: dict[str, Any]) -> dict[str, Any]:
 
 
 def earlier_cells(sweep: Sweep) -> dict[str, Scores]:
-    """The cells measured before; a sweep with a different provenance is moved to sweep_before1.json, and so on."""
+    """The cells measured before; a sweep with a different provenance is moved to FILE_before1.json, and so on."""
     before = read_sweep(sweep.path) if sweep.path.exists() else None
     processes.check_equal("the earlier sweep", before)
     if before is None:
@@ -92,7 +98,7 @@ def earlier_cells(sweep: Sweep) -> dict[str, Scores]:
     if comparable(before["provenance"]) == comparable(sweep.identity()):
         return before["cells"]
     number = 1
-    while (place := sweep.path.with_name(f"sweep_before{number}.json")).exists():
+    while (place := sweep.path.with_stem(f"{sweep.path.stem}_before{number}")).exists():
         number += 1
     if processes.is_main():
         sweep.path.rename(place)
@@ -128,7 +134,9 @@ def measure_cells(sweep: Sweep, todo: list[SampleOptions]) -> Iterator[tuple[Sam
 def _measure_cell(sweep: Sweep, options: SampleOptions) -> Scores:
     request = sweep.base._replace(options=options)
     scores, _ = measure(sweep.run, request, sweep.dataset, sweep.judges)
-    values = {name: score.value for name, score in scores.items()} | _rate(sweep, options)
+    values = {name: score.value for name, score in scores.items()}
+    if sweep.timed:
+        values |= _rate(sweep, options)
     return values | ({"evaluations": network_evaluations(options, sweep.run.task)} if options.steps else {})
 
 

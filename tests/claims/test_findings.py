@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from bitdiff.claims import findings_report, measure_claim
-from bitdiff.claims.catalog import CLAIMS, MODELS
-from bitdiff.claims.claim import Claim, Model, Point, Score, best_falls, better, equal
+from bitdiff.claims.catalog import CLAIMS
+from bitdiff.claims.claim import Claim, Model, Point, Score, best_falls, better, higher
+from bitdiff.claims.claim_models import MODELS
 from bitdiff.claims.verdicts import FAILS, HOLDS, UNDECIDED, Verdict, combine, decide
 from bitdiff.configuration import load_config
 from bitdiff.runtime.errors import UsageError
@@ -54,7 +55,7 @@ def test_evidence():
         ("b", 2): np.array([3.0, 4.0]),
     }
     np.testing.assert_allclose(better("a", "b", (1, 2))(values), [0.25, 0.375])
-    np.testing.assert_allclose(equal("a", "b", (1,), 0.1)(values), [-0.4, 0.1])
+    np.testing.assert_allclose(higher("a", "b", (1, 2))(values), [-0.5, -1.5])
     # The best positions of a are 1 and 2, those of b are 1 and 1.
     np.testing.assert_allclose(best_falls(("a", "b"), (1, 2))(values), [0, 1])
 

@@ -1,0 +1,61 @@
+"""The models that claims compare."""
+
+from typing import Any
+
+from bitdiff.claims.claim import Model
+
+ENCODINGS = ("uint", "gray", "uint_rand")
+
+# Small enough that a run takes three minutes on one core.
+CHECKPOINTS = (500, 1_000, 2_000)  # training steps
+_TINY = {
+    "network.dim": 24,
+    "train.steps": CHECKPOINTS[-1],
+    "train.batch_size": 32,
+    "optimizer.ema_decay": 0.99,
+    "checkpoint.every_steps": CHECKPOINTS[0],
+    "checkpoint.keep_every_steps": CHECKPOINTS[0],
+}
+
+
+def _fashion(encoding: str = "uint", **diffusion: Any) -> Model:
+    """A model of small Fashion-MNIST images with an encoding and changes to config.diffusion."""
+    return Model("fashion:small", _TINY | {"bits.encoding": encoding} | _in_diffusion(**diffusion))
+
+
+def _in_diffusion(**changes: Any) -> dict[str, Any]:
+    return {f"diffusion.{name}": value for name, value in changes.items()}
+
+
+def _captions(variant: str) -> Model:
+    """A model of captions of drawn shapes, trained for about as long as the autoregressive one."""
+    return Model(f"shapes:{variant}", {"train.steps": 2_000})
+
+
+_PLAIN = _in_diffusion(self_cond_rate=0.0)
+MODELS = {
+    **{name: _fashion(name) for name in ENCODINGS},
+    **{f"{name}_plain": _fashion(name, self_cond_rate=0.0) for name in ENCODINGS},
+    "uint_rand_softmax": _fashion("uint_rand", head="factorised_softmax"),
+    "continuous": _fashion("continuous", prediction="eps"),
+    "uint_eps": _fashion(prediction="eps"),
+    "uint_v": _fashion(prediction="v"),
+    "uint_logistic": _fashion(loss="logistic"),
+    "uint_softmax": _fashion(head="factorised_softmax", loss="cross_entropy"),
+    "one_hot": _fashion("one_hot"),
+    "masked": Model("fashion:small_masked", _TINY),
+    "captions": _captions("bits"),
+    "captions_masked": _captions("masked"),
+    "captions_autoregressive": Model("shapes:autoregressive"),
+    "pairs": Model("mixture"),
+    "pairs_masked": Model("mixture:masked"),
+    "digits_bits": Model("digits_disco:bits"),
+    "digits_latents": Model("digits_disco:bits_disco"),
+    "digits_prior": Model("digits_disco:bits_prior", first="digits_latents"),
+    "digits_bits_plain": Model("digits_disco:bits", _PLAIN),
+    "digits_latents_plain": Model("digits_disco:bits_disco", _PLAIN),
+    "digits_prior_plain": Model("digits_disco:bits_prior", first="digits_latents_plain"),
+    "toy": Model("toy_disco:plain"),
+    "toy_latents": Model("toy_disco:disco"),
+    "toy_prior": Model("toy_disco:prior", first="toy_latents"),
+}

@@ -1,0 +1,71 @@
+"""Claims about captions and token pairs."""
+
+from bitdiff.claims.claim import Claim, Point, Score, better, by_steps, higher
+
+_TRUE = Score("true", "fraction of captions that are true")
+_CAPTION_LENGTH = 13  # tokens, and evaluations of an autoregressive model
+
+
+def _caption_steps() -> Claim:
+    steps = (5, 10, 20, 40)
+    lines = {f"bits, td {td:g}": td for td in (0.0, 2.0, 4.0)}
+    return Claim(
+        statement="Bits caption pictures in ten steps as well as in forty, and as well as an autoregressive model.",
+        paper="Tables 3 to 5, COCO, BLEU-4: 34.5 in 10 steps with td, 34.4 in 40; autoregressive 33.9.",
+        score=_TRUE,
+        points=(
+            *(
+                Point(line, count, "captions", {"steps": count, "td": td})
+                for line, td in lines.items()
+                for count in steps
+            ),
+            Point("autoregressive", _CAPTION_LENGTH, "captions_autoregressive", {}),
+        ),
+        x_label="network evaluations",
+        evidence={
+            "5 steps: td 2 is better than td 0": higher("bits, td 2", "bits, td 0", (5,)),
+            "td 2: 10 steps are at most 2 points worse than 40": lambda found: (
+                found["bits, td 2", 10] - found["bits, td 2", 40] + 0.02
+            ),
+            "10 steps are at most 2 points worse than autoregressive": lambda found: (
+                found["bits, td 2", 10] - found["autoregressive", _CAPTION_LENGTH] + 0.02
+            ),
+        },
+        num_samples=300,
+        scale="Longer training (config.train.steps), or latents (configs/shapes_disco.py).",
+    )
+
+
+def _masked_captions() -> Claim:
+    steps = (5, 10, 20, 40)
+    return Claim(
+        statement="On captions, masked diffusion is better than bits with the same number of network evaluations.",
+        paper="none in the papers.",
+        score=_TRUE,
+        points=by_steps({"bits": "captions"}, steps, td=2.0) + by_steps({"masked": "captions_masked"}, steps),
+        x_label="network evaluations",
+        evidence={"masks are better than bits": higher("masked", "bits", steps)},
+        num_samples=300,
+        scale="Longer training (config.train.steps).",
+    )
+
+
+def _masked_tokens() -> Claim:
+    steps = (5, 10, 40, 100)
+    return Claim(
+        statement="On token pairs, masked diffusion needs fewer network evaluations than Bit Diffusion.",
+        paper="none in the papers; with an exact network, masked diffusion needs one evaluation per token.",
+        score=Score("known_tv", "total variation to the known distribution"),
+        points=by_steps({"bits": "pairs", "masked": "pairs_masked"}, steps),
+        x_label="network evaluations",
+        evidence={"masks are better than bits": better("masked", "bits", steps)},
+        num_samples=20_000,
+        scale="More seeds.",
+    )
+
+
+TEXT_CLAIMS = {
+    "captions": _caption_steps(),
+    "masked_captions": _masked_captions(),
+    "masked_tokens": _masked_tokens(),
+}

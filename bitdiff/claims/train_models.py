@@ -1,0 +1,141 @@
+"""Trains several models at once on a CPU, each in a process of its own that uses a part of the cores."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import ml_collections
+
+from bitdiff.claims.claim import Model
+from bitdiff.configuration import load_config
+from bitdiff.runtime.console import progress_bar
+from bitdiff.runtime.errors import UsageError
+from bitdiff.runtime.interrupts import StopSignals
+from bitdiff.training import workdir
+from bitdiff.training.checkpoints import Checkpoints
+
+_POLL_SECONDS = 0.2
+
+
+class Stopped(NamedTuple):
+    """A signal stopped training; the checkpoints were saved."""
+
+    signal: signal.Signals
+
+
+class Run(NamedTuple):
+    """A training run of a claim's model.
+
+    folder: its workdir.
+    config: its config.
+    arguments: the arguments of `bitdiff.train` for it.
+    after: the folder of the run that it depends on, or None.
+    """
+
+    folder: Path
+    config: ml_collections.ConfigDict
+    arguments: list[str]
+    after: Path | None
+
+    @property
+    def log(self) -> Path:
+        """The file for the output of a run in a process of its own."""
+        return self.folder.with_suffix(".log")
+
+    def is_finished(self) -> bool:
+        """Whether the folder holds a checkpoint of the last step."""
+        if not workdir.has_checkpoints(self.folder):
+            return False
+        with Checkpoints(self.folder, read_only=True) as checkpoints:
+            return max(checkpoints.steps(), default=0) >= self.config.train.steps
+
+
+def runs_of(models: Mapping[str, Model], names: Sequence[str], folder: Path, seed: int) -> list[Run]:
+    """The runs of models with a seed, in folders NAME_SEED, each after the one it depends on."""
+    runs: list[Run] = []
+    for name in names:
+        model = models[name]
+        if model.first:
+            runs += runs_of(models, [model.first], folder, seed)
+        changes = {"seed": seed, "train.sample_every_steps": 0, **model.changes}
+        after = folder / f"{model.first}_{seed}" if model.first else None
+        if after:
+            changes["first_run"] = str(after)
+        config = load_config(model.config)
+        config.update_from_flattened_dict(changes)
+        run = folder / f"{name}_{seed}"
+        fields = [f"--config.{field}={value}" for field, value in changes.items()]
+        runs.append(Run(run, config, ["--config", model.config, "--workdir", str(run), *fields], after))
+    return list({run.folder: run for run in runs}.values())
+
+
+def train_models(runs: Sequence[Run], jobs: int) -> Stopped | None:
+    """Trains the unfinished runs, each after the one it depends on.
+
+    Args:
+      runs: the runs.
+      jobs: number of runs at a time; each gets an equal part of the CPU cores.
+
+    Returns:
+      The signal that stopped training, or None.
+
+    Raises:
+      UsageError: a run failed; the others were stopped, and their checkpoints saved.
+    """
+    waiting = [run for run in runs if not run.is_finished()]
+    if not waiting:
+        return None
+    print(f"training {len(waiting)} models, {jobs} at a time; their output: {waiting[0].folder.parent}/*.log")
+    with StopSignals() as stop, _processes() as running, progress_bar("training", "model", total=len(waiting)) as bar:
+        while (waiting or running) and stop.received is None:
+            for worker, (run, process) in list(running.items()):
+                if process.poll() is not None:
+                    del running[worker]
+                    _check(run, process.returncode)
+                    bar.update()
+            unfinished = {run.folder for run in waiting} | {run.folder for run, _ in running.values()}
+            ready = [run for run in waiting if run.after not in unfinished]
+            for worker, run in zip([worker for worker in range(jobs) if worker not in running], ready, strict=False):
+                waiting.remove(run)
+                running[worker] = (run, _start(run, worker, jobs))
+            time.sleep(_POLL_SECONDS)
+        return None if stop.received is None else Stopped(stop.received)
+
+
+def _start(run: Run, worker: int, jobs: int) -> subprocess.Popen:
+    """Starts a training run on its worker's part of the cores."""
+    with run.log.open("a") as log:
+        process = subprocess.Popen([sys.executable, "-m", "bitdiff.train", *run.arguments], stdout=log, stderr=log)
+    cores = sorted(os.sched_getaffinity(0))[worker::jobs] if hasattr(os, "sched_setaffinity") else []
+    if cores:
+        with suppress(ProcessLookupError):  # it has failed already
+            os.sched_setaffinity(process.pid, cores)
+    return process
+
+
+def _check(run: Run, code: int) -> None:
+    """Raises UsageError if a run did not finish."""
+    if code:
+        errors = [line for line in run.log.read_text(errors="replace").splitlines() if line.startswith("error:")]
+        reason = errors[-1].removeprefix("error:").strip() if errors else f"exit code {code}"
+        raise UsageError(f"training of {run.folder} failed: {reason}; its output is in {run.log}")
+
+
+@contextmanager
+def _processes() -> Iterator[dict[int, tuple[Run, subprocess.Popen]]]:
+    """The running processes by worker; at the end, stops those still running and waits until they have saved."""
+    running: dict[int, tuple[Run, subprocess.Popen]] = {}
+    try:
+        yield running
+    finally:
+        for _, process in running.values():
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for _, process in running.values():
+            process.wait()

@@ -1,0 +1,86 @@
+"""Tests of training several models at once."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from bitdiff.claims import train_models as module
+from bitdiff.claims.claim import Model
+from bitdiff.claims.train_models import Stopped, runs_of, train_models
+from bitdiff.runtime.errors import UsageError
+
+_TINY = {"network.dim": 8, "network.multipliers": (1,), "optimizer.warmup_steps": 1, "train.steps": 2}
+_MODELS = {
+    "plain": Model("digits", _TINY),
+    "latents": Model("toy_disco:disco"),
+    "prior": Model("toy_disco:prior", first="latents"),
+}
+
+
+def test_runs_include_those_they_depend_on(tmp_path):
+    runs = runs_of(_MODELS, ["prior", "latents", "plain"], tmp_path, 3)
+    assert [run.folder.name for run in runs] == ["latents_3", "prior_3", "plain_3"]
+    assert [run.after for run in runs] == [None, tmp_path / "latents_3", None]
+    assert [run.config.seed for run in runs] == [3, 3, 3]
+    assert runs[1].config.first_run == str(tmp_path / "latents_3")
+    assert "--config.network.multipliers=(1,)" in runs[2].arguments
+    assert not any(run.is_finished() for run in runs)
+
+
+def _pretend(monkeypatch, program):
+    """Replaces training runs with a program, given the folder; returns the folders in the order of their start."""
+    started = []
+
+    def start(run, worker, jobs):
+        del worker, jobs
+        started.append(run.folder.name)
+        return subprocess.Popen([sys.executable, "-c", program, str(run.folder)])
+
+    monkeypatch.setattr(module, "_start", start)
+    return started
+
+
+def test_a_run_waits_for_the_one_it_depends_on(tmp_path, monkeypatch):
+    program = (
+        "import sys, time, pathlib; folder = pathlib.Path(sys.argv[1]); time.sleep(0.3 * ('latents' in folder.name));"
+        "assert 'prior' not in folder.name or (folder.parent / 'latents_0').exists(); folder.mkdir()"
+    )
+    started = _pretend(monkeypatch, program)
+    assert train_models(runs_of(_MODELS, list(_MODELS), tmp_path, 0), 2) is None
+    assert started == ["plain_0", "latents_0", "prior_0"]
+
+
+def test_a_signal_stops_all_runs(tmp_path, monkeypatch):
+    program = (
+        "import pathlib, signal, sys, time; folder = pathlib.Path(sys.argv[1]);"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(folder.with_suffix('.saved').touch()));"
+        "folder.with_suffix('.ready').touch(); time.sleep(60)"
+    )
+    started = _pretend(monkeypatch, program)
+
+    def stop_when_ready():
+        while len(list(tmp_path.glob("*.ready"))) < 2:
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=stop_when_ready, daemon=True).start()
+    assert train_models(runs_of(_MODELS, ["plain", "latents"], tmp_path, 0), 2) == Stopped(signal.SIGTERM)
+    assert sorted(path.stem for path in tmp_path.glob("*.saved")) == sorted(started)
+
+
+@pytest.mark.slow
+def test_runs_are_trained_at_once_and_a_failure_is_explained(tmp_path, capfd):
+    runs = runs_of(_MODELS, ["plain"], tmp_path, 0) + runs_of(_MODELS, ["plain"], tmp_path, 1)
+    assert train_models(runs, 2) is None
+    assert all(run.is_finished() and run.log.exists() for run in runs)
+    assert "training 2 models, 2 at a time" in capfd.readouterr().out
+    assert train_models(runs, 2) is None
+    assert not capfd.readouterr().out
+    (bad,) = runs_of({"bad": Model("digits", _TINY | {"bits.encoding": "morse"})}, ["bad"], tmp_path, 0)
+    with pytest.raises(UsageError, match=r"training of .*bad_0 failed: config.bits.encoding is 'morse'.*bad_0.log"):
+        train_models([bad], 2)
