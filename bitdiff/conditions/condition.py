@@ -146,6 +146,17 @@ def derive_keys(keys: jax.Array) -> Keys:
     )
 
 
+def init_conditions(conditions: Sequence[Condition], key: jax.Array) -> tuple[jax.Array, dict[str, Any], list[Signal]]:
+    """The key left for the rest of the model, the conditions' own parameters by name, and their signals."""
+    own: dict[str, Any] = {}
+    signals = []
+    for condition in reversed(conditions):
+        key, params, signal = condition.init(key)
+        own |= params
+        signals.append(signal)
+    return key, own, signals[::-1]
+
+
 def combine(network: nn.Module, params: Any, signals: Sequence[Signal], rows: int, *, num_classes: int = 0) -> Inputs:
     """Joins the signals of all conditions into a network's arguments.
 

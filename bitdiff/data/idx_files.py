@@ -46,7 +46,11 @@ def load(options: Any) -> Dataset:
         for field, endings in (("train_split", _TRAIN), ("test_split", _TEST))
     ]
     train, test = (_read_split(name, found[name], options) for name in names)
-    size, num_classes = train["image"].shape[1], int(max(train["label"].max(), test["label"].max())) + 1
+    size = train["image"].shape[1]
+    labels = np.concatenate([train["label"], test["label"]])
+    first, num_classes = int(labels.min()), int(np.ptp(labels)) + 1
+    for split in (train, test):
+        split["label"] -= first  # EMNIST's letters are labelled from 1
     if test["image"].shape[1] != size:
         sizes = f"{size} pixels wide in {names[0]} and {test['image'].shape[1]} in {names[1]}"
         raise UsageError(f"{root}: images are {sizes}; set config.data.image_size and config.data.resize")
@@ -57,7 +61,7 @@ def load(options: Any) -> Dataset:
         shape=(size, size, 1),
         vocab_size=256,
         num_classes=num_classes,
-        class_names=tuple(map(str, range(num_classes))),
+        class_names=tuple(map(str, range(first, first + num_classes))),
         about=f"IDX files in {root.resolve()}, {len(train['label'])} {names[0]} / {len(test['label'])} {names[1]}, "
         f"resize {options.resize}",
         label_frequencies=label_frequencies(train["label"], num_classes),

@@ -40,7 +40,9 @@ def entropy_rate(run: Trained, *, examples: int, rounds: int, bins: int, seed: i
       UsageError: the model has no time, or no example's noise level lies within RANGE.
     """
     if run.task.errors is None:
-        raise UsageError(f"{run.folder} holds a model without noise levels, such as an autoregressive one")
+        raise UsageError(
+            f"{run.folder} is autoregressive, masked or distilled; the entropy rate requires Bit Diffusion"
+        )
     dataset = data.load(run.config.data)
     source = dataset.test if len(dataset.test) else dataset.train
     error, gamma = at_random_times(run, run.task.errors, source, examples=examples, rounds=rounds, seed=seed)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import ml_collections
 from clu import parameter_overview
 
 from bitdiff.inference.exported import Export, write_export
@@ -26,13 +27,14 @@ def export_model(run: Trained, folder: Path) -> int:
     """
     if run.weights != "ema":
         raise UsageError(f"the model was opened with weights {run.weights!r}; only the moving average can be exported")
-    parameters = parameter_overview.count_parameters(run.params)
+    config, params = _sampled_part(run)
+    parameters = parameter_overview.count_parameters(params)
     evaluation = None if run.folder is None else read_evaluation(run.folder)
     if evaluation is not None:
         evaluation["provenance"].pop("workdir", None)
     content = Export(
-        config=_without_paths(workdir.plain(run.config)),
-        params=run.params,
+        config=_without_paths(workdir.plain(config)),
+        params=params,
         step=run.step,
         card=model_card(folder.name, run.config, run.step, parameters, evaluation),
         evaluation=evaluation,
@@ -40,6 +42,16 @@ def export_model(run: Trained, folder: Path) -> int:
     )
     write_export(folder, content)
     return parameters
+
+
+def _sampled_part(run: Trained) -> tuple[ml_collections.ConfigDict, Any]:
+    """The config and the parameters that sampling requires: a student is exported as a model like its first teacher."""
+    if run.config.task != "distillation":
+        return run.config, run.params
+    config = run.config.first.copy_and_resolve_references()
+    own = {name: run.config[name] for name in ("seed", "network", "encoder", "sample", "evaluate")}
+    config.update(own)
+    return config, run.params["student"]
 
 
 def _without_paths(config: dict[str, Any]) -> dict[str, Any]:

@@ -22,22 +22,11 @@ from bitdiff.tasks import tokens
 from bitdiff.tasks.causal_conditions import select_conditions
 from bitdiff.tasks.combinations import check_autoregressive
 from bitdiff.tasks.denoiser import network_params
-from bitdiff.tasks.options import GUIDANCE, SampleOptions
+from bitdiff.tasks.options import DIFFUSION_OPTIONS, GUIDANCE, SampleOptions, options_in_use
 from bitdiff.tasks.task import Task
 
 SAMPLERS = ("beam", "random")
-_DIFFUSION_OPTIONS = (
-    "steps",
-    "td",
-    *GUIDANCE,
-    "momentum",
-    "self_guidance",
-    "frames",
-    "lag",
-    "endpoint",
-    "restarts",
-    "churn_fraction",
-)
+_UNSUPPORTED = DIFFUSION_OPTIONS | {"steps": 0} | dict.fromkeys(GUIDANCE, 0.0)
 
 
 class CausalModel(NamedTuple):
@@ -252,9 +241,7 @@ def _start_tokens(model: CausalModel, label: jax.Array | None, count: int) -> ja
 
 def _check_options(model: CausalModel, options: SampleOptions) -> None:
     choose("sampler of an autoregressive model", options.sampler, SAMPLERS)
-    given = [f"{name} {getattr(options, name)}" for name in _DIFFUSION_OPTIONS if getattr(options, name)]
-    if options.churn[0] or options.noise_scale != 1:
-        given.append(f"churn {options.churn[0]:g}, noise_scale {options.noise_scale:g}")
+    given = options_in_use(options, _UNSUPPORTED)
     if given:
         raise UsageError(f"{', '.join(given)}: diffusion options, which an autoregressive model does not support")
     limit = 1 if options.sampler == "random" else model.vocab_size

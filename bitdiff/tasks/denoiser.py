@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from bitdiff.conditions import Condition, Inputs, Signal, combine
+from bitdiff.conditions import Condition, Inputs, Signal, combine, init_conditions
 from bitdiff.conditions.known import make_known
 from bitdiff.conditions.labels import make_labels
 from bitdiff.conditions.latents import Inference, make_latents
@@ -136,17 +136,12 @@ def error_of_x0(model: Denoiser, error: jax.Array, t: jax.Array) -> tuple[jax.Ar
 
 def init_params(model: Denoiser, key: jax.Array) -> Any:
     """Parameters: {'params': the network's, and an entry for each condition that has its own}."""
-    own: dict[str, Any] = {}
-    signals = []
-    for condition in reversed(model.conditions):
-        key, params, signal = condition.init(key)
-        own |= params
-        signals.append(signal)
+    key, own, signals = init_conditions(model.conditions, key)
     x = jnp.zeros((1, *model.layout.grid, model.width))
     x = jnp.concatenate([x, x], axis=-1) if model.self_cond_rate else x
 
     def evaluate(module):
-        inputs = join(model, None, signals[::-1], 1, module=module)
+        inputs = join(model, None, signals, 1, module=module)
         return module(x, jnp.zeros(1), inputs.label, None, **inputs.attended)
 
     return {**nn.init(evaluate, model.network)(key), **own}

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bitdiff.conditions import Condition, Keys, Signal, combine, derive_keys
+from bitdiff.conditions import Condition, Keys, Signal, combine, derive_keys, init_conditions
 from bitdiff.data import Source
 from bitdiff.diffusion import masking
 from bitdiff.diffusion.bits import Codec
@@ -23,22 +23,12 @@ from bitdiff.tasks import images, tokens
 from bitdiff.tasks.combinations import check_masked
 from bitdiff.tasks.denoiser import Layout, make_conditions, make_denoising_network, network_params
 from bitdiff.tasks.denoising import select
-from bitdiff.tasks.options import GUIDANCE, SampleOptions
+from bitdiff.tasks.options import DIFFUSION_OPTIONS, GUIDANCE, SampleOptions, options_in_use
 from bitdiff.tasks.parts import make_codec
 from bitdiff.tasks.task import Task
 
 _TIME_SCALE = 1000.0  # the sinusoidal time embedding receives 1000 alpha_t
-_UNSUPPORTED = (
-    "td",
-    "momentum",
-    "self_guidance",
-    "frames",
-    "lag",
-    "endpoint",
-    "restarts",
-    "churn_fraction",
-    "latent_guidance",
-)
+_UNSUPPORTED = DIFFUSION_OPTIONS | {"latent_guidance": 0.0, "beams": 1}
 
 
 class MaskedModel(NamedTuple):
@@ -101,16 +91,11 @@ def make_masked_task(config: Any, network: nn.Module | None = None) -> Task:
 
 def init_params(model: MaskedModel, key: jax.Array) -> Any:
     """Parameters: {'params': the network's, and an entry for each condition that has its own}."""
-    own: dict[str, Any] = {}
-    signals = []
-    for condition in reversed(model.conditions):
-        key, params, signal = condition.init(key)
-        own |= params
-        signals.append(signal)
+    key, own, signals = init_conditions(model.conditions, key)
     x = jnp.zeros((1, *model.layout.grid, model.width))
 
     def evaluate(module):
-        inputs = combine(module, None, signals[::-1], 1)
+        inputs = combine(module, None, signals, 1)
         return module(x, jnp.zeros(1), inputs.label, None, **inputs.attended)
 
     return {**nn.init(evaluate, model.network)(key), **own}
@@ -248,12 +233,7 @@ def _check_options(model: MaskedModel, options: SampleOptions) -> None:
     choose("sampler of masked diffusion (config.sample.sampler)", options.sampler, masking.SAMPLERS)
     if options.steps < 1:
         raise UsageError(f"steps is {options.steps}; masked diffusion requires at least 1")
-    given = [f"{name} {getattr(options, name)}" for name in _UNSUPPORTED if getattr(options, name)]
-    given += [f"beams {options.beams}"] if options.beams != 1 else []
-    given += [f"churn {options.churn[0]}"] if options.churn[0] else []
-    given += [f"schedule {options.schedule}"] if options.schedule != "auto" else []
-    given += ["schedule_options"] if any(value not in (None, ()) for _, value in options.schedule_options) else []
-    given += [f"noise_scale {options.noise_scale}"] if options.noise_scale != 1.0 else []
+    given = options_in_use(options, _UNSUPPORTED)
     if given:
         raise UsageError(f"{', '.join(given)}: not supported by masked diffusion")
     conditions = {condition.guidance_option: condition for condition in model.conditions}

@@ -1,5 +1,6 @@
 """How to sample: the options of a config's `sample` section, as one hashable value."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from bitdiff.configuration.base import SAMPLE
@@ -12,6 +13,22 @@ from bitdiff.runtime.errors import UsageError
 
 # The guidance weights, by the name of their condition.
 GUIDANCE = {"guidance": "class labels", "image_guidance": "pictures", "latent_guidance": "latents"}
+
+# Options of Bit Diffusion alone, with the values that leave samples as they are.
+DIFFUSION_OPTIONS = {
+    "td": 0.0,
+    "momentum": 0.0,
+    "self_guidance": 0.0,
+    "frames": 0,
+    "lag": 0.0,
+    "endpoint": False,
+    "restarts": (),
+    "churn": 0.0,
+    "churn_fraction": 0.0,
+    "noise_scale": 1.0,
+    "schedule": "auto",
+    "schedule_options": (),
+}
 
 LEAST_TRAINED_GUIDANCE = 0.5  # the smallest weight of guidance by self-conditioning in training, as in ELF
 
@@ -74,6 +91,14 @@ def sample_options(section: Any, **changes: Any) -> SampleOptions:
     options = SampleOptions(**fields)
     _check(options)
     return options
+
+
+def options_in_use(options: SampleOptions, neutral: Mapping[str, Any]) -> list[str]:
+    """The options whose values differ from the neutral ones, as 'NAME VALUE'."""
+    values = options._asdict()
+    values["churn"] = options.churn[0]  # without which the others have no effect
+    values["schedule_options"] = tuple(item for item in options.schedule_options if item[1] not in (None, ()))
+    return [f"{name} {values[name]}" for name, value in neutral.items() if values[name] != value]
 
 
 def plan_of(options: SampleOptions, length: int = 1) -> Plan:

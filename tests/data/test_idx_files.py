@@ -47,6 +47,16 @@ def test_both_splits_are_read(tmp_path, suffix):
     assert dataset.label_frequencies == (0.1,) * 10
 
 
+def test_classes_labelled_from_1_keep_their_names(tmp_path):
+    for name in ("train", "t10k"):
+        _, labels = write_split(tmp_path, name, 20)
+        write_idx(tmp_path / f"{name}-labels-idx1-ubyte", labels + 1)
+    dataset = data.load(section(tmp_path))
+    np.testing.assert_array_equal(data.dataset.stack(dataset.train)["label"], labels)
+    assert dataset.num_classes == 10
+    assert dataset.class_names == tuple(map(str, range(1, 11)))
+
+
 def test_images_are_halved_by_averaging_and_padded_with_black(tmp_path):
     images, _ = write_split(tmp_path, "train", 3)
     write_split(tmp_path, "t10k", 3)

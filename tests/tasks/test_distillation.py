@@ -13,6 +13,7 @@ from bitdiff.diffusion import schedules, teacher_steps
 from bitdiff.diffusion.bits import make_codec
 from bitdiff.diffusion.oracle import bayes_denoiser
 from bitdiff.inference import trained
+from bitdiff.inference.exporting import export_model
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import make_task, sample_options
 from bitdiff.training.trainer import train
@@ -105,6 +106,10 @@ def test_a_chain_of_students(tmp_path):
         with pytest.raises(UsageError, match=f"{name} is .*; a distilled model samples with ddim in 2 steps"):
             two.task.sample(two.params, {}, keys, sample_options(two.config.sample, **{name: value}))
     assert two.config.distillation.teacher_steps == 4
+    export_model(two, tmp_path / "export")
+    exported = trained.load(tmp_path / "export")
+    assert exported.config.task == "tokens"
+    np.testing.assert_array_equal(exported.sample(8)["tokens"], two.sample(8)["tokens"])
     config = student_config(4)
     config.first_run = str(tmp_path / "student4")
     with pytest.raises(UsageError, match=r"steps is 4, but the teacher .* samples in 4 steps"):
