@@ -4,6 +4,7 @@ from typing import Any
 
 from bitdiff.claims.claim import Model
 
+STUDENT_STEPS = (8, 4, 2, 1)
 ENCODINGS = ("uint", "gray", "uint_rand")
 
 # Small enough that a run takes three minutes on one core.
@@ -32,6 +33,17 @@ def _captions(variant: str) -> Model:
     return Model(f"shapes:{variant}", {"train.steps": 2_000})
 
 
+def _students(teacher: str, config: str, changes: dict[str, Any], train_steps: int) -> dict[str, Model]:
+    """A chain of students of a model, by the name TEACHER_STEPS."""
+    teachers = {8: teacher} | {steps: f"{teacher}_{2 * steps}" for steps in STUDENT_STEPS[1:]}
+    return {
+        f"{teacher}_{steps}": Model(
+            config, changes | {"distillation.steps": steps, "train.steps": train_steps}, teachers[steps]
+        )
+        for steps in STUDENT_STEPS
+    }
+
+
 _PLAIN = _in_diffusion(self_cond_rate=0.0)
 MODELS = {
     **{name: _fashion(name) for name in ENCODINGS},
@@ -55,6 +67,10 @@ MODELS = {
     "digits_bits_plain": Model("digits_disco:bits", _PLAIN),
     "digits_latents_plain": Model("digits_disco:bits_disco", _PLAIN),
     "digits_prior_plain": Model("digits_disco:bits_prior", first="digits_latents_plain"),
+    "digits": Model("digits"),
+    **_students("uint", "fashion:small_distilled", _TINY, 600),
+    **_students("digits", "digits:distilled", {}, 800),
+    **_students("pairs", "mixture:distilled", {}, 3_000),
     "toy": Model("toy_disco:plain"),
     "toy_latents": Model("toy_disco:disco"),
     "toy_prior": Model("toy_disco:prior", first="toy_latents"),

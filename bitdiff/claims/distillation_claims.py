@@ -1,0 +1,37 @@
+"""Claims about progressive distillation."""
+
+from bitdiff.claims.claim import Claim, Point, Score, by_steps
+from bitdiff.claims.claim_models import STUDENT_STEPS
+
+_TEACHER_STEPS = (1, 2, 4, 8, 10, 40)
+
+
+def _distilled(teacher: str, data: str, score: Score, num_samples: int) -> Claim:
+    """A claim about the students of a model."""
+    return Claim(
+        statement=f"Progressive distillation makes four steps as good as the teacher's ten, on {data}.",
+        paper="none in the papers; Salimans and Ho 2022 reach an FID of 3.0 on CIFAR-10 in four steps.",
+        score=score,
+        points=(
+            *by_steps({"teacher": teacher}, _TEACHER_STEPS),
+            *(Point("students", steps, f"{teacher}_{steps}", {"steps": steps}) for steps in STUDENT_STEPS),
+        ),
+        x_label="sampling steps",
+        evidence={
+            "a student's 4 steps are better than the teacher's 10": lambda found: (
+                1.0 - found["students", 4] / found["teacher", 10]
+            )
+        },
+        num_samples=num_samples,
+        scale="Longer training of the students: config.train.steps.",
+    )
+
+
+_JUDGED = Score("judge_frechet", "Frechet distance of a classifier's features")
+DISTILLATION_CLAIMS = {
+    "distilled_fashion": _distilled("uint", "Fashion-MNIST", _JUDGED, 1_000),
+    "distilled_digits": _distilled("digits", "digits", Score("frechet_pixels", "Frechet distance over pixels"), 2_000),
+    "distilled_pairs": _distilled(
+        "pairs", "token pairs", Score("known_tv", "total variation to the known distribution"), 20_000
+    ),
+}
