@@ -92,10 +92,10 @@ def _series(omega: jax.Array, eps: jax.Array) -> tuple[jax.Array, jax.Array]:
 
     Each term has the ratio sin((l + 1/2) omega) / sin(omega / 2) = 1 + 2 (cos(omega) + ... + cos(l omega)).
     """
-    terms = [(2 * degree + 1) * jnp.exp(-degree * (degree + 1) * eps**2) for degree in range(_DEGREES)]
-    value, slope = sum(terms), jnp.zeros_like(omega)
+    terms = jnp.stack([(2 * degree + 1) * jnp.exp(-degree * (degree + 1) * eps**2) for degree in range(_DEGREES)])
+    value, slope = jnp.sum(terms, axis=0), jnp.zeros_like(omega)
     for m in range(1, _DEGREES):
-        rest = 2.0 * sum(terms[m:])
+        rest = 2.0 * jnp.sum(terms[m:], axis=0)
         value += rest * jnp.cos(m * omega)
         slope -= rest * m * jnp.sin(m * omega)
     return value, slope
