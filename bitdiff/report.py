@@ -1,7 +1,7 @@
 """Writes a page about a run: python -m bitdiff.report --workdir runs/digits.
 
-The page is one HTML file that needs no network: config, curves, samples, a trajectory with a slider, the histogram of
-the bits, and the evaluation and sweep if there are any.
+The page is one HTML file that works offline: config, curves, samples, a trajectory with a slider, the histogram of the
+bits, and the evaluation and sweep if there are any.
 """
 
 from pathlib import Path

@@ -5,7 +5,7 @@ r"""Fashion-MNIST: 70,000 images of clothing with 256 gray levels, class-conditi
     python -m bitdiff.train_judge --config fashion:small --out judge.npz
     python -m bitdiff.evaluate --workdir runs/fashion --judge judge.npz
 
-Debian's package holds the files; elsewhere, set config.data.path to a folder with the four IDX files, as published for
+Debian's package has the files; elsewhere, set config.data.path to a folder with the four IDX files, as published for
 MNIST, Fashion-MNIST, KMNIST and EMNIST, or use TFDS with --config.data.name=tfds --config.data.builder=fashion_mnist
 --config.data.path= --config.data.train_split=train --config.data.test_split=test.
 

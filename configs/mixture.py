@@ -2,9 +2,9 @@
 
     python -m bitdiff.train --config configs/mixture.py --workdir runs/mixture
 
-Evaluation reports the total variation distance of the network's samples and of the Bayes-optimal denoiser's, and the
-statistical floor. Variants: uint (the default), gray, uint_rand, one_hot, masked (masked diffusion, for comparison),
-distilled (a student of a run of uint, for few steps):
+Evaluation reports the total variation distance between samples and data, for the network and (except for masked) for
+the Bayes-optimal denoiser, and the value expected for perfect samples. Variants: uint (the default), gray, uint_rand,
+one_hot, masked (masked diffusion, for comparison), distilled (a student of a uint run, for sampling in a few steps):
 
     python -m bitdiff.train --config mixture:distilled --config.first_run=runs/mixture --workdir runs/mixture8
 

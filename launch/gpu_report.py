@@ -181,7 +181,7 @@ def main() -> None:
     """Runs the script."""
     parser = argparse.ArgumentParser(description="Measures training and sampling on one GPU.")
     parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
-    parser.add_argument("--minutes", type=float, default=8.5, help="no part is started after this time")
+    parser.add_argument("--minutes", type=float, default=8.5, help="minutes after which no part is started")
     parser.add_argument("--seconds", type=float, default=3.0, help="approximate time of each measurement")
     parser.add_argument("--trial", action="store_true", help="tiny networks, on any device")
     options = parser.parse_args()

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Publishes the findings of a folder: python launch/publish_findings.py --workdir runs/findings.
 
-Adds them to configs/results/findings/findings.json, with the commit of the checkout and the environment's HARDWARE,
+Adds them to configs/results/findings/findings.json, with the current commit and the environment variable HARDWARE,
 draws their plots beside it, and writes configs/FINDINGS.md. Findings about other claims are kept.
 """
 

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""The U-Net of bitdiff in PyTorch, and the speed of its training step and forward pass, as one line of JSON.
+"""A PyTorch port of bitdiff's U-Net; prints the speed of its training step and forward pass as one line of JSON.
 
     python launch/torch_unet.py --config cifar10:uint_cond --rows 128 --dtype bfloat16
 
-Run by gpu_report.py where torch is installed. The training step does the same as bitdiff's: a forward pass on half of
-the examples for self-conditioning, then the loss, gradients, gradient clipping, Adam and a moving average of the
-weights. It uses torch.compile, the channels-last memory format, automatic mixed precision and fused Adam.
+gpu_report.py runs it if torch is installed. The training step does the same work as bitdiff's: a forward pass on half
+of the examples for self-conditioning, then the loss, gradients, gradient clipping, Adam and a moving average of the
+weights. It uses torch.compile, the channels-last memory format, autocast (with --dtype bfloat16) and, on a GPU, fused
+Adam.
 """
 
 import argparse

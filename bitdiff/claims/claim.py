@@ -7,7 +7,7 @@ import numpy as np
 
 Key = tuple[str, float]  # a line of a claim's plot, and a position on its x axis
 Values = Mapping[Key, np.ndarray]  # the score of each point, [seeds]
-Evidence = Callable[[Values], np.ndarray]  # each seed's support of a claim: [seeds], negative to contradict it
+Evidence = Callable[[Values], np.ndarray]  # how much each seed supports a claim: [seeds], negative if it contradicts it
 
 
 class Model(NamedTuple):
@@ -100,7 +100,7 @@ def higher(line: str, than: str, at: tuple[float, ...]) -> Evidence:
 
 
 def best_falls(lines: tuple[str, ...], at: tuple[float, ...]) -> Evidence:
-    """How much the best position falls from the first line to the last, where lower scores are better."""
+    """How far the x with the best (lowest) score falls from the first line to the last."""
 
     def evidence(values: Values) -> np.ndarray:
         best = [np.asarray(at)[np.argmin([values[line, x] for x in at], axis=0)] for line in (lines[0], lines[-1])]

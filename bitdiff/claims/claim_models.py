@@ -34,7 +34,7 @@ def _captions(variant: str) -> Model:
 
 
 def _students(teacher: str, config: str, changes: dict[str, Any], train_steps: int) -> dict[str, Model]:
-    """A chain of students of a model, by the name TEACHER_STEPS."""
+    """A chain of students of a model, keyed by name: TEACHER_STEPS."""
     teachers = {8: teacher} | {steps: f"{teacher}_{2 * steps}" for steps in STUDENT_STEPS[1:]}
     return {
         f"{teacher}_{steps}": Model(

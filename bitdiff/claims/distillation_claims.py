@@ -9,7 +9,7 @@ _TEACHER_STEPS = (1, 2, 4, 8, 10, 40)
 def _distilled(teacher: str, data: str, score: Score, num_samples: int) -> Claim:
     """A claim about the students of a model."""
     return Claim(
-        statement=f"Progressive distillation makes four steps as good as the teacher's ten, on {data}.",
+        statement=f"With progressive distillation, four steps are better than the teacher's ten on {data}.",
         paper="none in the papers; Salimans and Ho 2022 reach an FID of 3.0 on CIFAR-10 in four steps.",
         score=score,
         points=(
@@ -27,7 +27,7 @@ def _distilled(teacher: str, data: str, score: Score, num_samples: int) -> Claim
     )
 
 
-_JUDGED = Score("judge_frechet", "Frechet distance of a classifier's features")
+_JUDGED = Score("judge_frechet", "Frechet distance between classifier features")
 DISTILLATION_CLAIMS = {
     "distilled_fashion": _distilled("uint", "Fashion-MNIST", _JUDGED, 1_000),
     "distilled_digits": _distilled("digits", "digits", Score("frechet_pixels", "Frechet distance over pixels"), 2_000),

@@ -79,7 +79,7 @@ def markdown(found: Mapping[str, dict[str, Any]], pictures: str = "") -> str:
         seeds = ", ".join(map(str, one["seeds"]))
         score = one["score"][0].upper() + one["score"][1:]
         lines += ["", f"{score}; {one['num_samples']:,} samples per point; seeds {seeds}."]
-        lines += ["Bars show the standard deviation over seeds."]
+        lines += ["Error bars show the standard deviation over seeds."]
         about = one["provenance"]
         if "commit" in about:
             lines[-1] += (

@@ -22,7 +22,7 @@ def _latents_of_bits() -> Claim:
             "5 steps with generated latents are better than 40 without": lambda found: (
                 1.0 - found["latents, generated", 5] / found["bits", 40]
             ),
-            "latents are better without self-conditioning, too": better(
+            "latents also help without self-conditioning": better(
                 "latents, generated, no self-conditioning", "bits, no self-conditioning", (5, 10, 20, 40)
             ),
         },
@@ -34,7 +34,7 @@ def _latents_of_bits() -> Claim:
 def _latents_of_points() -> Claim:
     lines = {"EDM": "toy", "latents, oracle": "toy_latents", "latents, generated": "toy_prior"}
     return Claim(
-        statement="Discrete latents bring EDM's samples closer to the data, points in the plane.",
+        statement="On points in the plane, discrete latents bring EDM's samples closer to the data.",
         paper="DisCo-Diff, Table 1: 0.27 for plain EDM, 0.118 with latents.",
         score=Score("w2", "2-Wasserstein distance"),
         points=by_steps(lines, (5, 10, 25, 50)),

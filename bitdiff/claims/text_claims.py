@@ -10,7 +10,7 @@ def _caption_steps() -> Claim:
     steps = (5, 10, 20, 40)
     lines = {f"bits, td {td:g}": td for td in (0.0, 2.0, 4.0)}
     return Claim(
-        statement="Bits caption pictures in ten steps as well as in forty, and as well as an autoregressive model.",
+        statement="Bit Diffusion captions as well in ten steps as in forty, and as well as an autoregressive model.",
         paper="Tables 3 to 5, COCO, BLEU-4: 34.5 in 10 steps with td, 34.4 in 40; autoregressive 33.9.",
         score=_TRUE,
         points=(
@@ -44,7 +44,7 @@ def _masked_captions() -> Claim:
         score=_TRUE,
         points=by_steps({"bits": "captions"}, steps, td=2.0) + by_steps({"masked": "captions_masked"}, steps),
         x_label="network evaluations",
-        evidence={"masks are better than bits": higher("masked", "bits", steps)},
+        evidence={"masked diffusion is better than bits": higher("masked", "bits", steps)},
         num_samples=300,
         scale="Longer training (config.train.steps).",
     )
@@ -53,12 +53,12 @@ def _masked_captions() -> Claim:
 def _masked_tokens() -> Claim:
     steps = (5, 10, 40, 100)
     return Claim(
-        statement="On token pairs, masked diffusion needs fewer network evaluations than Bit Diffusion.",
+        statement="On token pairs, masked diffusion is better than bits with the same number of network evaluations.",
         paper="none in the papers; with an exact network, masked diffusion needs one evaluation per token.",
         score=Score("known_tv", "total variation to the known distribution"),
         points=by_steps({"bits": "pairs", "masked": "pairs_masked"}, steps),
         x_label="network evaluations",
-        evidence={"masks are better than bits": better("masked", "bits", steps)},
+        evidence={"masked diffusion is better than bits": better("masked", "bits", steps)},
         num_samples=20_000,
         scale="More seeds.",
     )

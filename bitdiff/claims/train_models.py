@@ -1,4 +1,4 @@
-"""Trains several models at once on a CPU, each in a process of its own that uses a part of the cores."""
+"""Trains several models at once on a CPU, each in its own process on a part of the cores."""
 
 import os
 import signal
@@ -45,7 +45,7 @@ class Run(NamedTuple):
 
     @property
     def log(self) -> Path:
-        """The file for the output of a run in a process of its own."""
+        """The log file of a run that is trained in its own process."""
         return self.folder.with_suffix(".log")
 
     def is_finished(self) -> bool:
@@ -91,7 +91,7 @@ def train_models(runs: Sequence[Run], jobs: int) -> Stopped | None:
     waiting = [run for run in runs if not run.is_finished()]
     if not waiting:
         return None
-    print(f"training {len(waiting)} models, {jobs} at a time; their output: {waiting[0].folder.parent}/*.log")
+    print(f"training {len(waiting)} models, {jobs} at a time; logs in {waiting[0].folder.parent}/*.log")
     with StopSignals() as stop, _processes() as running, progress_bar("training", "model", total=len(waiting)) as bar:
         while (waiting or running) and stop.received is None:
             for worker, (run, process) in list(running.items()):
@@ -114,7 +114,7 @@ def _start(run: Run, worker: int, jobs: int) -> subprocess.Popen:
         process = subprocess.Popen([sys.executable, "-m", "bitdiff.train", *run.arguments], stdout=log, stderr=log)
     cores = sorted(os.sched_getaffinity(0))[worker::jobs] if hasattr(os, "sched_setaffinity") else []
     if cores:
-        with suppress(ProcessLookupError):  # it has failed already
+        with suppress(ProcessLookupError):  # the process has already exited
             os.sched_setaffinity(process.pid, cores)
     return process
 

@@ -19,9 +19,10 @@ class Verdict(NamedTuple):
 
 
 RULE = (
-    f"A claim holds if, for each kind of evidence, all seeds agree and the mean over at least {_LEAST_SEEDS} seeds is "
-    f"more than {_ERRORS:g} standard errors above 0. It does not hold if, for any kind of evidence, all seeds agree "
-    "and the mean is as far below 0. Otherwise, it is undecided at this scale."
+    "Evidence is one number per seed, positive if that seed supports the claim. A claim holds if, for each kind of "
+    f"evidence, all of at least {_LEAST_SEEDS} seeds support it and the mean is more than {_ERRORS:g} standard errors "
+    f"above 0. It does not hold if, for any kind of evidence, all of at least {_LEAST_SEEDS} seeds contradict it and "
+    f"the mean is more than {_ERRORS:g} standard errors below 0. Otherwise, it is undecided at this scale."
 )
 
 

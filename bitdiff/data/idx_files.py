@@ -50,7 +50,7 @@ def load(options: Any) -> Dataset:
     labels = np.concatenate([train["label"], test["label"]])
     first, num_classes = int(labels.min()), int(np.ptp(labels)) + 1
     for split in (train, test):
-        split["label"] -= first  # EMNIST's letters are labelled from 1
+        split["label"] -= first  # EMNIST's letters are labeled from 1
     if test["image"].shape[1] != size:
         sizes = f"{size} pixels wide in {names[0]} and {test['image'].shape[1]} in {names[1]}"
         raise UsageError(f"{root}: images are {sizes}; set config.data.image_size and config.data.resize")
@@ -69,7 +69,7 @@ def load(options: Any) -> Dataset:
 
 
 def read_idx(path: Path, dimensions: int) -> np.ndarray:
-    """The array of unsigned bytes in an IDX file, compressed if its name ends in .gz.
+    """The array of unsigned bytes in an IDX file, which is decompressed if its name ends in .gz.
 
     Raises:
       UsageError: the file cannot be read, has another type or number of dimensions, or does not have the size that its

@@ -76,8 +76,9 @@ def sample(predict: Predict, start: jax.Array, keys: jax.Array, *, steps: int, s
       keys: PRNG keys [B].
       steps: the number of evaluations of `predict`.
       sampler: 'ancestral' replaces each mask with probability (alpha_s - alpha_t) / (1 - alpha_t) in the step from t to
-        s, by a draw from its distribution. 'confidence' draws all masked values in each step, and keeps the most
-        likely ones, as many as 'ancestral' replaces on average (MaskGIT, Chang et al. 2022, without temperature).
+        s, with a draw from the predicted distribution. 'confidence' draws all masked values in each step, and keeps
+        the most likely ones, as many as 'ancestral' replaces on average (MaskGIT, Chang et al. 2022, but without noise
+        on the confidence).
 
     Returns:
       int [B, ...] without masks.

@@ -19,12 +19,12 @@ def two_step_target(
 ) -> jax.Array:
     """The estimate of x0 with which one DDIM step reaches the same point as the teacher's two (algorithm 2).
 
-    x0 = (x'' - (sigma'' / sigma) x_t) / (alpha'' - (sigma'' / sigma) alpha), where x'' is where the teacher arrives.
+    x0 = (x'' - (sigma'' / sigma) x_t) / (alpha'' - (sigma'' / sigma) alpha), where x'' is the teacher's endpoint.
 
     Args:
       estimate: the teacher's, clipped.
       x_t: float [B, ...].
-      x0_prev: float [B, ...], the teacher's previous estimate; that of its first step is fed back in the second.
+      x0_prev: float [B, ...], self-conditioning for the teacher's first step; its second uses the first one's estimate.
       gammas: gamma [B] at the time of x_t, after one and after two steps of the teacher.
 
     Returns:

@@ -23,7 +23,7 @@ _TRAJECTORIES = 10  # samples whose trajectory is shown
 
 
 class Shown(NamedTuple):
-    """What is sampled for the page: how many samples, in how many frames, and how."""
+    """The samples to draw for the page, and the number of frames of their trajectories."""
 
     draw: Draw
     frames: int
@@ -52,7 +52,7 @@ def _facts(run: Trained) -> str:
         ("task", config.task),
         ("data", f"{config.data.name} {config.data.builder} {config.data.path}".strip()),
         ("encoding", config.bits.encoding),
-        ("steps of training", run.step),
+        ("training steps", run.step),
         ("seed", config.seed),
         ("weights", "moving average" if run.weights == "ema" else "raw"),
     ]

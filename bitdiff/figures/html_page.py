@@ -1,4 +1,4 @@
-"""Self-contained HTML pages: pictures are embedded, and no network is needed to read them."""
+"""Self-contained HTML pages with embedded pictures, which can be viewed offline."""
 
 import base64
 import html

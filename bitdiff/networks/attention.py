@@ -1,4 +1,4 @@
-"""Attention whose weights are recomputed in the backward pass, not stored; on TPUs, long attention is also fused."""
+"""Attention whose weights are recomputed in the backward pass; long sequences use a fused kernel on TPUs."""
 
 import math
 from functools import partial
@@ -6,7 +6,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-_LONG = 512  # from this many positions on, the fused kernel moves less memory than separate operations
+_LONG = 512  # from this length on, the fused kernel moves less data than separate operations
 _LANES = 128  # blocks of the fused kernel are multiples of a TPU's vector width
 _LARGEST_BLOCK = 1024
 
@@ -16,7 +16,7 @@ def attend(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array |
 
     The attention weights are the largest arrays of a layer. Recomputing them in the backward pass takes less memory,
     and less memory traffic, than storing them. For long sequences without a mask, programs for TPUs use jax's fused
-    kernel, whose weights never leave the on-chip memory.
+    kernel, which keeps the attention weights in on-chip memory; it requires d <= 128 or a multiple of 128.
 
     Args:
       query: float [B, L, heads, d].

@@ -13,7 +13,7 @@ from bitdiff.planning.chips import Chip
 class Cost(NamedTuple):
     """A program's needs, per device.
 
-    flops: FLOPs of the program as compiled.
+    flops: the compiler's own count of FLOPs, which counts a loop's body only once.
     hbm_bytes: bytes read from and written to HBM.
     accessed_bytes: the compiler's own count of bytes accessed, most of them in on-chip memory.
     exchanged_bytes: bytes that a device has to send to others.

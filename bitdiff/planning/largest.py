@@ -12,7 +12,7 @@ _TOLERANCE = 0.1  # bisection stops when the batch size is known to within this 
 
 
 def largest_batch(config: ml_collections.ConfigDict, on: Slice) -> dict[str, Any]:
-    """The plan of the largest batch per device that compiles without gradient accumulation; doubles, then bisects.
+    """The plan of the largest batch that fits without gradient accumulation, found by doubling and then bisection.
 
     Args:
       config: a resolved config.

@@ -34,11 +34,11 @@ class Instruction(NamedTuple):
 
 
 def hbm_bytes(program: str) -> float:
-    """Bytes read from and written to HBM, including padding; a loop's body counts as often as it runs.
+    """Bytes read from and written to HBM, including padding; a loop's body is counted once per iteration.
 
     The trip count of a loop is the one that the compiler states, or else the constant bound of a counter that starts at
-    0. An array that an instruction reads or writes only in part counts in full, and one that a kernel (a custom call)
-    reads repeatedly counts once.
+    0. If an instruction reads or writes only part of an array, the whole array is counted, except in an asynchronous
+    slice. An array that a kernel (a custom call) reads repeatedly is counted once.
 
     Args:
       program: the HLO text of a compiled program.

@@ -2,8 +2,9 @@
 
 The student starts from its teacher's weights. It learns to reach in one DDIM step the point that its teacher reaches in
 two. The teacher is a run of the task images or tokens, or another student, so a chain of runs halves the number of
-steps repeatedly. The teacher's weights are part of the parameters, and training does not change them. The levels are
-those of the cosine schedule, on which students are sampled, and the loss is the squared error of x0 for all teachers.
+steps repeatedly. The teacher's weights are part of the parameters, and training does not change them. The noise levels
+are those of the cosine schedule, on which students are sampled. Whatever the teacher predicts, the loss is the squared
+error of x0, weighted by the truncated SNR.
 """
 
 import json
@@ -26,7 +27,7 @@ from bitdiff.tasks.options import SampleOptions
 from bitdiff.tasks.task import Task
 from bitdiff.tasks.tokens import make_token_task
 
-# Fields that change how a network is computed or started, not what it is.
+# Fields that affect how a network is computed or initialized, but not its architecture.
 _MAY_DIFFER = ("remat", "weights", "schedule_run")
 TEACHERS = {"images": make_image_task, "tokens": make_token_task}
 
@@ -39,7 +40,7 @@ class Distillation(NamedTuple):
 
 
 def make_distillation_task(config: Any, network: nn.Module | None = None) -> Task:
-    """The distillation of config.first, the config of a teacher.
+    """The task of distilling a teacher; config.first is the config of the first teacher in a chain of students.
 
     Raises:
       UsageError: no teacher, or one that cannot be distilled.
@@ -120,7 +121,7 @@ def _check_options(options: SampleOptions, steps: int) -> None:
         name = wrong[0]
         raise UsageError(
             f"{name} is {getattr(options, name)!r}; a distilled model samples with ddim in {steps} steps on the cosine "
-            "schedule, with td 0 and without added noise, momentum or self-guidance"
+            "schedule, with td 0 and endpoint False, and without added noise, momentum or self-guidance"
         )
 
 
@@ -133,8 +134,8 @@ def init_params(student: Task, key: jax.Array) -> dict[str, Any]:
 def losses(job: Distillation, params: Any, batch: dict[str, jax.Array], keys: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The weighted squared error of the student against the two-step target, and the time: float32 [N] each.
 
-    A fraction self_cond_rate of the student's rows is self-conditioned, on the teacher's estimate; the teacher is on
-    all rows. At t = 1, both start from zeros, as in sampling.
+    The student is self-conditioned on the teacher's estimate in a fraction self_cond_rate of the rows, and the teacher
+    in all rows. At t = 1, the previous estimate is zero for both, as in sampling.
     """
     model = job.model
     for condition in model.conditions:

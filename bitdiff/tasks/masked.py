@@ -1,8 +1,8 @@
-"""Masked diffusion (MD4, Shi et al. 2024) of images, tokens or captions, on the same networks as Bit Diffusion.
+"""Masked diffusion (MD4, Shi et al. 2024) of images, tokens or captions, with the same networks as Bit Diffusion.
 
-The network receives the codes of the values that remain, with zeros where a value is masked and a channel that marks
-the masks, and outputs logits over the vocabulary. The codes are those of config.bits: with 'one_hot', the first layer
-learns an embedding of the values.
+The network receives the codes of the unmasked values, with zeros in place of masked ones, and a mask indicator for each
+value; it outputs logits over the vocabulary. The codes are those of config.bits: with 'one_hot', the first layer learns
+an embedding of the values.
 """
 
 from collections.abc import Sequence

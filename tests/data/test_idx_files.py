@@ -47,7 +47,7 @@ def test_both_splits_are_read(tmp_path, suffix):
     assert dataset.label_frequencies == (0.1,) * 10
 
 
-def test_classes_labelled_from_1_keep_their_names(tmp_path):
+def test_classes_labeled_from_1_keep_their_names(tmp_path):
     for name in ("train", "t10k"):
         _, labels = write_split(tmp_path, name, 20)
         write_idx(tmp_path / f"{name}-labels-idx1-ubyte", labels + 1)
