@@ -16,7 +16,7 @@ from absl import flags
 from bitdiff import data
 from bitdiff.cli import command
 from bitdiff.evaluation import speed_reports
-from bitdiff.planning import largest, plans, slices
+from bitdiff.planning import largest, plans, programs, slices
 from bitdiff.runtime import files
 from bitdiff.runtime.console import announced
 from bitdiff.runtime.errors import UsageError, choose
@@ -63,12 +63,20 @@ def report(request: Request) -> None:
         choose("part (--parts)", part, plans.PARTS)
     described = [slices.describe(name) for name in request.topologies]
     config = resolved(request.config)
-    whole = {"versions": _versions(), "config": workdir.plain(config), "parts": _finished(request.out, config)}
+    if "training" in request.parts:
+        for on in described:
+            programs.training_rows(config, len(on.devices))  # an error now, not after the first compilation
+    whole = {
+        "versions": _versions(),
+        "chips": {on.name: on.chip._asdict() for on in described},
+        "config": workdir.plain(config),
+        "parts": _finished(request.out, config),
+    }
     parts = whole["parts"]
     for on in described:
         for part in request.parts + (["largest batch"] if request.largest_batch else []):
             name = f"{part} {on.name}"
-            if name in parts:
+            if name in parts and "error" not in parts[name]:
                 continue
             if part == "largest batch":
                 parts[name] = largest.largest_batch(config, on)
@@ -96,15 +104,19 @@ def _versions() -> dict[str, str]:
 
 
 def _finished(out: Path | None, config: ml_collections.ConfigDict) -> dict[str, Any]:
-    """The parts that an interrupted command with the same config and versions has written."""
+    """The parts that an interrupted command has written.
+
+    Raises:
+      UsageError: the file holds another plan.
+    """
     if out is None or not out.exists():
         return {}
     before = speed_reports.read_report(out)
-    same = (before.get("versions"), before.get("config")) == (
-        _versions(),
-        json.loads(json.dumps(workdir.plain(config))),
-    )
-    return before["parts"] if same else {}
+    if (before.get("versions"), before.get("config")) != (_versions(), workdir.plain(config)):
+        raise UsageError(
+            f"{out} holds the plan of another config or from other versions; pass another --out, or delete it"
+        )
+    return before["parts"]
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ def measure_step(bench: Bench) -> dict[str, float]:
     size = devices.per_device(config.train.batch_size, "config.train.batch_size")
     one = {name: jax.ShapeDtypeStruct((size, *a.shape[1:]), a.dtype) for name, a in bench.batch.items()}
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), size))
-    counted = flops.count(jax.value_and_grad(step.task.loss, has_aux=True), step.state.params, one, keys)
+    counted = flops.count_gradient(step.task.loss, step.state.params, one, keys, has_aux=True)
     peak = matrix_peak(config.network.dtype, bench.seconds)
     memory = step.compiled.memory_analysis()
     result = {

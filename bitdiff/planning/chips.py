@@ -9,7 +9,10 @@ class Chip(NamedTuple):
     peak: FLOP/s of matrix products in bfloat16.
     memory: bytes of HBM.
     bandwidth: bytes/s between HBM and the cores.
-    interconnect: bytes/s that a chip sends over all its links to other chips, in one direction.
+    interconnect: bytes/s that a chip sends over all its links to other chips, in one direction. Small slices lack some
+      of these links (half of them in a slice of 2x2), so their traffic can take longer than this bandwidth implies.
+    shapes: the shapes of the slices on offer; for v4 and v5p, also all shapes of three multiples of 4, in ascending
+      order.
     source: where the numbers are documented.
     """
 
@@ -17,14 +20,25 @@ class Chip(NamedTuple):
     memory: float
     bandwidth: float
     interconnect: float
+    shapes: tuple[str, ...]
     source: str
 
 
-_DOCS = "docs.cloud.google.com/tpu/docs"
+_DOCS = "https://docs.cloud.google.com/tpu/docs"
+_FLAT = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
+_CUBES = ("2x2x1", "2x2x2", "2x2x4", "2x4x4")
 CHIPS = {  # by the name that libtpu uses in topologies
-    # The page of v4 has no interconnect per chip; this is the pod's all-reduce bandwidth over its 4,096 chips.
-    "v4": Chip(275e12, 32 * 2**30, 1_200e9, 1.1e15 / 4096, f"{_DOCS}/v4"),
-    "v5e": Chip(197e12, 16e9, 819e9, 200e9, f"{_DOCS}/v5e"),
-    "v5p": Chip(459e12, 95e9, 2_765e9, 600e9, f"{_DOCS}/v5p"),
-    "v6e": Chip(918e12, 32e9, 1_638e9, 400e9, f"{_DOCS}/v6e"),
+    # The v4 page gives no bandwidth per chip; this is the pod's all-reduce bandwidth divided by its 4,096 chips.
+    "v4": Chip(275e12, 32 * 2**30, 1_200e9, 1.1e15 / 4096, _CUBES, f"{_DOCS}/v4"),
+    "v5e": Chip(197e12, 16 * 2**30, 819e9, 200e9, _FLAT, f"{_DOCS}/v5e"),
+    "v5p": Chip(459e12, 95 * 2**30, 2_765e9, 600e9, _CUBES, f"{_DOCS}/v5p"),
+    "v6e": Chip(918e12, 32 * 2**30, 1_638e9, 400e9, _FLAT, f"{_DOCS}/v6e"),
 }
+
+
+def has_shape(chip: Chip, shape: str) -> bool:
+    """Whether there are slices of a shape, such as '2x2' or '4x4x8'."""
+    if shape in chip.shapes:
+        return True
+    sizes = [int(size) for size in shape.split("x")]
+    return chip.shapes == _CUBES and len(sizes) == 3 and sizes == sorted(sizes) and all(n % 4 == 0 for n in sizes)

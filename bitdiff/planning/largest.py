@@ -8,6 +8,7 @@ from bitdiff.planning import plans
 from bitdiff.planning.slices import Slice
 from bitdiff.runtime.console import announced
 
+_NO_MEMORY = "RESOURCE_EXHAUSTED"  # in the compiler's message
 _TOLERANCE = 0.1  # bisection stops when the batch size is known to within this fraction
 
 
@@ -19,7 +20,8 @@ def largest_batch(config: ml_collections.ConfigDict, on: Slice) -> dict[str, Any
       on: the slice.
 
     Returns:
-      The numbers of `plans.plan` with that batch; {'error': ...} if not even one example fits.
+      The numbers of `plans.plan` with that batch; {'error': ...} if not even one example fits, or if compilation fails
+      for another reason than a lack of memory.
     """
     fits: tuple[int, dict[str, Any]] = (0, {})
     fails = 0
@@ -29,7 +31,7 @@ def largest_batch(config: ml_collections.ConfigDict, on: Slice) -> dict[str, Any
             numbers = plans.plan(_with_rows(config, on, size), on, "training")
         if "error" in numbers:
             fails = size
-            if size == 1:
+            if size == 1 or _NO_MEMORY not in numbers["error"]:
                 return numbers
         else:
             fits = (size, numbers)

@@ -6,7 +6,7 @@ import ml_collections
 
 from bitdiff.networks import winograd
 from bitdiff.planning import programs
-from bitdiff.planning.costs import bound_of, cost_of
+from bitdiff.planning.costs import Cost, bound_of, cost_of
 from bitdiff.planning.programs import NotCompiledError, Program
 from bitdiff.planning.slices import Slice
 
@@ -33,6 +33,8 @@ _COLUMNS = (
     Column("compute_seconds", 1e3, "compute, ms"),
     Column("memory_seconds", 1e3, "HBM, ms"),
     Column("interconnect_seconds", 1e3, "interconnect, ms"),
+    Column("bytes_over_evaluation", 1, "HBM traffic / a network evaluation's"),
+    Column("days", 1, "days"),
 )
 
 
@@ -55,36 +57,42 @@ def plan(config: ml_collections.ConfigDict, on: Slice, part: str) -> dict[str, A
 
 def table(plans: dict[str, dict[str, Any]]) -> str:
     """A Markdown table of a part's numbers by slice."""
-    titles = ["slice", *(column.title for column in _COLUMNS), "bound by", "days"]
+    columns = [column for column in _COLUMNS if any(column.name in numbers for numbers in plans.values())]
+    titles = ["slice", *(column.title for column in columns), "bound by"]
     lines = [titles, ["---"] * len(titles)]
     for name, numbers in plans.items():
         if "error" in numbers:
             lines.append([name, numbers["error"], *[""] * (len(titles) - 2)])
             continue
-        cells = [f"{numbers[column.name] * column.factor:.3g}" for column in _COLUMNS]
-        days = f"{numbers['days']:.3g}" if "days" in numbers else ""
-        lines.append([name, *cells, numbers["binds"], days])
+        cells = [f"{numbers[c.name] * c.factor:.3g}" if c.name in numbers else "" for c in columns]
+        lines.append([name, *cells, numbers["binds"]])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _training(config: ml_collections.ConfigDict, on: Slice) -> dict[str, Any]:
-    numbers = _numbers(programs.compile_training(config, on), on)
+    program = programs.compile_training(config, on)
+    cost = cost_of(program.compiled, len(on.devices))
+    # The compiler counts the body of the loop over the parts of a batch once.
+    numbers = _numbers(program, cost._replace(flops=cost.flops * config.train.accumulate), on)
     return numbers | {"days": numbers["bound_seconds"] * config.train.steps / _DAY}
 
 
 def _sampling(config: ml_collections.ConfigDict, on: Slice) -> dict[str, Any]:
-    """The numbers of one step, averaged over all steps; the compiler itself counts the loop's body only once."""
-    numbers = _numbers(programs.compile_sampling(config, on), on, programs.evaluations(config))
+    """The numbers of one step, averaged over all steps; the compiler's FLOPs are those of the loop's body already."""
+    program = programs.compile_sampling(config, on)
+    steps, evaluations = programs.sampler_steps(config)
+    cost = cost_of(program.compiled, len(on.devices))
+    cost = cost._replace(hbm_bytes=cost.hbm_bytes / steps, exchanged_bytes=cost.exchanged_bytes / steps)
+    numbers = _numbers(program._replace(model_flops=program.model_flops // steps), cost, on)
     evaluation = programs.compile_evaluation(config, on)
     if evaluation is not None:
-        numbers["bytes_over_evaluation"] = numbers["hbm_bytes"] / cost_of(evaluation.compiled, 1).hbm_bytes
+        single = evaluations * cost_of(evaluation.compiled, len(on.devices)).hbm_bytes
+        numbers["bytes_over_evaluation"] = numbers["hbm_bytes"] / single
     return numbers
 
 
-def _numbers(program: Program, on: Slice, steps: int = 1) -> dict[str, Any]:
-    cost = cost_of(program.compiled, len(on.devices))
-    cost = cost._replace(hbm_bytes=cost.hbm_bytes / steps)
-    model_flops = program.model_flops // steps
+def _numbers(program: Program, cost: Cost, on: Slice) -> dict[str, Any]:
+    model_flops = program.model_flops
     bound = bound_of(cost, model_flops, on.chip)
     memory = cost.state_bytes + cost.temporary_bytes
     return {

@@ -7,6 +7,7 @@ import ml_collections
 import numpy as np
 
 from bitdiff.data.dataset import Arrays
+from bitdiff.diffusion.step_rules import RULES
 from bitdiff.evaluation.timing import no_cache
 from bitdiff.planning.slices import Slice
 from bitdiff.runtime import flops
@@ -35,17 +36,23 @@ class Program(NamedTuple):
     rows: int
 
 
-def per_chip(batch_size: int, count: int, field: str) -> int:
-    """The number of examples in a batch that each of `count` devices processes.
+def training_rows(config: ml_collections.ConfigDict, count: int) -> int:
+    """The number of a training batch's examples that each of `count` devices processes.
 
     Raises:
-      UsageError: the batch size is not divisible by the number of devices.
+      UsageError: the batch size is not divisible by the number of devices, or their part of it by `accumulate`.
     """
-    if batch_size < 1 or batch_size % count:
+    size, accumulate = config.train.batch_size, config.train.accumulate
+    if size < 1 or size % count:
         raise UsageError(
-            f"{field} is {batch_size}; it must be a positive multiple of {count}, the number of devices in the slice"
+            f"config.train.batch_size is {size}; it must be a positive multiple of {count}, the number of devices in "
+            "the slice"
         )
-    return batch_size // count
+    if size // count % accumulate:
+        raise UsageError(
+            f"config.train.accumulate is {accumulate}; it must divide the {size // count} examples per device"
+        )
+    return size // count
 
 
 def blank_examples(config: ml_collections.ConfigDict, task: Task) -> dict[str, np.ndarray]:
@@ -80,11 +87,7 @@ def compile_training(config: ml_collections.ConfigDict, on: Slice) -> Program:
     """
     task = make_task(config)
     count = len(on.devices)
-    rows = per_chip(config.train.batch_size, count, "config.train.batch_size")
-    if rows % config.train.accumulate:
-        raise UsageError(
-            f"config.train.accumulate is {config.train.accumulate}; it must divide the {rows} examples per device"
-        )
+    rows = training_rows(config, count)
     optimizer = make_optimizer(config.optimizer, config.train.steps, task.frozen)
     state = jax.eval_shape(lambda: init_state(task.init(jax.random.key(0)), optimizer))
     examples = blank_examples(config, task)
@@ -100,20 +103,19 @@ def compile_training(config: ml_collections.ConfigDict, on: Slice) -> Program:
     mapped = jax.tree.map(lambda a: jax.ShapeDtypeStruct((count, rows, *a.shape[1:]), a.dtype), batch)
     one = {name: jax.ShapeDtypeStruct((rows, *a.shape[1:]), a.dtype) for name, a in examples.items()}
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), rows))
-    counted = flops.count(jax.value_and_grad(task.loss, has_aux=True), state.params, one, keys)
+    counted = flops.count_gradient(task.loss, state.params, one, keys, has_aux=True)
     return Program(_compile(step, state, mapped), counted, rows)
 
 
 def compile_sampling(config: ml_collections.ConfigDict, on: Slice) -> Program:
-    """The whole sampler of a config, with its batch size and options.
+    """The whole sampler of a config, with its options and its batch size, rounded up as in `bitdiff.sample`.
 
     Raises:
-      UsageError: the batch size is not divisible by the number of devices.
       NotCompiledError: the program does not compile or fit.
     """
     task, options = make_task(config), sample_options(config.sample)
     count = len(on.devices)
-    rows = per_chip(config.sample.batch_size, count, "config.sample.batch_size")
+    rows = -(-config.sample.batch_size // count)
     params = jax.eval_shape(task.init, jax.random.key(0))
     condition, keys = _conditions(config, task, rows)
     mapped = jax.tree.map(
@@ -138,7 +140,7 @@ def compile_evaluation(config: ml_collections.ConfigDict, on: Slice) -> Program 
     task = make_task(config)
     if task.network is None:
         return None
-    rows = per_chip(config.sample.batch_size, len(on.devices), "config.sample.batch_size")
+    rows = -(-config.sample.batch_size // len(on.devices))
     network = task.network
     params = jax.eval_shape(task.init, jax.random.key(0))
     condition, _ = _conditions(config, task, rows)
@@ -151,9 +153,19 @@ def compile_evaluation(config: ml_collections.ConfigDict, on: Slice) -> Program 
     return Program(_compile(step, params, mapped), flops.count(evaluate, params, condition), rows)
 
 
-def evaluations(config: ml_collections.ConfigDict) -> int:
-    """Network evaluations per sample with the config's options."""
-    return network_evaluations(sample_options(config.sample), make_task(config))
+def sampler_steps(config: ml_collections.ConfigDict) -> tuple[int, int]:
+    """How often the sampler's loop runs, and the network evaluations in each step of it.
+
+    An autoregressive model evaluates the network once per token. Heun's method needs one evaluation less in its last
+    step.
+    """
+    options = sample_options(config.sample)
+    evaluations = network_evaluations(options, make_task(config))
+    if not evaluations:
+        return config.data.length, 1
+    rule = RULES.get(options.sampler)
+    each = 2 if rule is not None and rule.correct is not None else 1
+    return -(-evaluations // each), each
 
 
 def _conditions(config: ml_collections.ConfigDict, task: Task, rows: int) -> tuple[dict[str, Any], Any]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from jax.experimental import topologies
 
-from bitdiff.planning.chips import CHIPS, Chip
+from bitdiff.planning.chips import CHIPS, Chip, has_shape
 from bitdiff.runtime.errors import UsageError, choose
 
 # Without the first two, libtpu queries the metadata server of a TPU VM, which takes minutes to fail; without the third,
@@ -22,7 +22,7 @@ _ENVIRONMENT = {
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
 }
 _NAME = re.compile(r"(?P<chip>\w+):(?P<shape>\d+(x\d+)+)")
-EXAMPLES = "v4:2x2x1, v4:2x2x4, v5e:1x1, v5e:2x2, v5e:4x4, v5e:8x8, v5p:2x2x1, v5p:2x2x2, v6e:1x1, v6e:2x2, v6e:4x4"
+EXAMPLES = "v5e:2x2, v5e:4x4, v4:2x2x1, v4:2x2x4, v5p:4x4x4, v6e:2x4"
 
 
 class Slice(NamedTuple):
@@ -48,8 +48,12 @@ def describe(name: str) -> Slice:
     if match is None:
         raise UsageError(f"the topology is {name!r}; it must be a chip type and a slice shape, for example {EXAMPLES}")
     choose("chip (--topology)", match["chip"], CHIPS)
+    if not has_shape(CHIPS[match["chip"]], match["shape"]):
+        shapes = CHIPS[match["chip"]].shapes
+        more = " and larger ones of three multiples of 4, such as 4x4x8" if len(shapes[0]) > 3 else ""
+        raise UsageError(f"there are no slices {name!r}; the shapes of {match['chip']} are {', '.join(shapes)}{more}")
     if importlib.util.find_spec("libtpu") is None:
-        raise UsageError("compiling for TPUs requires libtpu: pip install 'bitdiff[tpu]' (Linux only; no TPU needed)")
+        raise UsageError("compiling for TPUs requires libtpu: pip install libtpu (Linux only; no TPU needed)")
     for variable, value in _ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
     options: dict[str, Any] = {"chip_config_name": "megacore"} if match["chip"] == "v4" else {}

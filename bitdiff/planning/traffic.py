@@ -4,9 +4,10 @@ The compiler's own count of bytes accessed includes arrays that never leave the 
 arrays to tiles, so it is not the HBM traffic.
 """
 
+import logging
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 _BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s16": 2, "u16": 2, "f32": 4, "s32": 4, "u32": 4, "f64": 8}
@@ -17,11 +18,17 @@ _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 _CONDITION = re.compile(r"condition=%([\w.\-]+)")
 _INTEGER = re.compile(r"\d+")
 _CALLED = re.compile(r"(?:body|to_apply|calls)=%([\w.\-]+)")
-_BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
+_BRANCHES = re.compile(r"(?:branch_computations=\{([^}]*)\}|true_computation=(\S+), false_computation=(\S+))")
+_REFERENCE = re.compile(r"%([\w.\-]+)")
+_GROUPS = re.compile(r"replica_groups=(?:\{\{([\d,]+)\}|\[\d+,(\d+)\])")
 _ON_CHIP = re.compile(r"S\([1-9]\)")  # in a layout: any memory space but HBM, which is 0
 # Instructions that move nothing. (An asynchronous copy is counted at its "-start"; its "-done" is skipped.)
 _FREE = {"parameter", "tuple", "get-tuple-element", "bitcast", "constant", "after-all", "partition-id", "replica-id"}
 _COLLECTIVES = {"all-reduce": 2, "all-gather": 1, "reduce-scatter": 1, "all-to-all": 1}
+# Asynchronous instructions whose result type includes their operands.
+_WITH_OPERANDS = {"copy-start", "async-start", "all-gather-start", "collective-permute-start"}
+
+_log = logging.getLogger(__name__)
 
 
 class Instruction(NamedTuple):
@@ -33,37 +40,44 @@ class Instruction(NamedTuple):
     rest: str
 
 
+Types = dict[str, str]  # the types of a computation's results, by name
+Measure = Callable[[Instruction, Types], float]  # the bytes that one instruction moves
+
+
 def hbm_bytes(program: str) -> float:
     """Bytes read from and written to HBM, including padding; a loop's body is counted once per iteration.
 
     The trip count of a loop is the one that the compiler states, or else the constant bound of a counter that starts at
-    0. If an instruction reads or writes only part of an array, the whole array is counted, except in an asynchronous
-    slice. An array that a kernel (a custom call) reads repeatedly is counted once.
+    0; with neither, the loop is counted once, with a warning. If an instruction reads or writes only part of an array,
+    the whole array is counted, except in an asynchronous slice. An array that a kernel (a custom call) reads repeatedly
+    is counted once.
 
     Args:
       program: the HLO text of a compiled program.
     """
     computations, entry = _computations(program)
-    return _traffic(computations, entry)
+    return _total(computations, entry, _moved)
 
 
 def exchanged_bytes(program: str, count: int) -> float:
-    """Minimum bytes sent by each of n = `count` devices: 2 (n - 1) / n of an all-reduced array, (n - 1) / n of others.
+    """Minimum bytes sent by each device: 2 (n - 1) / n of an all-reduced array, (n - 1) / n of others.
 
-    The array is the larger of a collective's operand and result: a reduce-scatter's operand is n times its result.
+    n is the size of the group of devices that a collective connects. The array is the larger of the collective's
+    operand and result; of a permutation, a device sends all of it. A loop's body is counted once per iteration.
 
     Args:
       program: the HLO text of a compiled program.
       count: the number of devices.
     """
-    total = 0.0
-    for instruction in _instructions(program):
-        kind = instruction.kind.removesuffix("-start")
-        if kind in _COLLECTIVES:
-            size = sum(_logical(array) for array in _ARRAY.finditer(instruction.type))
-            size *= count if kind == "reduce-scatter" else 1
-            total += _COLLECTIVES[kind] * size * (count - 1) / count
-    return total
+    computations, entry = _computations(program)
+
+    def sent(instruction: Instruction, types: Types) -> float:
+        if instruction.kind.endswith("-done"):
+            return 0.0
+        inner = _CALLED.findall(instruction.rest) if instruction.kind in ("fusion", "async-start") else []
+        return _sent(instruction, count) + sum(_total(computations, name, sent) for name in inner)
+
+    return _total(computations, entry, sent)
 
 
 def _computations(program: str) -> tuple[dict[str, list[Instruction]], str]:
@@ -85,28 +99,51 @@ def _instructions(text: str) -> Iterator[Instruction]:
             yield Instruction(*match.group("name", "type", "kind", "rest"))
 
 
-def _traffic(computations: dict[str, list[Instruction]], name: str) -> float:
+def _total(computations: dict[str, list[Instruction]], name: str, measure: Measure) -> float:
+    """The sum of a measure over the instructions that a computation runs."""
     types = {instruction.name: instruction.type for instruction in computations[name]}
     total = 0.0
     for instruction in computations[name]:
         kind, rest = instruction.kind, instruction.rest
-        if kind in _FREE or kind.endswith("-done"):
-            continue
         if kind in ("while", "call"):
-            called = sum(_traffic(computations, other) for other in _CALLED.findall(rest))
+            called = sum(_total(computations, other, measure) for other in _CALLED.findall(rest))
             total += called * (_trips(computations, rest) if kind == "while" else 1)
         elif kind == "conditional":
-            branches = re.findall(r"%([\w.\-]+)", _BRANCHES.findall(rest)[0])
-            total += max(_traffic(computations, branch) for branch in branches)
-        elif kind == "copy-start":  # its result type includes the operand, which must not be counted twice
-            total += _in_hbm(instruction.type)
-        elif kind == "slice-start":  # ((operand), result, context)
-            operand, result = list(_ARRAY.finditer(instruction.type))[:2]
-            total += sum(_physical(result) for side in (operand, result) if not _on_chip(side))
+            branches = _REFERENCE.findall(" ".join(_BRANCHES.findall(rest)[0]))
+            total += max(_total(computations, branch, measure) for branch in branches)
         else:
-            operands = re.findall(r"%([\w.\-]+)", rest.split("), ")[0])
-            total += _in_hbm(instruction.type) + sum(_in_hbm(types.get(operand, "")) for operand in set(operands))
+            total += measure(instruction, types)
     return total
+
+
+def _moved(instruction: Instruction, types: Types) -> float:
+    """The bytes that an instruction reads from and writes to HBM."""
+    kind = instruction.kind
+    if kind in _FREE or kind.endswith("-done"):
+        return 0.0
+    if kind in _WITH_OPERANDS:
+        return _in_hbm(instruction.type)
+    if kind == "slice-start":  # ((operand), result, context)
+        operand, result = list(_ARRAY.finditer(instruction.type))[:2]
+        return sum(_physical(result) for side in (operand, result) if not _on_chip(side))
+    operands = _REFERENCE.findall(instruction.rest.split("), ")[0])
+    return _in_hbm(instruction.type) + sum(_in_hbm(types.get(operand, "")) for operand in set(operands))
+
+
+def _sent(instruction: Instruction, count: int) -> float:
+    """The bytes that a device sends in a collective; 0 for other instructions."""
+    kind = instruction.kind.removesuffix("-start")
+    arrays = [_logical(array) for array in _ARRAY.finditer(instruction.type)]
+    if kind == "collective-permute":
+        return arrays[instruction.kind in _WITH_OPERANDS]
+    if kind not in _COLLECTIVES:
+        return 0.0
+    if instruction.kind in _WITH_OPERANDS:
+        arrays = arrays[len(arrays) // 2 :]  # the results
+    group = _GROUPS.search(instruction.rest)
+    size = (len(group[1].split(",")) if group[1] else int(group[2])) if group else count
+    whole = sum(arrays) * (size if kind == "reduce-scatter" else 1)
+    return _COLLECTIVES[kind] * whole * (size - 1) / size
 
 
 def _trips(computations: dict[str, list[Instruction]], rest: str) -> int:
@@ -116,7 +153,10 @@ def _trips(computations: dict[str, list[Instruction]], rest: str) -> int:
     condition = _CONDITION.search(rest)
     instructions = computations.get(condition[1], []) if condition else []
     bounds = [int(found[0]) for one in instructions if one.kind == "constant" and (found := _INTEGER.match(one.rest))]
-    return bounds[0] if len(bounds) == 1 and any("direction=LT" in one.rest for one in instructions) else 1
+    if len(bounds) == 1 and any("direction=LT" in one.rest for one in instructions):
+        return bounds[0]
+    _log.warning("a loop whose number of iterations the program does not state is counted once")
+    return 1
 
 
 def _in_hbm(types: str) -> int:

@@ -7,10 +7,14 @@ multiplications (`networks/winograd.py`).
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
 from jax.extend import core
+
+_REMAT = ("checkpoint", "remat", "remat2")  # jax.checkpoint, by jax's version
+_CALLS = ("pjit", "jit", "scan", "cond")  # equations that call functions
 
 
 def count(function: Callable[..., Any], *args: Any) -> int:
@@ -25,6 +29,50 @@ def count(function: Callable[..., Any], *args: Any) -> int:
       expensive branch, and a while loop of unknown length as one iteration.
     """
     return _count(jax.make_jaxpr(function)(*args).jaxpr)
+
+
+def count_gradient(loss: Callable[..., Any], *args: Any, has_aux: bool = False) -> int:
+    """FLOPs of the value and the gradient of a loss, without those of recomputing activations (jax.checkpoint).
+
+    Args:
+      loss: a function that jax can trace and differentiate with respect to its first argument.
+      *args: its arguments, or their shapes.
+      has_aux: whether it returns (loss, other outputs).
+    """
+    traced, shapes = jax.make_jaxpr(lambda *args: loss(*args)[0] if has_aux else loss(*args), return_shape=True)(*args)
+    assert shapes.shape == (), "a loss is a scalar"
+
+    def stored(*args: Any) -> jax.Array:
+        return _evaluate(traced.jaxpr, traced.consts, *jax.tree.leaves(args))[0]
+
+    return count(jax.value_and_grad(stored), *args)
+
+
+def _evaluate(jaxpr: core.Jaxpr, consts: Any, *args: Any) -> list[Any]:
+    """Evaluates a traced function, with all activations stored."""
+    values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *args], strict=True))
+    for equation in jaxpr.eqns:
+        named = list(dict.fromkeys(atom for atom in equation.invars if not isinstance(atom, core.Literal)))
+        if equation.primitive.name in _REMAT:
+            inputs = [atom.val if isinstance(atom, core.Literal) else values[atom] for atom in equation.invars]
+            outputs = _evaluate(equation.params["jaxpr"], (), *inputs)
+        else:
+            if equation.primitive.name in _CALLS:
+                params = {name: _stored(value) for name, value in equation.params.items()}
+                equation = equation.replace(params=params)
+            alone = core.Jaxpr((), named, equation.outvars, [equation], jaxpr.effects, jaxpr.debug_info)
+            outputs = core.jaxpr_as_fun(core.ClosedJaxpr(alone, ()))(*(values[atom] for atom in named))
+        values |= zip(equation.outvars, outputs, strict=True)
+    return [atom.val if isinstance(atom, core.Literal) else values[atom] for atom in jaxpr.outvars]
+
+
+def _stored(parameter: Any) -> Any:
+    """A parameter of an equation; functions in it become ones with all activations stored."""
+    if isinstance(parameter, tuple):
+        return tuple(map(_stored, parameter))
+    if not isinstance(parameter, core.ClosedJaxpr):
+        return parameter
+    return jax.make_jaxpr(partial(_evaluate, parameter.jaxpr, parameter.consts))(*parameter.in_avals)
 
 
 def _count(jaxpr: core.Jaxpr) -> int:

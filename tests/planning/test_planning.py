@@ -11,7 +11,7 @@ from conftest import TINY_FLAGS, tiny_config
 from bitdiff import data
 from bitdiff.configs import digits, mixture, shapes, toy_disco
 from bitdiff.planning import costs, largest, plans, programs, slices
-from bitdiff.planning.chips import CHIPS
+from bitdiff.planning.chips import CHIPS, has_shape
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import make_task
 
@@ -64,14 +64,64 @@ def test_the_numbers_are_those_of_the_compiled_programs():
     assert training["state_bytes"] == pytest.approx(16 * params, rel=0.1)
     assert training["rows_per_device"] == 8
     assert training["days"] == pytest.approx(training["bound_seconds"] * config.train.steps / 86_400)
-    assert training["exchanged_bytes"] == 0 or len(HERE.devices) > 1
+    count = len(HERE.devices)
+    assert training["exchanged_bytes"] == pytest.approx(2 * (count - 1) / count * 4 * params, rel=0.01)
     config.train.batch_size *= 2
     assert plans.plan(config, HERE, "training")["model_flops"] == pytest.approx(2 * training["model_flops"], rel=0.01)
-    sampling = plans.plan(config, HERE, "sampling")
-    assert sampling["bytes_over_evaluation"] > 0
+    parts = config.copy_and_resolve_references()
+    parts.train.accumulate = 4
+    accumulated, whole = plans.plan(parts, HERE, "training"), plans.plan(config, HERE, "training")
+    # The optimizer's FLOPs are counted four times; the network's are counted once per part of the batch.
+    assert accumulated["flops_over_model"] == pytest.approx(whole["flops_over_model"], rel=0.2)
+    found = []
+    for steps in (3, 30):
+        config.sample.steps = steps
+        found.append(plans.plan(config, HERE, "sampling"))
+    few, many = found
+    assert few["model_flops"] == pytest.approx(many["model_flops"], rel=0.01)
+    # On a CPU, XLA does not fuse a step's other operations into the network, whose arrays are small here.
+    assert 0.5 < many["bytes_over_evaluation"] < 3
+    assert many["bytes_over_evaluation"] == pytest.approx(few["bytes_over_evaluation"], rel=0.2)
+    config.sample.update(sampler="heun", schedule="auto")
+    second = plans.plan(config, HERE, "sampling")
+    assert second["model_flops"] == pytest.approx(2 * many["model_flops"], rel=0.1)
+    assert second["flops_over_model"] == pytest.approx(many["flops_over_model"], rel=0.2)
     table = plans.table({"here": training, "there": {"error": "no memory"}})
     assert len(table.splitlines()) == 4
     assert "no memory" in table
+
+
+@pytest.mark.slow
+def test_a_sampling_batch_is_rounded_up_and_tokens_are_steps_of_an_autoregressive_model():
+    config = tiny_config()
+    config.sample.batch_size = 1
+    assert plans.plan(resolved(config), HERE, "sampling")["rows_per_device"] == 1
+    captions = resolved(shapes.get_config("autoregressive"))
+    assert programs.sampler_steps(captions) == (13, 1)
+    captions.sample.batch_size = len(HERE.devices)
+    captions.network.update(dim=32, layers=1)
+    assert plans.plan(captions, HERE, "sampling")["model_flops"] > 0
+
+
+@pytest.mark.parametrize(
+    ("chip", "shape", "exists"),
+    [
+        ("v5e", "4x8", True),
+        ("v5e", "2x2x2", False),
+        ("v5e", "6x10", False),
+        ("v5e", "32x32", False),
+        ("v4", "2x2x1", True),
+        ("v4", "4x4x12", True),
+        ("v4", "6x2x1", False),
+        ("v4", "2x2", False),
+        ("v5p", "8x4x4", False),
+    ],
+)
+def test_shapes_of_slices(chip, shape, exists):
+    assert has_shape(CHIPS[chip], shape) == exists
+    if not exists:
+        with pytest.raises(UsageError, match=f"there are no slices '{chip}:{shape}'; the shapes of {chip} are"):
+            slices.describe(f"{chip}:{shape}")
 
 
 def test_a_batch_that_does_not_divide_is_reported():
@@ -94,7 +144,7 @@ def test_the_largest_batch_is_found_by_bisection(monkeypatch, limit):
     def plan(config, on, part):
         rows = config.train.batch_size // len(on.devices)
         tried.append(rows)
-        return {"rows_per_device": rows} if rows <= limit else {"error": "out of memory"}
+        return {"rows_per_device": rows} if rows <= limit else {"error": "RESOURCE_EXHAUSTED: out of memory"}
 
     monkeypatch.setattr(plans, "plan", plan)
     config = tiny_config()
@@ -102,8 +152,11 @@ def test_the_largest_batch_is_found_by_bisection(monkeypatch, limit):
     found = largest.largest_batch(config, HERE)["rows_per_device"]
     assert found <= limit < found + max(2, 0.15 * limit)
     assert len(tried) == len(set(tried)) < 12
-    monkeypatch.setattr(plans, "plan", lambda *_: {"error": "out of memory"})
-    assert largest.largest_batch(config, HERE) == {"error": "out of memory"}
+    monkeypatch.setattr(plans, "plan", lambda *_: {"error": "INTERNAL: a defect"})
+    tried.clear()
+    assert largest.largest_batch(config, HERE) == {"error": "INTERNAL: a defect"}
+    monkeypatch.setattr(plans, "plan", lambda *_: {"error": "RESOURCE_EXHAUSTED: out of memory"})
+    assert largest.largest_batch(config, HERE) == {"error": "RESOURCE_EXHAUSTED: out of memory"}
 
 
 @pytest.mark.parametrize(
@@ -120,7 +173,7 @@ def test_unknown_topologies_are_reported(name, message):
 
 def test_a_missing_libtpu_is_reported(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r"compiling for TPUs requires libtpu: pip install 'bitdiff\[tpu\]'"):
+    with pytest.raises(UsageError, match=r"compiling for TPUs requires libtpu: pip install libtpu"):
         slices.describe("v5e:2x2")
 
 
@@ -138,7 +191,10 @@ def test_a_tiny_model_is_planned_for_a_slice(command, tmp_path):
     assert code == 0, output
     parts = json.loads((tmp_path / "plan.json").read_text())["parts"]
     assert set(parts) == {"training v5e:2x2", "sampling v5e:2x2"}
-    assert parts["training v5e:2x2"]["exchanged_bytes"] > 0
+    config = resolved(tiny_config())
+    params = sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(make_task(config).init, jax.random.key(0))))
+    # Gradients of four bytes per parameter are reduced over four devices.
+    assert parts["training v5e:2x2"]["exchanged_bytes"] == pytest.approx(2 * 0.75 * 4 * params, rel=0.02)
     code, output = command("plan", *arguments)  # nothing is compiled again
     assert code == 0, output
     assert "compiling" not in output
@@ -147,4 +203,7 @@ def test_a_tiny_model_is_planned_for_a_slice(command, tmp_path):
     assert "training v5e:2x2.hbm_bytes" in output
     code, output = command("plan", *arguments[:-2], "--topology", "v5e:3x3")
     assert code == 2
-    assert "libtpu does not know the topology 'v5e:3x3'" in output
+    assert "there are no slices 'v5e:3x3'" in output
+    code, output = command("plan", *arguments, "--config.train.steps=7")
+    assert code == 2
+    assert "holds the plan of another config or from other versions" in output

@@ -54,18 +54,80 @@ def test_only_what_leaves_or_enters_hbm_counts():
     assert traffic.hbm_bytes(stated) == fetched + part + (grown + whole) + loop * 7 / 5
 
 
-def test_bytes_between_devices_are_counted_once_per_collective():
+COLLECTIVES = """
+%inner (p: f32[5]) -> f32[5] {
+  %p = f32[5]{0} parameter(0)
+  ROOT %all-reduce.7 = f32[5]{0} all-reduce(%p), replica_groups={{0,1},{2,3}}
+}
+
+%body (state: f32[5]) -> f32[5] {
+  %state = f32[5]{0} parameter(0)
+  ROOT %all-reduce.8 = f32[5]{0} all-reduce(%state), replica_groups=[1,4]<=[4]
+}
+
+ENTRY %main (a: f32[8,4], b: bf16[3]) -> f32[5] {
+  %all-reduce.1 = (f32[8,4]{1,0}, bf16[3]{0}) all-reduce(%a, %b), replica_groups={{0,1,2,3}}
+  %all-reduce-start.2 = f32[5]{0} all-reduce-start(%c), replica_groups={{0,1,2,3}}
+  %all-reduce-done.2 = f32[5]{0} all-reduce-done(%all-reduce-start.2)
+  %fusion.3 = f32[5]{0} fusion(%d), kind=kLoop, calls=%inner
+  %reduce-scatter.5 = f32[6]{0} reduce-scatter(%f), dimensions={0}
+  %all-gather.4 = s32[16]{0} all-gather(%e), dimensions={0}
+  %all-gather-start.6 = (s32[3]{0}, s32[12]{0}) all-gather-start(%g), dimensions={0}
+  %collective-permute-start.9 = (f32[7]{0}, f32[7]{0}, u32[], u32[]) collective-permute-start(%h)
+  ROOT %loop = f32[5]{0} while(%i), condition=%less, body=%body, backend_config={"known_trip_count":{"n":"10"}}
+}
+"""
+
+
+def test_a_device_sends_its_part_of_every_collective():
+    reduced = 8 * 4 * 4 + 3 * 2 + 5 * 4 + 10 * 5 * 4  # the last in a loop of ten iterations
+    gathered, scattered = (16 + 12) * 4, 4 * 6 * 4
+    pairs = 2 * (5 * 4) / 2  # an all-reduction in groups of two
+    permuted = 7 * 4
+    expected = 0.75 * (2 * reduced + gathered + scattered) + pairs + permuted
+    assert traffic.exchanged_bytes(COLLECTIVES, 4) == pytest.approx(expected)
+
+
+def test_a_conditional_counts_as_its_most_expensive_branch():
     program = """
-      %all-reduce.1 = (f32[8,4]{1,0}, bf16[3]{0}) all-reduce(%a, %b), replica_groups={{0,1,2,3}}
-      %all-reduce-start.2 = f32[5]{0} all-reduce-start(%c), replica_groups={{0,1,2,3}}
-      %all-reduce-done.2 = f32[5]{0} all-reduce-done(%all-reduce-start.2)
-      %fusion.3 = f32[100]{0} fusion(%d), calls=%all-reduce-like
-      %reduce-scatter.5 = f32[6]{0} reduce-scatter(%f), dimensions={0}
-      %all-gather.4 = s32[16]{0} all-gather(%e), dimensions={0}
-    """
-    reduced, gathered, scattered = 8 * 4 * 4 + 3 * 2 + 5 * 4, 16 * 4, 4 * 6 * 4
-    assert traffic.exchanged_bytes(program, 4) == pytest.approx(0.75 * (2 * reduced + gathered + scattered))
-    assert traffic.exchanged_bytes(program, 1) == 0
+%large (p: f32[1024,128]) -> f32[1024,128] {
+  %p = f32[1024,128]{1,0} parameter(0)
+  ROOT %negate = f32[1024,128]{1,0} negate(%p)
+}
+
+%small (p: f32[1024,128]) -> f32[1024,128] {
+  ROOT %p = f32[1024,128]{1,0} parameter(0)
+}
+
+ENTRY %main (a: pred[], b: f32[1024,128]) -> f32[1024,128] {
+  %a = pred[] parameter(0)
+  %b = f32[1024,128]{1,0} parameter(1)
+  ROOT %choice = f32[1024,128]{1,0} conditional(%a, %b, %b), BRANCHES
+}
+"""
+    for branches in (
+        "branch_computations={%small, %large}",
+        "true_computation=%large, false_computation=%small",
+    ):
+        assert traffic.hbm_bytes(program.replace("BRANCHES", branches)) == 2 * 1024 * 128 * 4
+
+
+def test_a_loop_of_unknown_length_is_counted_once_with_a_warning(caplog):
+    endless = PROGRAM.replace("direction=LT", "direction=NE")
+    with caplog.at_level("WARNING", logger="bitdiff"):
+        assert traffic.hbm_bytes(PROGRAM) - traffic.hbm_bytes(endless) == 4 * 2 * 256 * 128 * 4
+    assert "is counted once" in caplog.text
+
+
+def test_operands_in_the_type_of_an_asynchronous_instruction_count_once():
+    program = """
+ENTRY %main (a: f32[1024]) -> f32[1024] {
+  %a = f32[1024]{0} parameter(0)
+  %begin = ((f32[1024]{0}), f32[1024]{0}, u32[]{:S(2)}) async-start(%a), calls=%inner
+  ROOT %end = f32[1024]{0} async-done(%begin)
+}
+"""
+    assert traffic.hbm_bytes(program) == 2 * 1024 * 4
 
 
 def described(function, *shapes):

@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -54,3 +56,21 @@ def test_the_compiler_agrees_about_products():
     a, b = np.ones((64, 32), np.float32), np.ones((32, 48), np.float32)
     analysis = jax.jit(jnp.matmul).lower(a, b).compile().cost_analysis()
     assert flops.count(jnp.matmul, a, b) == analysis["flops"]
+
+
+def test_recomputed_activations_are_not_counted():
+    def block(x, w):
+        return jnp.tanh(jnp.tanh(x @ w) @ w)
+
+    def loss(w, x, block):
+        x = jax.jit(block)(x, w)  # in a function that is called
+        x, _ = jax.lax.scan(lambda x, _: (block(x, w), None), x, None, length=5)
+        x = jax.lax.cond(x[0, 0] > 0, lambda x: block(x, w), jnp.tanh, x)
+        return jnp.mean(block(x, w) ** 2), {"aux": x}
+
+    shapes = shape(8, 8), shape(4, 8)
+    stored = flops.count(jax.value_and_grad(partial(loss, block=block), has_aux=True), *shapes)
+    recomputed = partial(loss, block=jax.checkpoint(block))
+    assert flops.count(jax.value_and_grad(recomputed, has_aux=True), *shapes) > 1.2 * stored
+    assert flops.count_gradient(recomputed, *shapes, has_aux=True) == stored
+    assert flops.count_gradient(partial(loss, block=block), *shapes, has_aux=True) == stored
