@@ -186,7 +186,7 @@ def measure(config: Any, rows: int, dtype: str, seconds: float, device: str) -> 
     model = model.to(device, memory_format=torch.channels_last)
     average = [weight.detach().clone() for weight in model.parameters()]
     optimizer = torch.optim.Adam(model.parameters(), lr=config.optimizer.learning_rate, fused=device == "cuda")
-    compiled = torch.compile(model)
+    compiled = torch.compile(model, dynamic=False)  # for two batch sizes
     half = torch.autocast(device, torch.bfloat16, enabled=dtype == "bfloat16")
     x0 = torch.randn(rows, bits, size, size, device=device).to(memory_format=torch.channels_last)
     t = torch.rand(rows, device=device)

@@ -34,7 +34,7 @@ def set_up_cache() -> None:
 def use_cores(divisor: int) -> None:
     """Presents the CPU as 2, 4 or 8 devices if it has that many cores, unless jax was configured otherwise.
 
-    XLA's convolutions use one core each, so two devices train a U-Net in 0.6 to 0.8 times the time of one. Must be
+    XLA's convolutions use one core each, so several devices are faster than one (launch/README.md). Must be
     called before jax initializes its backends.
 
     Args:

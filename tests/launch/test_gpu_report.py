@@ -44,14 +44,14 @@ def test_the_report_is_written_after_each_part_and_ends_in_time(gpu_report, monk
     out = tmp_path / "new" / "gpu.json"
 
     def fast():
-        return {"training_examples_per_second": 30.0}
+        return {"training_examples_per_second": 30.0, "sampling_network_call_seconds": 0.5}
 
     def fails():
         assert json.loads(out.read_text())["parts"] == {"net": fast()}
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: too\nlarge")
 
     def other():
-        return {"examples_per_second": 20.0}
+        return {"examples_per_second": 20.0, "network_call_seconds": 1.0}
 
     def stop():
         monkeypatch.setattr(gpu_report.time, "monotonic", lambda: np.inf)
@@ -67,7 +67,7 @@ def test_the_report_is_written_after_each_part_and_ends_in_time(gpu_report, monk
     report = json.loads(out.read_text())
     assert report["parts"]["large"] == {"error": "RESOURCE_EXHAUSTED: too large"}
     assert report["parts"]["late"] == {"skipped": "8.5 minutes had passed"}
-    assert report["training throughput relative to PyTorch"] == {"net": 1.5}
+    assert report["speed relative to PyTorch"] == {"net, training": 1.5, "net, network evaluation": 2.0}
 
 
 def test_implementations_of_attention_are_measured_or_their_error_is_kept(gpu_report):
@@ -78,7 +78,23 @@ def test_implementations_of_attention_are_measured_or_their_error_is_kept(gpu_re
 
 
 @pytest.mark.slow
-def test_losses_are_compared_on_two_devices(gpu_report):
+def test_losses_are_compared_on_two_devices(gpu_report, monkeypatch):
     found = gpu_report.compare_losses(gpu_report.CASES["CIFAR-10"], trial=True)
     assert abs(found["loss"] - 1.0) > 1e-4  # the network has an effect
     assert found["relative_difference"] < 1e-5
+    # Here, both devices are CPUs, so a difference between them is simulated.
+    factors = iter([1.01, 1.0])
+    make_task = gpu_report.make_task
+
+    def different(config):
+        task = make_task(config)
+
+        def loss(*arguments):
+            value, aux = task.loss(*arguments)
+            return next(factors) * value, aux
+
+        return task._replace(loss=loss)
+
+    monkeypatch.setattr(gpu_report, "make_task", different)
+    wrong = gpu_report.compare_losses(gpu_report.CASES["CIFAR-10"], trial=True)
+    assert wrong["relative_difference"] == pytest.approx(0.01, rel=1e-3)

@@ -79,9 +79,9 @@ def test_the_numbers_are_those_of_the_compiled_programs():
         found.append(plans.plan(config, HERE, "sampling"))
     few, many = found
     assert few["model_flops"] == pytest.approx(many["model_flops"], rel=0.01)
-    # On a CPU, XLA does not fuse a step's other operations into the network, whose arrays are small here.
-    assert 0.5 < many["bytes_over_evaluation"] < 3
-    assert many["bytes_over_evaluation"] == pytest.approx(few["bytes_over_evaluation"], rel=0.2)
+    # Outside the loop, a CPU counts the histogram of the bits, which it computes one value at a time.
+    steps = 30 * many["bytes_over_evaluation"] - 3 * few["bytes_over_evaluation"]
+    assert steps / 27 == pytest.approx(1.0, abs=0.15)
     config.sample.update(sampler="heun", schedule="auto")
     second = plans.plan(config, HERE, "sampling")
     assert second["model_flops"] == pytest.approx(2 * many["model_flops"], rel=0.1)
@@ -162,7 +162,7 @@ def test_the_largest_batch_is_found_by_bisection(monkeypatch, limit):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("tpu", "the topology is 'tpu'; it must be a chip type and a slice shape, for example v4:2x2x1"),
+        ("tpu", "the topology is 'tpu'; it must be a chip type and a slice shape, for example v5e:2x2"),
         ("v9:2x2", r"unknown chip \(--topology\) 'v9'; valid names are: v4, v5e, v5p, v6e"),
     ],
 )
