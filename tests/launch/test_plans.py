@@ -29,11 +29,11 @@ def test_rows_are_configs_and_slices_that_exist(plans):
 
 def test_batches_divide_by_the_slices(plans):
     for name, topologies in plans.ROWS.items():
-        config = load_config(name)
-        for change in plans.CHANGES.get(name, []):
-            field, value = change.removeprefix("--config.").split("=")
-            config.update_from_flattened_dict({field: int(value)})
         for topology in topologies:
+            config = load_config(name)
+            for change in plans.CHANGES.get((name, topology), []):
+                field, value = change.removeprefix("--config.").split("=")
+                config.update_from_flattened_dict({field: int(value)})
             devices = math.prod(map(int, topology.split(":")[1].split("x")))
             assert training_rows(config, devices) * devices == config.train.batch_size
 
