@@ -49,10 +49,11 @@ SAMPLING = {name: NUMBERS[name] for name in list(NUMBERS)[:-2]} | {
 }
 _TRAINING_ABOUT = (
     "One training step with the paper's global batch in bfloat16, compiled for TPU slices. Per device: memory in use, "
-    "FLOPs (of the model; as compiled, which leaves out products with padding and those of the fused attention kernel), "
-    "HBM traffic, and lower bounds on the time of the matrix products at the chip's peak, of the HBM traffic, and of the traffic to other chips. Days: the "
-    "largest of these bounds, multiplied by the paper's number of steps; also a lower bound. imagenet64_disco "
-    "processes the examples of a device in 16 parts on v5e and in 8 on v4 (config.train.accumulate)."
+    "FLOPs (of the model; as compiled, which leaves out products with padding and those of the fused attention "
+    "kernel), HBM traffic, and lower bounds on the time of the matrix products at the chip's peak, of the HBM traffic, "
+    "and of the traffic to other chips. Days: the largest of these bounds, multiplied by the paper's number of steps; "
+    "also a lower bound. imagenet64_disco processes the examples of a device in 16 parts on v5e and in 8 on v4 "
+    "(config.train.accumulate)."
 )
 _SAMPLING_ABOUT = (
     "One step of the DDIM sampler in bfloat16, compiled for TPU slices; numbers per device as in the other table."
