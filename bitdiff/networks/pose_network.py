@@ -1,0 +1,220 @@
+"""A network that predicts the scores of a ligand's pose in a receptor (DiffDock, Corso et al. 2023, section 4.4).
+
+The graph consists of the ligand's atoms and the receptor's residues. All inputs are those of one example; map the
+network over a batch with jax.vmap.
+"""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from bitdiff.networks import equivariant
+from bitdiff.networks.equivariant import Edges, Features, Interaction
+from bitdiff.networks.layers import sinusoid
+
+_ATOM_PAIR, _BOND, _RESIDUE_PAIR, _TO_ATOM, _TO_RESIDUE = range(5)  # kinds of edges
+_RADIAL = 16  # functions of the radial basis
+_TIME = 32  # size of the sinusoidal embedding of t
+_TIME_SCALE = 1000.0
+
+
+class ComplexGraph(NamedTuple):
+    """A ligand and a receptor, padded; type 0 does not exist.
+
+    atoms: int [A], types.
+    bonds: int [B, 2], pairs of bonded atoms; (0, 0) is padding.
+    residues: int [R], types.
+    positions: float [R, 3], of the residues.
+    """
+
+    atoms: jax.Array
+    bonds: jax.Array
+    residues: jax.Array
+    positions: jax.Array
+
+
+class Reach(NamedTuple):
+    """Which nodes are connected.
+
+    residue_neighbors: edges from the nearest residues to each residue.
+    atom_neighbors: edges from the nearest residues to each atom, and back.
+    distance: residues farther from each other than this are not connected.
+    cross_distance: neither are atoms and residues, with three times the sigma of the translation added.
+    """
+
+    residue_neighbors: int
+    atom_neighbors: int
+    distance: float
+    cross_distance: float
+
+
+def connect(graph: ComplexGraph, x: jax.Array, sigma: jax.Array, reach: Reach) -> Edges:
+    """The edges between atoms at x [A, 3] (the first nodes) and residues (the others), with features.
+
+    All atoms are connected to one another. The features are a radial basis of the length and the kind of the edge.
+    """
+    count, residues = len(graph.atoms), len(graph.residues)
+    is_atom, is_residue = graph.atoms > 0, graph.residues > 0
+    first, second = (index.reshape(-1) for index in jnp.meshgrid(jnp.arange(count), jnp.arange(count), indexing="ij"))
+    bonded = jnp.zeros((count, count), bool).at[graph.bonds[:, 0], graph.bonds[:, 1]].set(True)
+    bonded = (bonded | bonded.T)[first, second]
+    pairs = (first, second, is_atom[first] & is_atom[second] & (first != second), jnp.where(bonded, _BOND, _ATOM_PAIR))
+
+    near, close = _nearest(graph.positions, graph.positions, is_residue, reach.residue_neighbors, reach.distance, True)
+    to = jnp.broadcast_to(jnp.arange(residues)[:, None], near.shape)
+    inner = (count + near, count + to, close & is_residue[to], jnp.full(near.shape, _RESIDUE_PAIR))
+
+    most = reach.cross_distance + 3.0 * sigma
+    near, close = _nearest(x, graph.positions, is_residue, reach.atom_neighbors, most, False)
+    to = jnp.broadcast_to(jnp.arange(count)[:, None], near.shape)
+    exist = close & is_atom[to]
+    inward = (count + near, to, exist, jnp.full(near.shape, _TO_ATOM))
+    outward = (to, count + near, exist, jnp.full(near.shape, _TO_RESIDUE))
+
+    parts = zip(pairs, *(map(jnp.ravel, part) for part in (inner, inward, outward)), strict=True)
+    senders, receivers, exist, kind = (jnp.concatenate(part) for part in parts)
+    places = jnp.concatenate([x, graph.positions])
+    direction, length = equivariant.unit(places[senders] - places[receivers])
+    longest = max(reach.distance, reach.cross_distance)
+    basis = equivariant.radial_basis(jnp.minimum(length, longest), longest, _RADIAL)
+    return Edges(senders, receivers, exist, direction, jnp.concatenate([basis, jax.nn.one_hot(kind, 5)], axis=-1))
+
+
+class PoseNetwork(nn.Module):
+    """Scores of a pose, divided by their norms.
+
+    Attributes:
+      atom_types, residue_types: the largest types.
+      reach: which nodes are connected.
+      scalars: scalars per node.
+      vectors: pseudoscalars, vectors and pseudovectors per node.
+      layers: number of interactions.
+      latents: number of pointers that it is conditioned on.
+    """
+
+    atom_types: int
+    residue_types: int
+    reach: Reach
+    scalars: int = 24
+    vectors: int = 6
+    layers: int = 5
+    latents: int = 0
+
+    @nn.compact
+    def __call__(
+        self,
+        graph: ComplexGraph,
+        x: jax.Array,
+        t: jax.Array,
+        sigma: jax.Array,
+        torsions: tuple[jax.Array, jax.Array],
+        pointers: jax.Array | None = None,
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Predicts the scores.
+
+        Args:
+          graph: the complex.
+          x: float [A, 3], positions of the atoms.
+          t: float [], the time.
+          sigma: float [], sigma of the translation at t.
+          torsions: int [T, 2], the rotatable bonds, and bool [T, A], the atoms that each rotation moves.
+          pointers: float [latents, A + R], each a distribution over all nodes; zeros if it is dropped.
+
+        Returns:
+          float [3], [3] and [T]: scores of translation, rotation and torsions.
+        """
+        time = nn.silu(nn.Dense(self.scalars, name="time")(sinusoid(_TIME_SCALE * t, _TIME)))
+        edges = connect(graph, x, sigma, self.reach)
+        nodes = self._embed(graph, time, pointers)
+        edges = edges._replace(
+            features=jnp.concatenate(
+                [edges.features, jnp.broadcast_to(time, (len(edges.features), self.scalars))], axis=-1
+            )
+        )
+        for i in range(self.layers):
+            nodes = Interaction(self.scalars, self.vectors, name=f"layer{i}")(nodes, edges)
+        atoms = Features(*(part[: len(graph.atoms)] for part in nodes))
+        translation, rotation = self._rigid(atoms, x, graph.atoms > 0, time)
+        return translation, rotation, self._torsion(atoms, x, graph.atoms > 0, torsions, time)
+
+    def _embed(self, graph: ComplexGraph, time: jax.Array, pointers: jax.Array | None) -> Features:
+        """The nodes' first features: embeddings of type and time, and how much each latent points at the node."""
+        atoms = nn.Embed(self.atom_types + 1, self.scalars, name="atoms")(graph.atoms)
+        residues = nn.Embed(self.residue_types + 1, self.scalars, name="residues")(graph.residues)
+        parts = [jnp.concatenate([atoms, residues])]
+        count = len(parts[0])
+        parts.append(jnp.broadcast_to(time, (count, self.scalars)))
+        if self.latents:
+            parts.append(jnp.zeros((count, self.latents)) if pointers is None else pointers.T)
+        scalars = nn.Dense(self.scalars, name="embedding")(jnp.concatenate(parts, axis=-1))
+        empty = jnp.zeros((count, self.vectors, 3))
+        return Features(scalars, empty[..., 0], empty, empty)
+
+    def _rigid(self, atoms: Features, x: jax.Array, exist: jax.Array, time: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """A vector and a pseudovector, from products of the atoms' features with their directions from the center."""
+        middle = jnp.sum(jnp.where(exist[:, None], x, 0.0), axis=0) / jnp.maximum(jnp.sum(exist), 1)
+        direction, length = equivariant.unit(x - middle)
+        found = equivariant.products(atoms, direction)
+        known = jnp.concatenate(
+            [
+                equivariant.radial_basis(length, 10.0, _RADIAL),
+                atoms.scalars,
+                jnp.broadcast_to(time, atoms.scalars.shape),
+            ],
+            axis=-1,
+        )
+        outputs = []
+        for name, part in (("translation", found.vectors), ("rotation", found.pseudovectors)):
+            hidden = nn.silu(nn.Dense(2 * self.scalars, name=f"{name}_in")(known))
+            weights = nn.Dense(part.shape[1], name=f"{name}_out")(hidden) * exist[:, None]
+            total = jnp.einsum("ac,acd->d", weights, part) / jnp.maximum(jnp.sum(exist), 1)
+            gate = nn.Dense(1, name=f"{name}_scale")(jnp.concatenate([jnp.sum(total**2)[None], time]))
+            outputs.append(total * (1.0 + gate))
+        return outputs[0], outputs[1]
+
+    def _torsion(
+        self, atoms: Features, x: jax.Array, exist: jax.Array, torsions: tuple[jax.Array, jax.Array], time: jax.Array
+    ) -> jax.Array:
+        """A pseudoscalar per rotatable bond, from the pseudoscalars that the atoms form with the bond's axis."""
+        bonds, moved = torsions
+        axis, _ = equivariant.unit(x[bonds[:, 1]] - x[bonds[:, 0]])  # [T, 3]
+        middle = 0.5 * (x[bonds[:, 1]] + x[bonds[:, 0]])
+        direction, length = equivariant.unit(x[None] - middle[:, None])  # [T, A, 3]
+        # Reversing a bond reverses its axis and the side that moves, so only their product may matter.
+        along = axis[:, None] * jnp.where(moved, 1.0, -1.0)[..., None]
+        s, q, v, p = atoms
+        found = jnp.concatenate(
+            [
+                jnp.broadcast_to(q, (len(bonds), *q.shape)),
+                jnp.einsum("acd,tad->tac", p, direction),
+                jnp.einsum("acd,tad->tac", p, along),
+                jnp.einsum("acd,tad->tac", v, jnp.cross(along, direction)),
+            ],
+            axis=-1,
+        )
+        around = jnp.broadcast_to(
+            jnp.concatenate([s, jnp.broadcast_to(time, s.shape)], axis=-1), (*length.shape, 2 * s.shape[1])
+        )
+        known = jnp.concatenate([equivariant.radial_basis(length, 10.0, _RADIAL), around], axis=-1)
+        hidden = nn.silu(nn.Dense(2 * self.scalars, name="torsion_in")(known))
+        weights = nn.Dense(found.shape[-1], name="torsion_out")(hidden) * exist[:, None]
+        total = jnp.sum(weights * found, axis=1) / jnp.maximum(jnp.sum(exist), 1)
+        h = jnp.tanh(nn.Dense(2 * self.scalars, use_bias=False, name="torsion_mix")(total))  # an odd function
+        return nn.Dense(1, use_bias=False, name="torsion_score")(h)[:, 0]
+
+
+def _nearest(
+    x: jax.Array, places: jax.Array, exist: jax.Array, count: int, most: jax.Array | float, same: bool
+) -> tuple[jax.Array, jax.Array]:
+    """For each of x [N, 3], the `count` nearest places that exist, int [N, count], and whether they are within `most`.
+
+    With `same`, x are the places, and none is its own neighbor.
+    """
+    squared = jnp.sum((x[:, None] - places[None]) ** 2, axis=-1)
+    squared = jnp.where(exist[None], squared, jnp.inf)
+    if same:
+        squared = jnp.where(jnp.eye(len(places), dtype=bool), jnp.inf, squared)
+    negative, index = jax.lax.top_k(-squared, min(count, len(places)))
+    return index, -negative <= jnp.square(most)
