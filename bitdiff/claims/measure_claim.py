@@ -17,6 +17,7 @@ from bitdiff.inference.trained import load
 from bitdiff.metrics import image_classifier
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import sample_options
+from bitdiff.training.setup import prepare
 from bitdiff.training.trainer import train
 
 _JUDGE_EPOCHS = 4
@@ -40,6 +41,9 @@ def measure(
     found: dict[Key, list[float]] = {(point.line, point.x): [] for point in claim.points}
     for seed in seeds:
         for run in runs_of(models, claim.models, folder, seed):
+            if run.is_finished():
+                prepare(run.config, run.folder)  # an error if the config of the run differs
+                continue
             print(f"training {run.folder}", flush=True)
             progress = train(run.config, run.folder)
             if progress.signal is not None:

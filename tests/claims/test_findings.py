@@ -126,6 +126,9 @@ def test_a_claim_is_trained_measured_and_reported_once(tmp_path, monkeypatch, ca
     text = (tmp_path / "findings.md").read_text()
     assert "Undecided at this scale" in text
     assert "A stronger test: More than four steps." in text
+    changed = _MODELS | {"own": Model("digits", _TINY | {"bits.encoding": "gray"})}
+    with pytest.raises(UsageError, match=r"bits.encoding"):
+        measure_claim.measure(_CLAIM, changed, tmp_path, (0,))
     missing = _CLAIM._replace(score=Score("no_such_score", ""))
     with pytest.raises(UsageError, match="has no score 'no_such_score'"):
         measure_claim.measure(missing, _MODELS, tmp_path, (0,))
