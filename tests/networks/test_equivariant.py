@@ -119,3 +119,30 @@ def test_two_nodes_at_the_same_place_have_finite_gradients(case):
     same = x.at[1].set(x[0])
     gradient = jax.grad(lambda x: network(nodes, x).scalars.sum())(same)
     assert np.isfinite(gradient).all()
+
+
+def test_products_are_those_of_e3nn():
+    e3nn = pytest.importorskip("e3nn_jax")
+    rng = np.random.default_rng(5)
+    features, direction = random_features(rng), jnp.asarray(rng.normal(size=(NODES, 3)), jnp.float32)
+    found = equivariant.products(features, direction)
+    edge = e3nn.IrrepsArray("1o", direction)
+
+    def tensor_product(kind, part, output):
+        """All products of a kind of features with the direction that have the output's kind, [N, channels, ...]."""
+        flat = part.reshape(NODES, -1)
+        count = part.shape[1]
+        product = e3nn.tensor_product(e3nn.IrrepsArray(f"{count}x{kind}", flat), edge, filter_ir_out=[output])
+        return product.array.reshape(NODES, count, -1)
+
+    # e3nn normalizes the dot product by sqrt(3) and the cross product by sqrt(2).
+    v, p = features.vectors, features.pseudovectors
+    dot, cross = np.sqrt(3), np.sqrt(2)
+    np.testing.assert_allclose(found.scalars[:, SCALARS:], dot * tensor_product("1o", v, "0e")[..., 0], atol=1e-5)
+    np.testing.assert_allclose(found.pseudoscalars[:, VECTORS:], dot * tensor_product("1e", p, "0o")[..., 0], atol=1e-5)
+    np.testing.assert_allclose(found.pseudovectors[:, 2 * VECTORS :], cross * tensor_product("1o", v, "1e"), atol=1e-5)
+    np.testing.assert_allclose(found.vectors[:, VECTORS + SCALARS :], cross * tensor_product("1e", p, "1o"), atol=1e-5)
+    scaled = tensor_product("0e", features.scalars, "1o")
+    np.testing.assert_allclose(found.vectors[:, VECTORS : VECTORS + SCALARS], scaled, atol=1e-5)
+    scaled = tensor_product("0o", features.pseudoscalars, "1e")
+    np.testing.assert_allclose(found.pseudovectors[:, VECTORS : 2 * VECTORS], scaled, atol=1e-5)
