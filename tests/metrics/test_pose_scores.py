@@ -1,0 +1,46 @@
+"""Symmetry-corrected deviations: known groups of molecules, and spyrmsd."""
+
+import math
+
+import numpy as np
+import pytest
+
+from bitdiff.metrics import pose_scores
+
+BENZENE = (np.ones(6, int), np.array([[i, (i + 1) % 6] for i in range(6)]))
+STAR = (np.array([2, 1, 1, 1, 1]), np.array([[0, i] for i in range(1, 5)]))
+CHAIN = (np.array([1, 2, 3, 4]), np.array([[0, 1], [1, 2], [2, 3]]))
+SYMMETRIC_CHAIN = (np.array([1, 2, 2, 1]), np.array([[0, 1], [1, 2], [2, 3]]))
+
+
+@pytest.mark.parametrize(
+    ("molecule", "count"), [(BENZENE, 12), (STAR, math.factorial(4)), (CHAIN, 1), (SYMMETRIC_CHAIN, 2)]
+)
+def test_the_number_of_symmetries_is_known(molecule, count):
+    found = pose_scores.symmetries(*molecule)
+    assert len(found) == len(np.unique(found, axis=0)) == count
+    np.testing.assert_array_equal(found[0], np.arange(len(molecule[0])))
+
+
+def test_equal_atoms_may_be_exchanged():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(6, 3))
+    permutations = pose_scores.symmetries(*BENZENE)
+    turned, other = truth[[1, 2, 3, 4, 5, 0]], truth[[1, 0, 2, 3, 4, 5]]
+    shifted = truth + np.array([3.0, 4.0, 0.0])
+    found = pose_scores.rmsd(np.stack([truth, turned, other, shifted]), truth, permutations)
+    np.testing.assert_allclose(found[:2], 0, atol=1e-12)
+    assert found[2] > 0.1  # neighbors on the ring would change
+    assert found[3] <= 5 + 1e-12
+
+
+def test_deviations_are_those_of_spyrmsd():
+    spyrmsd = pytest.importorskip("spyrmsd.rmsd")
+    rng = np.random.default_rng(1)
+    for atoms, bonds in (BENZENE, STAR, CHAIN, SYMMETRIC_CHAIN):
+        truth, pose = rng.normal(size=(2, len(atoms), 3))
+        adjacency = np.zeros((len(atoms),) * 2, int)
+        adjacency[bonds[:, 0], bonds[:, 1]] = adjacency[bonds[:, 1], bonds[:, 0]] = 1
+        expected = spyrmsd.symmrmsd(truth, pose, atoms, atoms, adjacency, adjacency)
+        found = pose_scores.rmsd(pose[None], truth, pose_scores.symmetries(atoms, bonds))
+        assert found[0] == pytest.approx(expected)
