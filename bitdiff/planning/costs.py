@@ -19,6 +19,7 @@ class Cost(NamedTuple):
     exchanged_bytes: bytes that a device has to send to others.
     state_bytes: bytes of its arguments, such as weights and optimizer state, and of outputs that do not alias them.
     temporary_bytes: bytes of intermediate values.
+    peak_bytes: the compiler's own estimate of the largest memory in use, including the program itself.
     """
 
     flops: float
@@ -27,6 +28,7 @@ class Cost(NamedTuple):
     exchanged_bytes: float
     state_bytes: int
     temporary_bytes: int
+    peak_bytes: int
 
 
 class Bound(NamedTuple):
@@ -59,6 +61,7 @@ def cost_of(compiled: Any, count: int) -> Cost:
         exchanged_bytes=traffic.exchanged_bytes(text, count),
         state_bytes=held,
         temporary_bytes=memory.temp_size_in_bytes,
+        peak_bytes=memory.peak_memory_in_bytes,
     )
 
 

@@ -26,6 +26,7 @@ _COLUMNS = (
     Column("rows_per_device", 1, "examples"),
     Column("memory_bytes", 1 / 2**30, "memory, GiB"),
     Column("memory_fraction", 100, "of HBM, %"),
+    Column("peak_bytes", 1 / 2**30, "peak, GiB"),
     Column("model_flops", 1e-12, "model TFLOP"),
     Column("flops_over_model", 1, "compiled / model FLOPs"),
     Column("hbm_bytes", 1e-9, "HBM traffic, GB"),

@@ -44,9 +44,9 @@ def test_a_size_that_only_the_data_state_is_reported():
 @pytest.mark.parametrize(
     ("cost", "flops", "binds", "seconds"),
     [
-        (costs.Cost(0.0, 819e9, 0.0, 0.0, 0, 0), 98.5e12, "memory", 1.0),
-        (costs.Cost(0.0, 819e6, 1e12, 0.0, 0, 0), 98.5e12, "compute", 0.5),
-        (costs.Cost(0.0, 819e6, 0.0, 400e9, 0, 0), 98.5e12, "interconnect", 2.0),
+        (costs.Cost(0.0, 819e9, 0.0, 0.0, 0, 0, 0), 98.5e12, "memory", 1.0),
+        (costs.Cost(0.0, 819e6, 1e12, 0.0, 0, 0, 0), 98.5e12, "compute", 0.5),
+        (costs.Cost(0.0, 819e6, 0.0, 400e9, 0, 0, 0), 98.5e12, "interconnect", 2.0),
     ],
 )
 def test_the_largest_bound_binds(cost, flops, binds, seconds):
@@ -63,6 +63,7 @@ def test_the_numbers_are_those_of_the_compiled_programs():
     # Weights, two moments of Adam and the moving average, and eight small images and labels.
     assert training["state_bytes"] == pytest.approx(16 * params, rel=0.1)
     assert training["rows_per_device"] == 8
+    assert training["peak_bytes"] > 0.9 * training["state_bytes"]
     assert training["days"] == pytest.approx(training["bound_seconds"] * config.train.steps / 86_400)
     count = len(HERE.devices)
     assert training["exchanged_bytes"] == pytest.approx(2 * (count - 1) / count * 4 * params, rel=0.01)
