@@ -101,7 +101,10 @@ def test_a_sampling_batch_is_rounded_up_and_tokens_are_steps_of_an_autoregressiv
     assert programs.sampler_steps(captions) == (13, 1)
     captions.sample.batch_size = len(HERE.devices)
     captions.network.update(dim=32, layers=1)
-    assert plans.plan(captions, HERE, "sampling")["model_flops"] > 0
+    found = plans.plan(captions, HERE, "sampling")
+    assert found["model_flops"] > 0
+    assert "flops_over_model" not in found
+    assert "| here | 1 |" in plans.table({"here": found})
 
 
 @pytest.mark.parametrize(
