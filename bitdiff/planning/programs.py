@@ -143,14 +143,15 @@ def compile_evaluation(config: ml_collections.ConfigDict, on: Slice) -> Program 
     rows = -(-config.sample.batch_size // len(on.devices))
     network = task.network
     params = jax.eval_shape(task.init, jax.random.key(0))
-    condition, _ = _conditions(config, task, rows)
+    inputs = _conditions(config, task, rows)
 
-    def evaluate(params, condition):
+    def evaluate(params, inputs):
+        condition, _ = inputs  # the keys are there because the condition may be empty, and pmap maps at least one array
         return network(params, condition, rows)
 
     step = jax.pmap(evaluate, in_axes=(None, 0), devices=on.devices)
-    mapped = jax.tree.map(lambda a: jax.ShapeDtypeStruct((len(on.devices), *a.shape), a.dtype), condition)
-    return Program(_compile(step, params, mapped), flops.count(evaluate, params, condition), rows)
+    mapped = jax.tree.map(lambda a: jax.ShapeDtypeStruct((len(on.devices), *a.shape), a.dtype), inputs)
+    return Program(_compile(step, params, mapped), flops.count(evaluate, params, inputs), rows)
 
 
 def sampler_steps(config: ml_collections.ConfigDict) -> tuple[int, int]:

@@ -93,6 +93,13 @@ def test_the_numbers_are_those_of_the_compiled_programs():
 
 
 @pytest.mark.slow
+def test_the_sampler_of_a_model_without_conditions_is_planned():
+    config = resolved(toy_disco.get_config("plain"))
+    config.sample.batch_size = len(HERE.devices)
+    assert plans.plan(config, HERE, "sampling")["bytes_over_evaluation"] > 0
+
+
+@pytest.mark.slow
 def test_a_sampling_batch_is_rounded_up_and_tokens_are_steps_of_an_autoregressive_model():
     config = tiny_config()
     config.sample.batch_size = 1
