@@ -40,7 +40,9 @@ def define_flags() -> None:
     command.define_config("Configuration to plan", required=False)
     flags.DEFINE_list("topology", ["v5e:2x2"], f"Slices to compile for, as chip:shape; for example {slices.EXAMPLES}.")
     flags.DEFINE_list("parts", list(plans.PARTS), f"What to compile: {', '.join(plans.PARTS)}.")
-    flags.DEFINE_bool("largest_batch", False, "Also find the largest training batch that fits, by bisection.")
+    flags.DEFINE_bool(
+        "largest_batch", False, "Also find the largest training batch that fits, by bisection, which does not resume."
+    )
     flags.DEFINE_string("out", None, "JSON file to write the numbers to; by default they are only printed.")
     flags.DEFINE_list("compare", None, "Two files written by --out, to compare; nothing is compiled.")
 
@@ -66,11 +68,12 @@ def report(request: Request) -> None:
     if "training" in request.parts:
         for on in described:
             programs.training_rows(config, len(on.devices))  # an error now, not after the first compilation
+    before = _finished(request.out, config)
     whole = {
         "versions": _versions(),
-        "chips": {on.name: on.chip._asdict() for on in described},
+        "chips": before.get("chips", {}) | {on.name: on.chip._asdict() for on in described},
         "config": workdir.plain(config),
-        "parts": _finished(request.out, config),
+        "parts": before.get("parts", {}),
     }
     parts = whole["parts"]
     for on in described:
@@ -104,7 +107,7 @@ def _versions() -> dict[str, str]:
 
 
 def _finished(out: Path | None, config: ml_collections.ConfigDict) -> dict[str, Any]:
-    """The parts that an interrupted command has written.
+    """The report that an interrupted command has written; {} if there is none.
 
     Raises:
       UsageError: the file holds another plan.
@@ -116,7 +119,7 @@ def _finished(out: Path | None, config: ml_collections.ConfigDict) -> dict[str, 
         raise UsageError(
             f"{out} holds the plan of another config or from other versions; pass another --out, or delete it"
         )
-    return before["parts"]
+    return before
 
 
 if __name__ == "__main__":

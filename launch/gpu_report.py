@@ -195,7 +195,7 @@ def main() -> None:
         sys.exit(f"error: jax found {describe_devices()}; the report needs a GPU (or --trial, to try the script)")
     start = time.monotonic()
     report: dict[str, Any] = {
-        "command": "bash launch/gpu_report.sh",
+        "command": "bash launch/gpu_report.sh" + (" --trial" if options.trial else ""),
         "commit": current_commit(),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "hardware": describe_devices(),

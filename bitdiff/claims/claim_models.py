@@ -7,9 +7,8 @@ from bitdiff.claims.claim import Model
 STUDENT_STEPS = (8, 4, 2, 1)
 ENCODINGS = ("uint", "gray", "uint_rand")
 
-# Small enough that a run takes three minutes on one core.
 CHECKPOINTS = (500, 1_000, 2_000)  # training steps
-_TINY = {
+_TINY = {  # smaller than the config, so that many models can be trained
     "network.dim": 24,
     "train.steps": CHECKPOINTS[-1],
     "train.batch_size": 32,
@@ -29,7 +28,7 @@ def _in_diffusion(**changes: Any) -> dict[str, Any]:
 
 
 def _captions(variant: str) -> Model:
-    """A model of captions of drawn shapes, trained for about as long as the autoregressive one."""
+    """A model of captions of drawn shapes, trained for fewer steps than by its config."""
     return Model(f"shapes:{variant}", {"train.steps": 2_000})
 
 

@@ -2,6 +2,7 @@
 
 from bitdiff.claims.claim import Claim, Point, Score, by_steps
 from bitdiff.claims.claim_models import STUDENT_STEPS
+from bitdiff.claims.claim_scores import JUDGED, KNOWN, PIXELS
 
 _TEACHER_STEPS = (1, 2, 4, 8, 10, 40)
 
@@ -27,11 +28,8 @@ def _distilled(teacher: str, data: str, score: Score, num_samples: int) -> Claim
     )
 
 
-_JUDGED = Score("judge_frechet", "Frechet distance between classifier features")
 DISTILLATION_CLAIMS = {
-    "distilled_fashion": _distilled("uint", "Fashion-MNIST", _JUDGED, 1_000),
-    "distilled_digits": _distilled("digits", "digits", Score("frechet_pixels", "Frechet distance over pixels"), 2_000),
-    "distilled_pairs": _distilled(
-        "pairs", "token pairs", Score("known_tv", "total variation to the known distribution"), 20_000
-    ),
+    "distilled_fashion": _distilled("uint", "Fashion-MNIST", JUDGED, 1_000),
+    "distilled_digits": _distilled("digits", "digits", PIXELS, 2_000),
+    "distilled_pairs": _distilled("pairs", "token pairs", KNOWN, 20_000),
 }

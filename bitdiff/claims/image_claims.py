@@ -4,12 +4,12 @@ from typing import Any
 
 from bitdiff.claims.claim import Claim, Evidence, Point, Score, best_falls, better, by_steps
 from bitdiff.claims.claim_models import CHECKPOINTS, ENCODINGS
+from bitdiff.claims.claim_scores import JUDGED
 
-_JUDGED = Score("judge_frechet", "Frechet distance between classifier features")
 _LONGER = "Longer training of a larger network: config.train.steps, config.network.dim."
 
 
-def _on_fashion(*, score: Score = _JUDGED, **facts: Any) -> Claim:
+def _on_fashion(*, score: Score = JUDGED, **facts: Any) -> Claim:
     """A claim about models of small Fashion-MNIST images."""
     return Claim(score=score, num_samples=1_000, scale=_LONGER, **facts)
 

@@ -1,6 +1,7 @@
 """Claims about DisCo-Diff's discrete latents."""
 
 from bitdiff.claims.claim import Claim, Score, better, by_steps
+from bitdiff.claims.claim_scores import PIXELS
 
 
 def _latents_of_bits() -> Claim:
@@ -15,7 +16,7 @@ def _latents_of_bits() -> Claim:
     return Claim(
         statement="With DisCo latents, five steps of Bit Diffusion are better than forty without latents.",
         paper="none in the papers, which combine discrete latents with continuous diffusion only.",
-        score=Score("frechet_pixels", "Frechet distance over pixels"),
+        score=PIXELS,
         points=by_steps(lines, (5, 10, 20, 40)),
         x_label="sampling steps",
         evidence={

@@ -1,6 +1,7 @@
 """Claims about captions and token pairs."""
 
 from bitdiff.claims.claim import Claim, Point, Score, better, by_steps, higher
+from bitdiff.claims.claim_scores import KNOWN
 
 _TRUE = Score("true", "fraction of captions that are true")
 _CAPTION_LENGTH = 13  # tokens, and evaluations of an autoregressive model
@@ -55,7 +56,7 @@ def _masked_tokens() -> Claim:
     return Claim(
         statement="On token pairs, masked diffusion is better than bits with the same number of network evaluations.",
         paper="none in the papers; with an exact network, masked diffusion needs one evaluation per token.",
-        score=Score("known_tv", "total variation to the known distribution"),
+        score=KNOWN,
         points=by_steps({"bits": "pairs", "masked": "pairs_masked"}, steps),
         x_label="network evaluations",
         evidence={"masked diffusion is better than bits": better("masked", "bits", steps)},

@@ -1,9 +1,9 @@
 """Complexes of a ligand and a receptor whose distribution of poses is known: two pockets fit the ligand equally well.
 
 A receptor is a set of points with types, like a protein's C-alpha atoms. Each pocket holds residues around one pose of
-the ligand, of the same types as the atoms they are next to, and a marker that tells how often the ligand binds there.
+the ligand, with the types of the nearest atoms, and a marker that determines how often the ligand binds there.
 Given a complex, the pose is the one in the pocket with the strong marker with probability STRONG, and otherwise the one
-in the other pocket. Nothing else depends on the pocket, so the model has to compare the markers.
+in the other pocket. Nothing else distinguishes the pockets, so a model has to compare the markers.
 
 Distances are in angstroms.
 """
@@ -27,7 +27,7 @@ _APART = 1.4  # least distance between two atoms that are not bonded
 _LINING = 4.5  # distance from an atom to the residue of its type
 _CLEARANCE = 3.8  # least distance from a residue to another one, and from a filler to an atom
 _POCKETS_APART = (16.0, 22.0)
-_RADIUS = 18.0  # of the receptor, around the middle of its pockets
+_RADIUS = 18.0  # of the receptor, whose center is halfway between its pockets
 _TRIES = 500
 _TRAIN, _TEST = 2_000, 300
 

@@ -12,7 +12,7 @@ from bitdiff.diffusion import so3, torus
 
 
 class Ranges(NamedTuple):
-    """The smallest and the largest sigma of each part of the pose, with DiffDock's values.
+    """The smallest and the largest sigma of each part of the pose.
 
     translation: in angstroms.
     rotation: the eps of `so3`.

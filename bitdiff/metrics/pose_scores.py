@@ -1,4 +1,4 @@
-"""Scores of a ligand's poses: the root mean square deviation from the true pose, whatever equal atoms are called."""
+"""Scores of a ligand's poses: the root mean square deviation from the true pose, corrected for symmetry."""
 
 from collections.abc import Iterator
 

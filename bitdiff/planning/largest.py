@@ -29,6 +29,7 @@ def largest_batch(config: ml_collections.ConfigDict, on: Slice) -> dict[str, Any
     while not fails or fails - fits[0] > max(1, _TOLERANCE * fails):
         with announced(f"compiling the training step for {on.name} with {size} examples per device"):
             numbers = plans.plan(_with_rows(config, on, size), on, "training")
+        print(f"{size} examples per device {'do not fit' if 'error' in numbers else 'fit'}", flush=True)
         if "error" in numbers:
             fails = size
             if size == 1 or _NO_MEMORY not in numbers["error"]:

@@ -87,7 +87,7 @@ def _sampling(config: ml_collections.ConfigDict, on: Slice) -> dict[str, Any]:
     numbers = _numbers(program._replace(model_flops=program.model_flops // steps), cost, on)
     evaluation = programs.compile_evaluation(config, on)
     if evaluation is None:
-        del numbers["flops_over_model"]  # the compiled program also encodes a picture, once for all steps
+        del numbers["flops_over_model"]  # the compiled program may also encode a picture, once for all steps
     else:
         single = evaluations * cost_of(evaluation.compiled, len(on.devices)).hbm_bytes
         numbers["bytes_over_evaluation"] = numbers["hbm_bytes"] / single
