@@ -9,16 +9,17 @@ Debian's package has the files; elsewhere, set config.data.path to a folder with
 MNIST, Fashion-MNIST, KMNIST and EMNIST, or use TFDS with --config.data.name=tfds --config.data.builder=fashion_mnist
 --config.data.path= --config.data.train_split=train --config.data.test_split=test.
 
-Variants: full (the default; 28 x 28 pixels, padded to 32) and small (averaged to 14 x 14, for a CPU); each also with
-the suffix _masked, for masked diffusion, and _distilled, for a student of a run, as in mixture.py. The papers do not
-use this data set. Not yet run.
+Variants: full (the default; 28 x 28 pixels, padded to 32) and small (averaged to 14 x 14, for a CPU); each also with a
+suffix: _masked (masked diffusion), _distilled (a student of a run, as in mixture.py), _disco (with discrete latents)
+and _prior (autoregressive, of a run of _disco, as in digits_disco.py). The papers do not use this data set.
 """
 
 import ml_collections
 
 from bitdiff.configuration import base_config, presets, sections
 
-VARIANTS = tuple(f"{size}{model}" for size in ("full", "small") for model in ("", "_masked", "_distilled"))
+MODELS = ("", "_masked", "_distilled", "_disco", "_prior")
+VARIANTS = tuple(f"{size}{model}" for size in ("full", "small") for model in MODELS)
 
 
 def get_config(variant: str = "full") -> ml_collections.ConfigDict:
@@ -49,4 +50,25 @@ def get_config(variant: str = "full") -> ml_collections.ConfigDict:
         presets.masked(config)
     if variant.endswith("distilled"):
         presets.distillation(config, steps=config.train.steps // 2)
+    if variant.endswith(("disco", "prior")):
+        _latents(config, small=variant.startswith("small"))
+    if variant.endswith("prior"):
+        presets.second_stage(config, "autoregressive")
+        config.network = sections.transformer(dim=64, layers=2, head_dim=32)
+        presets.small_run(config, steps=1_500, batch_size=128)
+        config.train.sample_every_steps = 0
     return config
+
+
+def _latents(config: ml_collections.ConfigDict, *, small: bool) -> None:
+    """Adds discrete latents, to which the U-Net attends at 7 x 7 pixels if small, and otherwise at its own levels."""
+    config.latents.count = 4 if small else 10
+    config.latents.codes = 8 if small else 100
+    if small:
+        config.network.attention_resolutions = (7,)
+        config.network.head_dim = 32
+        config.latents.encoder = sections.latent_encoder(kind="mlp", dim=64, layers=3)
+        config.latents.embed = sections.latent_transformer(dim=64, layers=1, head_dim=32)
+    else:
+        config.latents.encoder = sections.latent_encoder(patch=4, dim=192, layers=6)
+        config.latents.embed = sections.latent_transformer(layers=2)

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bitdiff.inference.trained import Trained
+
 Key = tuple[str, float]  # a line of a claim's plot, and a position on its x axis
 Values = Mapping[Key, np.ndarray]  # the score of each point, [seeds]
 Evidence = Callable[[Values], np.ndarray]  # how much each seed supports a claim: [seeds], negative if it contradicts it
@@ -57,6 +59,7 @@ class Claim(NamedTuple):
     evidence: functions, keyed by a sentence on what each shows.
     num_samples: samples per point.
     scale: what a stronger test of the claim requires; stated unless the claim holds.
+    curve: measures all points of a model at once, (run, num_samples) -> values by x, in place of `bitdiff.sweep`.
     """
 
     statement: str
@@ -67,6 +70,7 @@ class Claim(NamedTuple):
     evidence: Mapping[str, Evidence]
     num_samples: int
     scale: str
+    curve: Callable[[Trained, int], Mapping[float, float]] | None = None
 
     @property
     def models(self) -> list[str]:

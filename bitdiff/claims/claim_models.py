@@ -7,11 +7,11 @@ from bitdiff.claims.claim import Model
 STUDENT_STEPS = (8, 4, 2, 1)
 ENCODINGS = ("uint", "gray", "uint_rand")
 
-CHECKPOINTS = (500, 1_000, 2_000)  # training steps
+CHECKPOINTS = (750, 1_500, 3_000)  # training steps
 _TINY = {  # smaller than the config, so that many models can be trained
     "network.dim": 24,
     "train.steps": CHECKPOINTS[-1],
-    "train.batch_size": 32,
+    "train.batch_size": 16,
     "optimizer.ema_decay": 0.99,
     "checkpoint.every_steps": CHECKPOINTS[0],
     "checkpoint.keep_every_steps": CHECKPOINTS[0],
@@ -44,6 +44,9 @@ def _students(teacher: str, config: str, changes: dict[str, Any], train_steps: i
 
 
 _PLAIN = _in_diffusion(self_cond_rate=0.0)
+_SHORT = {"train.steps": 1_500}
+_ATTENTION = {"network.attention_resolutions": (7,), "network.head_dim": 24}  # as latents require
+_BIT_PRIOR = {"prior.model": "bits", "prior.sample.sampler": "ddpm", "prior.sample.steps": 40}
 MODELS = {
     **{name: _fashion(name) for name in ENCODINGS},
     **{f"{name}_plain": _fashion(name, self_cond_rate=0.0) for name in ENCODINGS},
@@ -60,12 +63,23 @@ MODELS = {
     "captions_autoregressive": Model("shapes:autoregressive"),
     "pairs": Model("mixture"),
     "pairs_masked": Model("mixture:masked"),
-    "digits_bits": Model("digits_disco:bits"),
-    "digits_latents": Model("digits_disco:bits_disco"),
+    "digits_bits": Model("digits_disco:bits", _SHORT),
+    "digits_latents": Model("digits_disco:bits_disco", _SHORT),
     "digits_prior": Model("digits_disco:bits_prior", first="digits_latents"),
-    "digits_bits_plain": Model("digits_disco:bits", _PLAIN),
-    "digits_latents_plain": Model("digits_disco:bits_disco", _PLAIN),
+    "digits_prior_bits": Model("digits_disco:bits_prior", _BIT_PRIOR, first="digits_latents"),
+    "digits_bits_plain": Model("digits_disco:bits", _SHORT | _PLAIN),
+    "digits_latents_plain": Model("digits_disco:bits_disco", _SHORT | _PLAIN),
     "digits_prior_plain": Model("digits_disco:bits_prior", first="digits_latents_plain"),
+    "fashion_bits": Model("fashion:small", _TINY | _ATTENTION),
+    "fashion_latents": Model("fashion:small_disco", _TINY | _ATTENTION),
+    "fashion_prior": Model("fashion:small_prior", first="fashion_latents"),
+    "fashion_prior_bits": Model("fashion:small_prior", _BIT_PRIOR, first="fashion_latents"),
+    "fashion_bits_plain": Model("fashion:small", _TINY | _ATTENTION | _PLAIN),
+    "fashion_latents_plain": Model("fashion:small_disco", _TINY | _ATTENTION | _PLAIN),
+    "fashion_prior_plain": Model("fashion:small_prior", first="fashion_latents_plain"),
+    "digits_edm": Model("digits_disco:plain", _SHORT),
+    "digits_edm_latents": Model("digits_disco:disco", _SHORT),
+    "digits_edm_prior": Model("digits_disco:prior", first="digits_edm_latents"),
     "digits": Model("digits"),
     **_students("uint", "fashion:small_distilled", _TINY, 600),
     **_students("digits", "digits:distilled", {}, 800),

@@ -9,9 +9,9 @@ from bitdiff.claims.claim_scores import JUDGED
 _LONGER = "Longer training of a larger network: config.train.steps, config.network.dim."
 
 
-def _on_fashion(*, score: Score = JUDGED, **facts: Any) -> Claim:
+def _on_fashion(*, score: Score = JUDGED, num_samples: int = 1_000, **facts: Any) -> Claim:
     """A claim about models of small Fashion-MNIST images."""
-    return Claim(score=score, num_samples=1_000, scale=_LONGER, **facts)
+    return Claim(score=score, num_samples=num_samples, scale=_LONGER, **facts)
 
 
 def _self_conditioning() -> Claim:
@@ -23,6 +23,7 @@ def _self_conditioning() -> Claim:
             Point(line, step, model, {"steps": 20}, step) for line, model in lines.items() for step in CHECKPOINTS
         ),
         x_label="training steps",
+        num_samples=500,  # for each of three checkpoints of 18 models
         evidence={
             f"{name}: better with self-conditioning": better(name, f"{name}, without", CHECKPOINTS[-1:])
             for name in ENCODINGS

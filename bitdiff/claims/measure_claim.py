@@ -59,6 +59,9 @@ def _scores(claim: Claim, points: list[Point], folder: Path) -> list[float]:
     """The score of each point of a run, at the points' checkpoint."""
     step = points[0].step
     run = load(folder, checkpoint=str(step) if step else None)
+    if claim.curve is not None:
+        curve = claim.curve(run, claim.num_samples)
+        return [curve[point.x] for point in points]
     # All claims measure a run with the same judges, so that they can use one another's measurements.
     judged = run.task.field == "image" and run.config.data.num_classes > 1
     judges = [open_judge(run, _judge(folder.parent, run.config))] if judged else []

@@ -13,7 +13,8 @@ from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import examples_for, plan_of, sample_options
 
 RANGE = (0.2, 2.0)  # sigma over which mean curvature is compared; below 0.1 it is dominated by float32 rounding
-_BINS = 12
+_EDGES = np.geomspace(0.05, 20.0, 13)  # intervals of sigma
+LEVELS = tuple(float(level) for level in np.sqrt(_EDGES[1:] * _EDGES[:-1]))  # their midpoints
 _PLAIN = {"churn": (0.0, 0.0, 1e9), "churn_fraction": 0.0, "restarts": ()}
 
 
@@ -34,11 +35,9 @@ class Curves(NamedTuple):
         return float(self.curvature[(self.sigma > RANGE[0]) & (self.sigma < RANGE[1])].mean())
 
     def binned(self) -> dict[float, float]:
-        """The mean curvature in logarithmic intervals of sigma, by their midpoints."""
-        edges = np.geomspace(0.05, 20.0, _BINS + 1)
-        interval = np.digitize(self.sigma, edges) - 1
-        middles = np.sqrt(edges[1:] * edges[:-1])
-        return {float(middles[i]): float(self.curvature[interval == i].mean()) for i in range(_BINS) if i in interval}
+        """The mean curvature in logarithmic intervals of sigma, by their midpoints in LEVELS."""
+        interval = np.digitize(self.sigma, _EDGES) - 1
+        return {level: float(self.curvature[interval == i].mean()) for i, level in enumerate(LEVELS) if i in interval}
 
 
 def follow_points(run: Trained, *, count: int, steps: int, seed: int) -> Curves:

@@ -42,7 +42,10 @@ def scatter(path: Path, points: np.ndarray) -> None:
 
 
 def error_bars(path: Path, lines: Mapping[str, Mapping[float, Sequence[float]]], *, x_label: str, y_label: str) -> None:
-    """Plots the mean and standard deviation over seeds against x, one curve per name."""
+    """Plots the mean and standard deviation over seeds against x, one curve per name.
+
+    The x axis is logarithmic if x is positive and spans a factor of 8 or more.
+    """
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
     for name, points in lines.items():
         x = sorted(points)
@@ -50,6 +53,11 @@ def error_bars(path: Path, lines: Mapping[str, Mapping[float, Sequence[float]]],
         spread = [float(np.std(points[value], ddof=1)) if len(points[value]) > 1 else 0.0 for value in x]
         axes.errorbar(x, mean, yerr=np.array(spread), marker="o", markersize=4, capsize=2, label=name)
     axes.set(xlabel=x_label, ylabel=y_label)
+    ticks = sorted({value for points in lines.values() for value in points})
+    if ticks[0] > 0 and ticks[-1] >= 8 * ticks[0]:
+        axes.set_xscale("log")
+        axes.set_xticks(ticks, [f"{value:.2g}" if value < 100 else f"{value:g}" for value in ticks])
+        axes.set_xticks([], minor=True)
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
     _save(path, figure)

@@ -132,3 +132,14 @@ def test_a_claim_is_trained_measured_and_reported_once(tmp_path, monkeypatch, ca
     missing = _CLAIM._replace(score=Score("no_such_score", ""))
     with pytest.raises(UsageError, match="has no score 'no_such_score'"):
         measure_claim.measure(missing, _MODELS, tmp_path, (0,))
+
+
+@pytest.mark.slow
+def test_curvature_is_measured_at_every_level_of_the_claim(tmp_path):
+    short = {"train.steps": 2, "train.batch_size": 16, "network.dim": 8}
+    models = {"toy": Model("toy_disco:plain", short), "toy_latents": Model("toy_disco:disco", short)}
+    claim = CLAIMS["curvature_of_points"]._replace(num_samples=50)
+    values = measure_claim.measure(claim, models, tmp_path, (0,))
+    assert not isinstance(values, measure_claim.Stopped)
+    assert values.keys() == {(point.line, point.x) for point in claim.points}
+    assert all(value > 0 for value in values.values())
