@@ -22,7 +22,8 @@ TOP = {
     "task": text(
         "images",
         "images | tokens | points | blocks (of tokens) | autoregressive (the baseline for tokens) | "
-        "masked (diffusion of images or tokens) | prior (of latents) | distillation (into half as many steps)",
+        "masked (diffusion of images or tokens) | prior (of latents) | distillation (into half as many steps) | "
+        "docking",
     ),
     "seed": integer(0, "seeds the weights, the order of the data, and the noise"),
     "first_run": text("", "the workdir of a prior's first stage, or of the teacher in distillation"),
@@ -32,7 +33,7 @@ DATA = {
     "name": text(
         "",
         "digits | mixture | gaussians | photos | folder | idx | npz | prepared | tfds | shapes | expressions | coco | "
-        "text",
+        "text | pockets",
     ),
     "path": text("", "a folder or file; for tfds its data_dir, by default TFDS's own"),
     "builder": text("", "the TFDS builder, e.g. cifar10"),
@@ -59,6 +60,8 @@ DATA = {
         1,
         above=True,
     ),
+    "atom_types": integer(0, "number of types of a ligand's atoms; 0 to take it from the data", high=2**16),
+    "residue_types": integer(0, "number of types of a receptor's residues; 0 to take it from the data", high=2**16),
     "captions": integer(0, "captions per picture", high=2**10),
     "captions_drawn": integer(0, "captions per picture in a batch, drawn at random; 0 for all", high=2**10),
     "curriculum_steps": integer(
@@ -142,11 +145,21 @@ DIFFUSION = {
     "image_dropout": fraction(0.0, "rate at which pictures to describe are dropped in training, for guidance"),
 }
 
+_SIGMAS = {"kind": "numbers", "low": 0.0, "above": True, "length": 2}
+DOCKING = {
+    "translation": Field((0.1, 19.0), "smallest and largest sigma of translations, in angstroms", **_SIGMAS),
+    "rotation": Field((0.03, 1.55), "the same of rotations, in radians; see diffusion/so3.py", **_SIGMAS),
+    "torsion": Field((0.03, 3.14), "the same of torsion angles, in radians", **_SIGMAS),
+    "time": Field((2.0, 1.0), "parameters of the beta distribution of t in training", **_SIGMAS),
+}
+
 BLOCKS = {"size": integer(1, "tokens per block of the task 'blocks'", low=1, high=2**16)}
 
 LATENTS = {
     "count": integer(0, "latents per example (DisCo-Diff's, inferred from the clean example); 0 for none", high=2**12),
-    "codes": integer(0, "number of values that a latent can take; 2 makes latents bits", high=2**16),
+    "codes": integer(
+        0, "number of values that a latent can take; 2 makes latents bits; 0 in docking, with pointers", high=2**16
+    ),
     "groups": integer(
         1,
         "number of groups; if above 1, each is attended to at one resolution of the U-Net's upsampling half",
@@ -206,7 +219,7 @@ SAMPLE = {
     "sampler": text(
         "ddim",
         "ddim | ddpm | ddpm_small | dpm++ | heun; for autoregressive models: beam | random; for masked diffusion: "
-        "ancestral | confidence",
+        "ancestral | confidence; for docking: sde | ode",
     ),
     "steps": integer(100, "sampling steps; 0 for autoregressive models", high=10**5),
     "td": number(0.0, "asymmetric time intervals, in steps", high=10**5),
@@ -262,12 +275,13 @@ def base_config() -> ml_collections.ConfigDict:
     config.bits = to_config(BITS)
     config.diffusion = to_config(DIFFUSION)
     config.diffusion.schedule_options = to_config(SCHEDULE_OPTIONS)
+    config.docking = to_config(DOCKING)
     config.blocks = to_config(BLOCKS)
     config.blocks.head = ml_collections.ConfigDict()  # denoises a block, see sections.transformer()
     config.latents = to_config(LATENTS)
     config.latents.encoder = ml_collections.ConfigDict()  # see sections.latent_encoder()
     config.latents.embed = ml_collections.ConfigDict()  # see sections.latent_transformer()
-    config.network = ml_collections.ConfigDict()  # see sections.unet(), transformer() and mlp()
+    config.network = ml_collections.ConfigDict()  # see sections.unet(), transformer(), mlp(), pose()
     config.encoder = ml_collections.ConfigDict()  # encodes pictures to describe, see sections.vit(); empty for none
     config.optimizer = to_config(OPTIMIZER)
     config.train = to_config(TRAIN)

@@ -10,12 +10,13 @@ from bitdiff.configuration.fields import Field, Table, text
 from bitdiff.runtime.errors import UsageError
 
 CUSTOM = "custom"  # the name of a network that no config describes
-NETWORKS = {"unet": sections.UNET, "transformer": sections.TRANSFORMER, "mlp": sections.MLP}
+NETWORKS = {"unet": sections.UNET, "transformer": sections.TRANSFORMER, "mlp": sections.MLP, "pose": sections.POSE}
 ENCODERS = {"vit": sections.VIT}
 _HEADS = {"transformer": sections.TRANSFORMER}
 _SECTIONS = {
     "data": base.DATA,
     "bits": base.BITS,
+    "docking": base.DOCKING,
     "optimizer": base.OPTIMIZER,
     "train": base.TRAIN,
     "checkpoint": base.CHECKPOINT,
@@ -96,9 +97,12 @@ def _check_diffusion(name: str, section: Any, extra: bool) -> None:
 def _check_latents(name: str, section: Any, extra: bool) -> None:
     check_section(name, section, base.LATENTS, nested=("encoder", "embed"), extra=extra)
     parts = {"encoder": sections.LATENT_ENCODER, "embed": sections.LATENT_TRANSFORMER}
-    for part, fields in parts.items():
+    for part in parts:
         if not hasattr(section[part], "items"):
             raise UsageError(f"{name}.{part} is {_quote(section[part])}; it must be a section")
+    if section["encoder"].get("kind") == "pointers":
+        parts = {"encoder": sections.POINTER_ENCODER}
+    for part, fields in parts.items():
         if section["count"] or len(section[part]):
             check_section(f"{name}.{part}", section[part], fields)
 

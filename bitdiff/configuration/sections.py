@@ -4,7 +4,7 @@ from typing import Any
 
 import ml_collections
 
-from bitdiff.configuration.fields import Table, boolean, fraction, integer, integers, text, to_config
+from bitdiff.configuration.fields import Table, boolean, fraction, integer, integers, number, text, to_config
 
 _WIDTH = 2**16
 _REMAT = boolean(False, "recomputes activations in the backward pass: less memory, a third more time")
@@ -54,6 +54,24 @@ VIT = {
     "weights": text("", "path of a ViT's published weights (.npz) to start from"),
     "dtype": _DTYPE,
 }
+POSE = {
+    "name": text("pose", "the network", ("pose",)),
+    "scalars": integer(24, "scalars per node", 1, _WIDTH),
+    "vectors": integer(6, "pseudoscalars, vectors and pseudovectors per node", 1, _WIDTH),
+    "layers": integer(5, "number of interactions", 1, 2**10),
+    "residue_neighbors": integer(24, "nearest residues that a residue is connected to", 1, 2**16),
+    "atom_neighbors": integer(24, "nearest residues that an atom is connected to", 1, 2**16),
+    "distance": number(15.0, "longest edge between residues, in angstroms", above=True),
+    "cross_distance": number(
+        20.0, "longest edge between atoms and residues at sigma 0, to which 3 sigma are added", above=True
+    ),
+}
+POINTER_ENCODER = {
+    "kind": text("pointers", "the encoder that infers latents; pointers is for docking", ("pointers",)),
+    "scalars": integer(24, "scalars per node", 1, _WIDTH),
+    "vectors": integer(4, "pseudoscalars, vectors and pseudovectors per node", 1, _WIDTH),
+    "layers": integer(3, "number of interactions", 1, 2**10),
+}
 LATENT_ENCODER = {
     "kind": text("vit", "the encoder that infers latents; vit is for images, bag for tokens", ("vit", "mlp", "bag")),
     "patch": integer(8, "side of a ViT's patch in pixels", 1, 2**10),
@@ -83,6 +101,16 @@ def transformer(**changes: Any) -> ml_collections.ConfigDict:
 def mlp(**changes: Any) -> ml_collections.ConfigDict:
     """The fields of an MLP over points."""
     return _section(MLP, changes)
+
+
+def pose(**changes: Any) -> ml_collections.ConfigDict:
+    """The fields of docking's network, at the size of DiffDock-S."""
+    return _section(POSE, changes)
+
+
+def pointer_encoder(**changes: Any) -> ml_collections.ConfigDict:
+    """The fields of the encoder of docking's latents, at the size of DisCo-DiffDock-S."""
+    return _section(POINTER_ENCODER, changes)
 
 
 def vit(**changes: Any) -> ml_collections.ConfigDict:

@@ -9,7 +9,10 @@ from bitdiff.configuration.base import base_config
 ADDED = (
     "blocks",
     "distillation",
+    "docking",
     "data.distilled",
+    "data.atom_types",
+    "data.residue_types",
     "latents.kl",
     "latents.route",
     "diffusion.matched_filter",

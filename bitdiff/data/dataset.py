@@ -13,8 +13,9 @@ _SPLIT_SEED = 0  # fixed, so that the split does not depend on a run's seed
 
 
 class Source(Protocol):
-    """Random access to examples, dicts of NumPy values: 'image', 'tokens' or both, or 'point'; 'label' if labeled.
+    """Random access to examples, dicts of NumPy values.
 
+    Their names are 'image', 'tokens' or both, 'point', or 'pose'; also 'label' if they are labeled.
     A source may also have take(indices) -> new arrays [N, ...], if that is faster than reading one example at a time.
     """
 
@@ -28,13 +29,15 @@ class Dataset(NamedTuple):
 
     field: 'image' (uint8 [H, W, C]) or 'tokens' (int32 [L]), with values below vocab_size; 'captions': both 'image' and
       'tokens' (int32 [captions, length]), with tokens below vocab_size, from a source whose `captions(index)` returns
-      their texts; or 'point' (float32 [C], vocab_size 0).
-    shape: (H, W, C), (L,) or (C,).
+      their texts; 'point' (float32 [C], vocab_size 0); or 'pose' (float32 [atoms, 3], vocab_size 0), beside the arrays
+      of a complex as in `pockets.draw_examples`.
+    shape: (H, W, C), (L,), (C,) or (atoms, 3).
     num_classes: 0 if there are no labels.
     class_names: one name per class.
     about: where the data come from, in words; recorded in every evaluation.
     label_frequencies: the fraction of training examples in each class; () if unknown.
-    length: length of captions in tokens.
+    length: length of captions in tokens; for poses, the number of residues.
+    types: for poses, the numbers of types of atoms and of residues.
     tokenizer: the tokenizer of tokens that represent text.
     """
 
@@ -48,6 +51,7 @@ class Dataset(NamedTuple):
     about: str
     label_frequencies: tuple[float, ...] = ()
     length: int = 0
+    types: tuple[int, int] = (0, 0)
     tokenizer: Tokenizer | None = None
 
 

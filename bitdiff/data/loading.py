@@ -12,6 +12,7 @@ from bitdiff.data import (
     idx_files,
     image_folder,
     photo_crops,
+    pockets,
     prepared,
     sklearn_digits,
     text_lines,
@@ -36,18 +37,21 @@ LOADERS = {
     "expressions": arithmetic.load,
     "text": text_lines.load,
     "tfds": tfds.load,
+    "pockets": pockets.load,
 }
 
-_PLURAL = {"tokens": "tokens", "point": "points"}
+_PLURAL = {"tokens": "tokens", "point": "points", "pose": "poses"}
 OWN_VOCABULARY = ("shapes", "expressions")  # data sets whose tokenizer cannot be chosen
 _TASKS = {
     "image": ("images", "masked", "prior", "distillation"),
     "point": ("points", "prior"),
+    "pose": ("docking",),
     "tokens": ("tokens", "autoregressive", "blocks", "masked", "prior", "distillation"),
     "captions": ("tokens", "autoregressive", "blocks", "masked", "prior", "distillation"),
 }
 # The values of fields that are taken from the data.
 _UNSET = {"vocab_size": 0, "image_size": 0, "channels": 0, "length": 0, "tokenizer_hash": "", "eos": -1, "pad": -1}
+_UNSET |= {"atom_types": 0, "residue_types": 0}
 
 
 def load(options: Any) -> Dataset:
@@ -99,6 +103,8 @@ def resolve(config: Any, dataset: Dataset, *, any_task: bool = False) -> Any:
 def _facts(dataset: Dataset) -> dict[str, Any]:
     """The fields of a config's data section that follow from the data."""
     facts: dict[str, Any] = {"vocab_size": dataset.vocab_size}
+    if dataset.field == "pose":
+        facts |= {"length": dataset.length, "atom_types": dataset.types[0], "residue_types": dataset.types[1]}
     if dataset.field == "point":
         facts["channels"] = dataset.shape[0]
     if dataset.field in ("image", "captions"):
@@ -138,7 +144,7 @@ def _check_task(config: Any, dataset: Dataset) -> None:
 def _check_augmentation(options: Any, dataset: Dataset) -> None:
     if not 0 < options.crop <= 1:
         raise UsageError(f"config.data.crop is {options.crop}; it must be above 0 and at most 1 (1 disables cropping)")
-    if (options.flip or options.crop < 1) and dataset.field in ("tokens", "point"):
+    if (options.flip or options.crop < 1) and dataset.field in _PLURAL:
         raise UsageError(
             f"config.data.flip or config.data.crop is set, but {_PLURAL[dataset.field]} cannot be flipped or cropped"
         )

@@ -78,6 +78,8 @@ def load(options: Any) -> Dataset:
         vocab_size=0,
         num_classes=0,
         class_names=(),
+        length=RESIDUES[1],
+        types=(ATOM_TYPES, RESIDUE_TYPES),
         about=f"generated complexes with two pockets, bound with probabilities {STRONG:g} and {1 - STRONG:g}, "
         f"{_TRAIN} training / {_TEST} test",
     )
@@ -87,7 +89,8 @@ def draw_examples(count: int, seed: int) -> dict[str, np.ndarray]:
     """Padded arrays [N, ...] of complexes by name, with one pose each.
 
     'pose' float32 [A, 3], 'atoms' int32 [A], 'bonds' int32 [A - 1, 2], 'residues' int32 [R], 'positions' float32
-    [R, 3]; 'poses' float32 [2, A, 3] and 'pocket' int32, the index of the pose, for evaluation. Type 0 is padding.
+    [R, 3]; 'rotatable' int32 [0, 2] and 'moved' bool [0, A], as in `poses.Tree`, since the ligands are rigid; 'poses'
+    float32 [2, A, 3] and 'pocket' int32, the index of the pose, for evaluation. Type 0 is padding.
     """
     rng = np.random.default_rng(seed)
     rows = []
@@ -100,6 +103,8 @@ def draw_examples(count: int, seed: int) -> dict[str, np.ndarray]:
                 "bonds": _pad(one.bonds, ATOMS[1] - 1),
                 "residues": _pad(one.residues, RESIDUES[1]),
                 "positions": _pad(one.positions, RESIDUES[1]),
+                "rotatable": np.zeros((0, 2), np.int32),
+                "moved": np.zeros((0, ATOMS[1]), bool),
                 "poses": np.stack([_pad(pose, ATOMS[1]) for pose in one.poses]),
                 "pocket": np.int32(pocket),
             }

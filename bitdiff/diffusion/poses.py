@@ -3,7 +3,7 @@
 Every function takes one example; map them over a batch with jax.vmap. Positions are in angstroms, angles in radians.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -116,10 +116,13 @@ def score_norm(sigma: Move) -> Move:
     return Move(1.0 / sigma.translation, so3.score_norm(sigma.rotation), torus.score_norm(sigma.torsion))
 
 
-def reverse_step(key: jax.Array, score: Move, t: jax.Array, dt: jax.Array, ranges: Ranges, *, noise: bool) -> Move:
-    """The change of the pose over an Euler step from t to t - dt, of the reverse SDE with noise, or of the ODE.
+def reverse_step(
+    key: jax.Array, score: Move, t: jax.Array, dt: jax.Array | float, ranges: Ranges, *, drift: float, noise: Any
+) -> Move:
+    """The change of the pose over an Euler step from t to t - dt of the reverse process.
 
-    The change is g^2 score dt + g sqrt(dt) z, or half of the first term. g^2 is the derivative of the variance: 2
+    The change is drift g^2 score dt + noise g sqrt(dt) z: the reverse SDE with (drift, noise) = (1, 1), and the
+    probability flow ODE with (0.5, 0). g^2 is the derivative of the variance: 2
     sigma^2 ln(sigma_max / sigma_min), twice that for rotations, whose variance is 2 eps^2.
 
     Args:
@@ -128,18 +131,16 @@ def reverse_step(key: jax.Array, score: Move, t: jax.Array, dt: jax.Array, range
       t: the time before the step, in (0, 1].
       dt: the length of the step.
       ranges: the ranges of the sigmas.
-      noise: whether to take a step of the SDE.
+      drift: the factor of the score's term.
+      noise: the factor of the noise, float or [].
     """
     parts = []
     for part, sigma, (low, high), variance, part_key in zip(
         score, sigmas(t, ranges), ranges, (1.0, 2.0, 1.0), jax.random.split(key, 3), strict=True
     ):
         g_squared = 2.0 * variance * sigma**2 * jnp.log(high / low)
-        if noise:
-            z = jax.random.normal(part_key, part.shape)
-            parts.append(g_squared * dt * part + jnp.sqrt(g_squared * dt) * z)
-        else:
-            parts.append(0.5 * g_squared * dt * part)
+        z = jax.random.normal(part_key, part.shape)
+        parts.append(drift * g_squared * dt * part + noise * jnp.sqrt(g_squared * dt) * z)
     return Move(*parts)
 
 

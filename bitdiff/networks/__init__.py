@@ -3,7 +3,14 @@
 from bitdiff.networks.block_head import BlockHead
 from bitdiff.networks.latent_networks import LATENT_ENCODERS, LatentEncoder, LatentTransformer
 from bitdiff.networks.mlp import MLP
-from bitdiff.networks.registry import make_block_head, make_encoder, make_latent_networks, make_network
+from bitdiff.networks.registry import (
+    make_block_head,
+    make_encoder,
+    make_latent_networks,
+    make_network,
+    make_pointer_encoder,
+    make_pose_network,
+)
 from bitdiff.networks.transformer import Transformer
 from bitdiff.networks.unet import UNet
 from bitdiff.networks.vit import ViT
@@ -21,4 +28,6 @@ __all__ = [
     "make_encoder",
     "make_latent_networks",
     "make_network",
+    "make_pointer_encoder",
+    "make_pose_network",
 ]

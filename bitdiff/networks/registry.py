@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from bitdiff.networks.block_head import BlockHead
 from bitdiff.networks.latent_networks import LATENT_ENCODERS, LatentEncoder, LatentTransformer
 from bitdiff.networks.mlp import MLP
+from bitdiff.networks.pointer_encoder import PointerEncoder
+from bitdiff.networks.pose_network import PoseNetwork, Reach
 from bitdiff.networks.transformer import Transformer
 from bitdiff.networks.unet import UNet
 from bitdiff.networks.vit import ViT
@@ -68,6 +70,23 @@ def make_latent_networks(options: Mapping[str, Any]) -> tuple[LatentEncoder, Lat
     facts = {name: options[name] for name in ("count", "codes")}
     encoder = _make(LatentEncoder, "latents.encoder", options["encoder"], facts)
     return encoder, _make(LatentTransformer, "latents.embed", options["embed"], facts)
+
+
+def make_pose_network(config: Any) -> PoseNetwork:
+    """Docking's network, as the sections `network`, `latents` and `data` of a config describe it."""
+    sizes = {name: config.network[name] for name in ("scalars", "vectors", "layers")}
+    return PoseNetwork(**_pose_facts(config), **sizes, latents=config.latents.count)
+
+
+def make_pointer_encoder(config: Any) -> PointerEncoder:
+    """The encoder of docking's latents, as the sections `network`, `latents` and `data` of a config describe it."""
+    sizes = {name: config.latents.encoder[name] for name in ("scalars", "vectors", "layers")}
+    return PointerEncoder(**_pose_facts(config), **sizes, count=config.latents.count)
+
+
+def _pose_facts(config: Any) -> dict[str, Any]:
+    reach = Reach(*(config.network[name] for name in Reach._fields))
+    return {"atom_types": config.data.atom_types, "residue_types": config.data.residue_types, "reach": reach}
 
 
 def _make(kind: type[nn.Module], section: str, options: Mapping[str, Any], facts: Mapping[str, Any]) -> Any:

@@ -11,6 +11,7 @@ from bitdiff.runtime.errors import UsageError, choose
 from bitdiff.tasks.autoregressive import make_autoregressive_task
 from bitdiff.tasks.blocks import make_block_task
 from bitdiff.tasks.distillation import make_distillation_task
+from bitdiff.tasks.docking_model import make_docking_task
 from bitdiff.tasks.images import make_image_task
 from bitdiff.tasks.masked import make_masked_task
 from bitdiff.tasks.options import GUIDANCE, SampleOptions, hashable, network_evaluations, plan_of, sample_options
@@ -28,6 +29,7 @@ TASKS = {
     "masked": make_masked_task,
     "prior": make_prior_task,
     "distillation": make_distillation_task,
+    "docking": make_docking_task,
 }
 
 __all__ = [

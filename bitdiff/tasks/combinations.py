@@ -33,6 +33,14 @@ _NOT_MASKED = (
         if name not in ("label_dropout", "image_dropout", "schedule_options", "self_cond_rate")
     ),
 )
+_NOT_DOCKING = (
+    "latents.codes",
+    "latents.groups",
+    "latents.route",
+    "latents.kl",
+    *(f"bits.{name}" for name in base_config().bits),
+    *(f"diffusion.{name}" for name in base_config().diffusion if name not in ("schedule_options", "self_cond_rate")),
+)
 _EDM = {"prediction": "x0", "loss": "l2", "head": "linear", "lag": 0, "time_input": "gamma"}
 
 
@@ -124,6 +132,30 @@ def check_masked(
     _check_unused(config)
     if not custom_network:
         _check_network(config, field)
+
+
+def check_docking(config: Any) -> None:
+    """Checks the sections of a docking model's config.
+
+    Raises:
+      UsageError: a size that is missing, fields that the model would ignore, or a network that does not fit.
+    """
+    data = config.data
+    if min(data.atom_types, data.residue_types) < 1:
+        raise UsageError(
+            f"config.data has atom_types {data.atom_types} and residue_types {data.residue_types}; docking requires "
+            "at least 1 of each: set them, or let bitdiff.data.resolve fill them in"
+        )
+    if config.network.name != "pose":
+        raise UsageError(f"config.network.name is {config.network.name!r}; docking requires 'pose'")
+    _check_unsupported(config, _NOT_DOCKING, "docking")
+    _check_unused(config)
+    if config.latents.count and config.latents.encoder.kind != "pointers":
+        raise UsageError(f"config.latents.encoder.kind is {config.latents.encoder.kind!r}; docking requires 'pointers'")
+    for part in ("translation", "rotation", "torsion"):
+        low, high = config.docking[part]
+        if low >= high:
+            raise UsageError(f"config.docking.{part} is {(low, high)}; the first sigma must be smaller than the second")
 
 
 def _check_unsupported(config: Any, fields: Sequence[str], model: str) -> None:

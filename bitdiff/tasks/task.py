@@ -20,7 +20,7 @@ class Score(NamedTuple):
 class Task(NamedTuple):
     """A model that can be trained, sampled and evaluated.
 
-    field: what it generates, 'image', 'tokens' or 'point'; the name of the values in batches and outputs.
+    field: what it generates, 'image', 'tokens', 'point' or 'pose'; the name of the values in batches and outputs.
     init: key -> parameters.
     loss: (params, batch, keys [B]) -> (loss, metrics): the mean over the batch, float32 [], and scalars by
       name. An example's randomness comes from its own key.
@@ -66,8 +66,11 @@ class Task(NamedTuple):
 
 def examples_for(task: Task, dataset: Dataset) -> Source | None:
     """The examples a task's samples are conditioned on: test examples, or training examples if there are none."""
-    if not task.uses_examples:
-        return None
+    return examples_of(dataset) if task.uses_examples else None
+
+
+def examples_of(dataset: Dataset) -> Source:
+    """The test examples, or the training examples if there are none."""
     return dataset.test if len(dataset.test) else dataset.train
 
 

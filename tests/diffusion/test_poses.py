@@ -128,8 +128,8 @@ def exact_score(x, matrix, torsion, sigma):
     return jax.tree.map(lambda *parts: sum(w * part for w, part in zip(weights, parts, strict=True)), *scores)
 
 
-@pytest.mark.parametrize(("steps", "noise"), [(100, True), (200, False)])
-def test_the_exact_score_leads_back_to_the_data(steps, noise):
+@pytest.mark.parametrize(("steps", "drift", "noise"), [(100, 1.0, 1.0), (200, 0.5, 0.0)])
+def test_the_exact_score_leads_back_to_the_data(steps, drift, noise):
     def one(key):
         start_key, *keys = jax.random.split(key, steps + 1)
         start = poses.draw_prior(start_key, RANGES, TREE)
@@ -139,7 +139,7 @@ def test_the_exact_score_leads_back_to_the_data(steps, noise):
             x, matrix, torsion = state
             t = 1.0 - i / steps
             score = exact_score(x, matrix, torsion, poses.sigmas(t, RANGES))
-            change = poses.reverse_step(key, score, t, jnp.array(1 / steps), RANGES, noise=noise)
+            change = poses.reverse_step(key, score, t, 1 / steps, RANGES, drift=drift, noise=noise)
             return (x + change.translation, so3.to_matrix(change.rotation) @ matrix, torsion + change.torsion), None
 
         first = (start.translation, so3.to_matrix(start.rotation), start.torsion)

@@ -1,0 +1,50 @@
+"""Sampling of poses: the reverse process from the prior to a pose (DiffDock, Corso et al. 2023, section 4.3)."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from bitdiff.diffusion import poses
+from bitdiff.diffusion.poses import Move, Ranges, Tree
+
+
+def follow(
+    score: Callable[[jax.Array, jax.Array], Move],
+    key: jax.Array,
+    conformer: jax.Array,
+    tree: Tree,
+    ranges: Ranges,
+    *,
+    steps: int,
+    noise: bool,
+) -> tuple[jax.Array, jax.Array]:
+    """Draws a pose from the prior, around the origin, and takes equal steps in t from 1 to 0; for one example.
+
+    Args:
+      score: (x [A, 3], t) -> the score.
+      key: the key of all noise.
+      conformer: float [A, 3], the ligand anywhere, in any orientation and with any torsion angles.
+      tree: its atoms and rotatable bonds.
+      ranges: the ranges of the sigmas.
+      steps: number of evaluations of the score.
+      noise: whether to follow the reverse SDE, whose last step is without noise, or the ODE.
+
+    Returns:
+      The pose [A, 3], and the poses before every step [steps, A, 3].
+    """
+    prior_key, key = jax.random.split(key)
+    centered = jnp.where(tree.atoms[:, None], conformer - poses.center(conformer, tree.atoms), 0.0)
+    x = poses.apply(centered, poses.draw_prior(prior_key, ranges, tree), tree)
+    dt = 1.0 / steps
+
+    def step(x, inputs):
+        i, step_key = inputs
+        t = 1.0 - i * dt
+        drift, scale = (1.0, jnp.where(i < steps - 1, 1.0, 0.0)) if noise else (0.5, 0.0)
+        move = poses.reverse_step(step_key, score(x, t), t, dt, ranges, drift=drift, noise=scale)
+        move = move._replace(torsion=jnp.where(tree.torsions, move.torsion, 0.0))
+        return poses.apply(x, move, tree), x
+
+    inputs = (jnp.arange(steps), jax.random.split(key, steps))
+    return jax.lax.scan(step, x, inputs)

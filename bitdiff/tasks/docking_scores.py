@@ -1,0 +1,88 @@
+"""Scores of sampled poses: distances from the true pose and, where all true poses are known, from the nearest one."""
+
+from typing import Any
+
+import numpy as np
+
+from bitdiff.data import Dataset, pockets
+from bitdiff.data.dataset import rows
+from bitdiff.metrics.pose_scores import rmsd, symmetries
+from bitdiff.tasks.options import SampleOptions
+from bitdiff.tasks.task import Score, examples_of
+
+_CLOSE, _NEAR = 2.0, 5.0  # angstroms
+
+
+def evaluate(outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOptions) -> dict[str, Score]:
+    """Scores sampled poses [N, A, 3] against those of the complexes that `outputs['source']` names."""
+    del options
+    truth = rows(examples_of(dataset), outputs["source"])
+    measured = [_distances(pose, _row(truth, i)) for i, pose in enumerate(outputs["pose"])]
+    deviation, centroid, nearest = (np.array(values) for values in zip(*measured, strict=True))
+    count = len(deviation)
+    scores = {
+        "rmsd_below_2": _fraction(deviation < _CLOSE, f"of {count} poses with an RMSD below 2 A"),
+        "rmsd_below_5": _fraction(deviation < _NEAR, f"of {count} poses with an RMSD below 5 A"),
+        "rmsd_median": Score(float(np.median(deviation)), "median RMSD in angstroms"),
+        "centroid_below_2": _fraction(centroid < _CLOSE, f"of {count} poses with a center within 2 A of the true one"),
+    }
+    scores |= _best_of(deviation, outputs["source"])
+    if "poses" in truth:
+        scores |= _two_pockets(outputs, truth, nearest)
+    return scores
+
+
+def _row(arrays: dict[str, np.ndarray], i: int) -> dict[str, np.ndarray]:
+    return {name: array[i] for name, array in arrays.items()}
+
+
+def _distances(pose: np.ndarray, truth: dict[str, np.ndarray]) -> tuple[float, float, np.ndarray]:
+    """The RMSD, the distance of the centers, and the RMSD from each of the known true poses."""
+    exist = truth["atoms"] > 0
+    bonds = truth["bonds"][truth["bonds"][:, 0] != truth["bonds"][:, 1]]
+    permutations = symmetries(truth["atoms"][exist], bonds)
+    x, aim = pose[exist], truth["pose"][exist]
+    known = truth.get("poses", truth["pose"][None])[:, exist]
+    nearest = np.array([rmsd(x[None], one, permutations)[0] for one in known])
+    return rmsd(x[None], aim, permutations)[0], float(np.linalg.norm(x.mean(0) - aim.mean(0))), nearest
+
+
+def _best_of(deviation: np.ndarray, source: np.ndarray, most: int = 5) -> dict[str, Score]:
+    """The fraction of complexes of which one of the first five poses is close; {} with fewer poses for each."""
+    order = np.argsort(source, kind="stable")
+    groups = np.split(deviation[order], np.flatnonzero(np.diff(source[order])) + 1)
+    if min(map(len, groups)) < most:
+        return {}
+    best = np.array([group[:most].min() for group in groups])
+    about = f"of {len(groups)} complexes, of which the best of {most} poses has an RMSD below 2 A"
+    return {"best_of_5": _fraction(best < _CLOSE, about)}
+
+
+def _two_pockets(outputs: dict[str, np.ndarray], truth: dict[str, np.ndarray], nearest: np.ndarray) -> dict[str, Score]:
+    """Scores against the known distribution of the synthetic complexes, see `data.pockets`."""
+    chosen, count = nearest.argmin(axis=1), len(nearest)
+    off = abs(float(np.mean(chosen == 0)) - pockets.STRONG)
+    floor = np.sqrt(2.0 * pockets.STRONG * (1.0 - pockets.STRONG) / (np.pi * count))
+    scores = {
+        "known_below_2": _fraction(nearest.min(axis=1) < _CLOSE, f"of {count} poses within 2 A of a true pose"),
+        "pocket_tv": Score(off, "total variation between the pockets' fractions and their true probabilities"),
+        "pocket_tv_floor": Score(float(floor), f"its expectation for {count} poses from the true distribution"),
+    }
+    if "latents" in outputs and (outputs["latents"] >= 0).all():
+        named = np.array([_named(pointers, _row(truth, i)) for i, pointers in enumerate(outputs["latents"])])
+        scores["pointers_agree"] = _fraction(named == chosen, "of poses in the pocket that the pointers are nearest to")
+    return scores
+
+
+def _named(pointers: np.ndarray, truth: dict[str, np.ndarray]) -> int:
+    """The pocket nearest to the mean position of the residues that are pointed at; -1 if there are none."""
+    inside = pointers[pointers >= len(truth["atoms"])] - len(truth["atoms"])
+    if not len(inside):
+        return -1
+    exist = truth["atoms"] > 0
+    centers = truth["poses"][:, exist].mean(axis=1)
+    return int(np.linalg.norm(centers - truth["positions"][inside].mean(axis=0), axis=-1).argmin())
+
+
+def _fraction(values: Any, about: str) -> Score:
+    return Score(float(np.mean(values)), f"fraction {about}")

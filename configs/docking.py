@@ -1,0 +1,38 @@
+r"""Docking of rigid ligands in receptors with two pockets, of which the distribution of poses is known; no download.
+
+    python -m bitdiff.train --config configs/docking.py:disco --workdir runs/docking
+    python -m bitdiff.evaluate --workdir runs/docking
+
+Variants: plain (the default) and disco (with two latents, which point at atoms or residues; evaluating it infers them
+from the true poses). The complexes are synthetic, see bitdiff/data/pockets.py.
+"""
+
+import ml_collections
+
+from bitdiff.configuration import base_config, presets, sections
+
+VARIANTS = ("plain", "disco")
+
+
+def get_config(variant: str = "plain") -> ml_collections.ConfigDict:
+    """The configuration for one of VARIANTS."""
+    presets.check_variant(__file__, variant, VARIANTS)
+    config = base_config()
+    config.task = "docking"
+    config.data.name = "pockets"
+    config.data.num_classes = 0
+    config.data.vocab_size = 0
+    config.diffusion.self_cond_rate = 0.0
+    config.network = sections.pose(
+        scalars=24, vectors=8, layers=3, residue_neighbors=8, atom_neighbors=12, distance=12.0, cross_distance=12.0
+    )
+    presets.small_run(config, steps=6_000, batch_size=16)
+    config.optimizer.learning_rate = 2e-3
+    config.train.sample_every_steps = 0
+    config.sample.sampler = "sde"
+    config.sample.steps = 20
+    config.evaluate.num_samples = 1_200
+    if variant == "disco":
+        config.latents.count = 2
+        config.latents.encoder = sections.pointer_encoder(scalars=24, vectors=8, layers=3)
+    return config

@@ -1,0 +1,62 @@
+"""Tests of sampling poses: with the exact score of two poses of a rigid ligand, samples return to them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bitdiff.diffusion import pose_sampling, poses, so3
+from bitdiff.diffusion.poses import Move, Ranges, Tree
+
+RANGES = Ranges((0.1, 19.0), (0.03, 1.55), (0.03, 3.14))
+SHAPE = jnp.array([[0.0, 0, 0], [1.5, 0, 0], [1.5, 1.4, 0], [0, 0, 1.3], [0, 0, 0]])
+SHAPE -= SHAPE[:4].mean(0)
+TREE = Tree(jnp.array([1, 1, 1, 1, 0], bool), jnp.zeros((0, 2), int), jnp.zeros((0, 5), bool), jnp.zeros(0, bool))
+PROBABILITIES = (0.7, 0.3)
+POSES = (
+    SHAPE @ so3.to_matrix(jnp.array([0.2, 1.0, -0.5])).T + jnp.array([3.0, 0, -1]),
+    SHAPE @ so3.to_matrix(jnp.array([-1.5, 0.0, 2.0])).T + jnp.array([-4.0, 2, 1]),
+)
+
+
+def rotation_between(x, aim):
+    """The rotation vector that takes the centered atoms x to the centered aim."""
+    u, _, v = jnp.linalg.svd(x[:4].T @ aim[:4])
+    matrix = (u * jnp.array([1.0, 1.0, jnp.sign(jnp.linalg.det(u @ v))]) @ v).T
+    skew = jnp.array([matrix[2, 1] - matrix[1, 2], matrix[0, 2] - matrix[2, 0], matrix[1, 0] - matrix[0, 1]])
+    length = jnp.linalg.norm(skew)
+    return jnp.arctan2(length, jnp.trace(matrix) - 1) * skew / jnp.maximum(length, 1e-9)
+
+
+def exact_score(x, t):
+    """The score of the noisy distribution whose clean poses are POSES."""
+    sigma, logs, scores = poses.sigmas(t, RANGES), [], []
+    middle = poses.center(x, TREE.atoms)
+    for probability, pose in zip(PROBABILITIES, POSES, strict=True):
+        aim = poses.center(pose, TREE.atoms)
+        noise = Move(middle - aim, rotation_between(pose - aim, x - middle), jnp.zeros(0))
+        logs.append(
+            jnp.log(probability)
+            - 0.5 * jnp.sum((noise.translation / sigma.translation) ** 2)
+            + so3.log_density(jnp.linalg.norm(noise.rotation), sigma.rotation)
+        )
+        scores.append(poses.score(noise, sigma, TREE))
+    weights = jax.nn.softmax(jnp.stack(logs))
+    return jax.tree.map(lambda *parts: sum(w * part for w, part in zip(weights, parts, strict=True)), *scores)
+
+
+@pytest.mark.parametrize(("steps", "noise"), [(100, True), (200, False)])
+def test_the_exact_score_leads_to_the_true_poses(steps, noise):
+    def one(key):
+        return pose_sampling.follow(exact_score, key, SHAPE + 5.0, TREE, RANGES, steps=steps, noise=noise)
+
+    count = 1_000
+    x, path = map(np.asarray, jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), count)))
+    assert path.shape == (count, steps, 5, 3)
+    # The prior is around the origin, with the largest sigma, whatever the conformer's position.
+    assert path[:, 0, :4].mean(axis=1).std() == pytest.approx(19, rel=0.05)
+    errors = np.stack([np.sqrt(np.mean(np.sum((x - pose)[:, :4] ** 2, axis=-1), axis=-1)) for pose in POSES])
+    # 1,000 samples estimate the fraction 0.7 to 0.015; the largest steps of Euler's method add to that.
+    assert (errors.argmin(axis=0) == 0).mean() == pytest.approx(0.7, abs=0.07)
+    assert np.quantile(errors.min(axis=0), 0.9) < 0.5  # the smallest sigmas are 0.1 A and 0.03
+    np.testing.assert_array_equal(x[:, 4], 0)  # padding

@@ -1,0 +1,201 @@
+"""Tests of docking: its loss, its sampler, what samples are conditioned on, and its scores."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bitdiff.configuration import base_config, load_config, sections
+from bitdiff.data import Dataset, pockets
+from bitdiff.data.dataset import Arrays, stack
+from bitdiff.diffusion.poses import Move
+from bitdiff.runtime.errors import UsageError
+from bitdiff.tasks import docking_model, docking_scores, make_task, sample_options
+
+
+def small_config(variant="disco", **changes):
+    config = load_config(f"docking:{variant}")
+    config.data.update(atom_types=pockets.ATOM_TYPES, residue_types=pockets.RESIDUE_TYPES, length=pockets.RESIDUES[1])
+    config.network.update(scalars=8, vectors=3, layers=2)
+    if variant == "disco":
+        config.latents.encoder.update(scalars=8, vectors=3, layers=1)
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+@pytest.fixture(scope="module")
+def data():
+    arrays = pockets.draw_examples(12, seed=3)
+    facts = {"length": pockets.RESIDUES[1], "types": (pockets.ATOM_TYPES, pockets.RESIDUE_TYPES)}
+    return Dataset("pose", Arrays(arrays), Arrays(arrays), (pockets.ATOMS[1], 3), 0, 0, (), "", **facts)
+
+
+def keys(count, seed=0):
+    return jax.random.split(jax.random.key(seed), count)
+
+
+def gradient_of(task):
+    return jax.jit(jax.grad(lambda params, batch: task.loss(params, batch, keys(12))[0]))
+
+
+def draw(task, params, condition, options):
+    return jax.jit(task.sample, static_argnums=3)(params, condition, keys(len(condition["source"])), options)
+
+
+def test_predicting_zero_costs_one_for_each_part_of_the_pose(data, monkeypatch):
+    def zero(model, params, arrays, x, t, pointers):
+        return Move(jnp.zeros(3), jnp.zeros(3), jnp.zeros(0))
+
+    monkeypatch.setattr(docking_model, "predict", zero)
+    task = make_task(small_config("plain"))
+    batch = {name: np.resize(array, (600, *array.shape[1:])) for name, array in stack(data.train).items()}
+    total, parts = task.loss({}, batch, keys(600))
+    # The standard error of 600 squares of a score is about 0.06.
+    assert float(parts["translation"]) == pytest.approx(1, abs=0.2)
+    assert float(parts["rotation"]) == pytest.approx(1, abs=0.2)
+    assert float(total) == pytest.approx(float(parts["translation"] + parts["rotation"]), rel=1e-5)
+    assert task.losses is not None
+    _, t = task.losses({}, batch, keys(600))
+    assert float(t.mean()) == pytest.approx(2 / 3, abs=0.03)  # the mean of Beta(2, 1)
+
+
+def test_the_encoder_is_trained_through_the_pointers(data):
+    task = make_task(small_config())
+    params, batch = task.init(jax.random.key(0)), stack(data.train)
+    gradient = gradient_of(task)(params, batch)
+    assert max(float(jnp.abs(part).max()) for part in jax.tree.leaves(gradient["encoder"])) > 0
+    always = make_task(small_config(**{"latents.dropout": 0.999999}))
+    gradient = gradient_of(always)(params, batch)
+    assert max(float(jnp.abs(part).max()) for part in jax.tree.leaves(gradient["encoder"])) == 0
+
+
+def test_the_loss_does_not_depend_on_where_the_complex_is(data):
+    task = make_task(small_config())
+    params, batch = task.init(jax.random.key(0)), stack(data.train)
+    moved = batch | {name: batch[name] + np.float32([30, -20, 10]) for name in ("pose", "positions")}
+    first, second = (float(task.loss(params, arrays, keys(12))[0]) for arrays in (batch, moved))
+    assert second == pytest.approx(first, rel=1e-3)
+
+
+@pytest.mark.parametrize("sampler", ["sde", "ode"])
+def test_poses_keep_the_shape_of_the_ligand(data, sampler):
+    config = small_config()
+    task = make_task(config)
+    params, options = task.init(jax.random.key(0)), sample_options(config.sample, sampler=sampler, steps=3, frames=2)
+    condition = task.condition(np.arange(14), None, data.test)
+    np.testing.assert_array_equal(condition["source"], [*range(12), 0, 1])
+    outputs = draw(task, params, condition, options)
+    assert outputs["trajectory"].shape == (14, 2, pockets.ATOMS[1], 3)
+    assert outputs["latents"].shape == (14, 2)
+    rows = stack(data.test)
+    for i, pose in enumerate(np.asarray(outputs["pose"])):
+        exist = rows["atoms"][i % 12] > 0
+        np.testing.assert_array_equal(pose[~exist], 0)
+        distances = [np.linalg.norm(x[exist][:, None] - x[exist][None], axis=-1) for x in (pose, rows["pose"][i % 12])]
+        np.testing.assert_allclose(distances[0], distances[1], atol=1e-3)
+    nodes = np.concatenate([rows["atoms"], rows["residues"]], axis=1)
+    for pointers, exist in zip(np.asarray(outputs["latents"]), np.resize(nodes > 0, (14, nodes.shape[1])), strict=True):
+        assert exist[pointers].all()
+
+
+def test_given_pointers_are_used(data):
+    config = small_config()
+    task = make_task(config)
+    params, options = task.init(jax.random.key(0)), sample_options(config.sample, steps=2)
+    given = Arrays(stack(data.test) | {"latents": np.tile(np.int32([20, 30]), (12, 1))})
+    condition = task.condition(np.arange(12), None, given)
+    outputs = draw(task, params, condition, options)
+    np.testing.assert_array_equal(outputs["latents"], np.tile([20, 30], (12, 1)))
+    guided = draw(task, params, condition, options._replace(latent_guidance=2.0))
+    assert np.abs(outputs["pose"] - guided["pose"]).max() > 1e-3
+
+
+def test_scores_of_true_and_of_wrong_poses(data):
+    truth = stack(data.test)
+    source = np.repeat(np.arange(12), 5).astype(np.int32)
+    outputs = {"pose": truth["pose"][source], "source": source}
+    scores = {name: score.value for name, score in docking_scores.evaluate(outputs, data, None).items()}
+    for name in ("rmsd_below_2", "rmsd_below_5", "centroid_below_2", "best_of_5", "known_below_2"):
+        assert scores[name] == 1
+    assert scores["rmsd_median"] == pytest.approx(0, abs=1e-5)
+    assert scores["pocket_tv"] == pytest.approx(abs(np.mean(truth["pocket"] == 0) - 0.7))
+    assert scores["pocket_tv_floor"] == pytest.approx(np.sqrt(2 * 0.21 / (np.pi * 60)))
+
+    other = {"pose": truth["poses"][source, 1 - truth["pocket"][source]], "source": source}
+    scores = {name: score.value for name, score in docking_scores.evaluate(other, data, None).items()}
+    assert scores["rmsd_below_2"] == 0  # the other pocket is at least 16 A away
+    assert scores["known_below_2"] == 1
+
+    far = {"pose": truth["pose"][source] + np.float32([3, 0, 0]), "source": source}
+    scores = {name: score.value for name, score in docking_scores.evaluate(far, data, None).items()}
+    assert scores["rmsd_below_2"] == scores["centroid_below_2"] == 0
+    assert scores["rmsd_below_5"] == 1
+    assert scores["rmsd_median"] == pytest.approx(3, rel=0.01)
+
+
+def test_agreement_of_pointers_with_the_pocket(data):
+    truth = stack(data.test)
+    exist = (truth["atoms"] > 0)[:, None, :, None]
+    centers = (truth["poses"] * exist).sum(2) / exist.sum(2)
+    distance = np.linalg.norm(centers[:, :, None] - truth["positions"][:, None], axis=-1)
+    distance = np.where(truth["residues"][:, None] > 0, distance, np.inf)
+    own = distance[np.arange(12), truth["pocket"]].argmin(axis=1)
+    atoms = pockets.ATOMS[1]
+    outputs = {"pose": truth["pose"], "source": np.arange(12, dtype=np.int32)}
+    right = outputs | {"latents": np.stack([own + atoms, np.zeros(12, int)], axis=1)}
+    assert docking_scores.evaluate(right, data, None)["pointers_agree"].value == 1
+    other = distance[np.arange(12), 1 - truth["pocket"]].argmin(axis=1)
+    wrong = outputs | {"latents": np.stack([other + atoms, other + atoms], axis=1)}
+    assert docking_scores.evaluate(wrong, data, None)["pointers_agree"].value == 0
+    neither = outputs | {"latents": np.zeros((12, 2), int)}  # both point at an atom
+    assert docking_scores.evaluate(neither, data, None)["pointers_agree"].value == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"latents.codes": 8}, "latents.codes is 8; it must be 0 with docking"),
+        ({"diffusion.schedule": "linear"}, "diffusion.schedule"),
+        ({"docking.rotation": (2.0, 1.0)}, "the first sigma must be smaller"),
+        ({"data.atom_types": 0}, "atom_types 0"),
+    ],
+)
+def test_fields_that_docking_would_ignore_are_errors(changes, message):
+    with pytest.raises(UsageError, match=message):
+        make_task(small_config(**changes))
+
+
+def test_networks_that_do_not_fit_are_errors():
+    config = small_config("plain")
+    config.network = sections.mlp()
+    with pytest.raises(UsageError, match="docking requires 'pose'"):
+        make_task(config)
+    config = small_config("plain")
+    config.latents.update(count=2, encoder=sections.latent_encoder(), embed=sections.latent_transformer())
+    with pytest.raises(UsageError, match="docking requires 'pointers'"):
+        make_task(config)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sampler": "ddim"}, "unknown sampler of docking"),
+        ({"td": 1.0}, "docking does not support td 1.0"),
+        ({"steps": 0}, "docking requires 1 or more steps"),
+        ({"latent_guidance": 1.0}, "requires a model with latents"),
+    ],
+)
+def test_options_that_docking_does_not_have_are_errors(data, changes, message):
+    task = make_task(small_config("plain"))
+    condition = task.condition(np.arange(2), None, data.test)
+    options = sample_options(base_config().sample, **{"sampler": "sde", "steps": 2, **changes})
+    with pytest.raises(UsageError, match=message):
+        task.sample({}, condition, keys(2), options)
+
+
+def test_samples_require_complexes_and_take_no_labels(data):
+    task = make_task(small_config("plain"))
+    with pytest.raises(UsageError, match="docking requires examples"):
+        task.condition(np.arange(2), None, None)
+    with pytest.raises(UsageError, match="docking has no classes"):
+        task.condition(np.arange(2), (1,), data.test)
