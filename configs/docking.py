@@ -1,17 +1,19 @@
 r"""Docking of rigid ligands in receptors with two pockets, of which the distribution of poses is known; no download.
 
     python -m bitdiff.train --config configs/docking.py:disco --workdir runs/docking
-    python -m bitdiff.evaluate --workdir runs/docking
+    python -m bitdiff.train --config configs/docking.py:prior --workdir runs/docking_prior \
+        --config.first_run=runs/docking
+    python -m bitdiff.evaluate --workdir runs/docking_prior
 
-Variants: plain (the default) and disco (with two latents, which point at atoms or residues; evaluating it infers them
-from the true poses). The complexes are synthetic, see bitdiff/data/pockets.py.
+Variants: plain (the default), disco (with two latents, which point at atoms or residues; evaluating it infers them
+from the true poses), prior (of the latents of disco). The complexes are synthetic, see bitdiff/data/pockets.py.
 """
 
 import ml_collections
 
 from bitdiff.configuration import base_config, presets, sections
 
-VARIANTS = ("plain", "disco")
+VARIANTS = ("plain", "disco", "prior")
 
 
 def get_config(variant: str = "plain") -> ml_collections.ConfigDict:
@@ -21,7 +23,9 @@ def get_config(variant: str = "plain") -> ml_collections.ConfigDict:
     config.task = "docking"
     config.data.name = "pockets"
     config.data.num_classes = 0
-    config.data.vocab_size = 0
+    config.data.atom_types = 4
+    config.data.residue_types = 8
+    config.data.length = 60
     config.diffusion.self_cond_rate = 0.0
     config.network = sections.pose(
         scalars=24, vectors=8, layers=3, residue_neighbors=8, atom_neighbors=12, distance=12.0, cross_distance=12.0
@@ -32,7 +36,11 @@ def get_config(variant: str = "plain") -> ml_collections.ConfigDict:
     config.sample.sampler = "sde"
     config.sample.steps = 20
     config.evaluate.num_samples = 1_200
-    if variant == "disco":
+    if variant != "plain":
         config.latents.count = 2
         config.latents.encoder = sections.pointer_encoder(scalars=24, vectors=8, layers=3)
+    if variant == "prior":
+        presets.second_stage(config, "pointers")
+        config.diffusion.self_cond_rate = 0.0
+        presets.small_run(config, steps=2_000, batch_size=16)
     return config

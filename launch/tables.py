@@ -143,8 +143,10 @@ def rewrite(text: str) -> str:
 def write_findings(*, check: bool) -> bool:
     """Writes configs/FINDINGS.md from the results, or with `check` only compares them; returns whether they differ."""
     path = ROOT / "configs" / "FINDINGS.md"
-    found = findings_report.read(ROOT / "configs" / "results" / "findings")
-    text = findings_report.markdown(found, "results/findings/") if found else None
+    folder = ROOT / "configs" / "results" / "findings"
+    found = findings_report.read(folder)
+    remarks = json.loads((folder / "remarks.json").read_text()) if (folder / "remarks.json").exists() else {}
+    text = findings_report.markdown(found, "results/findings/", remarks) if found else None
     differs = text != (path.read_text() if path.exists() else None)
     if differs and text is not None and not check:
         path.write_text(text)

@@ -64,12 +64,23 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
     return json.loads(path.read_text()) if path.exists() else {}
 
 
-def markdown(found: Mapping[str, dict[str, Any]], pictures: str = "") -> str:
-    """The report as text: a table of verdicts, then a section for each claim; `pictures` precedes the plots' names."""
+def markdown(
+    found: Mapping[str, dict[str, Any]], pictures: str = "", remarks: Mapping[str, Mapping[str, str]] | None = None
+) -> str:
+    """The report as text: a table of verdicts, then a section for each claim.
+
+    Args:
+      found: the findings by the claim's name.
+      pictures: what precedes the plots' names.
+      remarks: by the claim's name, a 'text' about its finding, and the 'verdict' with which the text is shown.
+    """
     lines = ["# Findings", "", RULE, "", "| claim | verdict |", "| --- | --- |"]
     lines += [f"| {one['statement']} | {one['verdict']} |" for one in found.values()]
     for name, one in found.items():
-        lines += ["", f"## {one['statement']}", "", f"**{one['verdict'].capitalize()}.** Reference: {one['paper']}", ""]
+        remark = (remarks or {}).get(name, {})
+        about = f" {remark['text']}" if remark.get("verdict") == one["verdict"] else ""
+        lines += ["", f"## {one['statement']}", ""]
+        lines += [f"**{one['verdict'].capitalize()}.**{about} Reference: {one['paper']}", ""]
         lines += [f"![{one['score']}]({pictures}{name}.png)", "", "| evidence | mean | standard error | verdict |"]
         lines += ["| --- | --- | --- | --- |"]
         lines += [

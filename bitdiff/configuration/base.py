@@ -251,7 +251,13 @@ SAMPLE = {
     "seed": integer(0, "seeds the noise"),
 }
 
-PRIOR = {"model": text("autoregressive", "the model of a first stage's latents", ("autoregressive", "bits"))}
+PRIOR = {
+    "model": text(
+        "autoregressive",
+        "the model of a first stage's latents; pointers is for docking",
+        ("autoregressive", "bits", "pointers"),
+    )
+}
 
 DISTILLATION = {
     "steps": integer(8, "sampling steps of the student; the teacher takes two for each", low=1, high=10**5),

@@ -25,15 +25,15 @@ def edm(config: ml_collections.ConfigDict, *, sigma_data: float, steps: int) -> 
 
 
 def second_stage(config: ml_collections.ConfigDict, model: str) -> None:
-    """Turns a first stage's config into that of a prior over its latents, autoregressive or with Bit Diffusion."""
+    """Turns a first stage's config into that of a prior over its latents: autoregressive, bits or pointers."""
     config.first = config.copy_and_resolve_references()
     config.task = "prior"
     config.prior.model = model
     defaults = base_config()
     config.diffusion = defaults.diffusion
     config.bits = defaults.bits
-    config.prior.sample.sampler = "random" if model == "autoregressive" else "ddpm"
-    config.prior.sample.steps = 0 if model == "autoregressive" else 40
+    config.prior.sample.sampler = "ddpm" if model == "bits" else "random"
+    config.prior.sample.steps = 40 if model == "bits" else 0
 
 
 def distillation(config: ml_collections.ConfigDict, *, steps: int) -> None:

@@ -3,12 +3,14 @@
 from bitdiff.networks.block_head import BlockHead
 from bitdiff.networks.latent_networks import LATENT_ENCODERS, LatentEncoder, LatentTransformer
 from bitdiff.networks.mlp import MLP
+from bitdiff.networks.pointer_prior import PointerPrior
 from bitdiff.networks.registry import (
     make_block_head,
     make_encoder,
     make_latent_networks,
     make_network,
     make_pointer_encoder,
+    make_pointer_prior,
     make_pose_network,
 )
 from bitdiff.networks.transformer import Transformer
@@ -21,6 +23,7 @@ __all__ = [
     "BlockHead",
     "LatentEncoder",
     "LatentTransformer",
+    "PointerPrior",
     "Transformer",
     "UNet",
     "ViT",
@@ -29,5 +32,6 @@ __all__ = [
     "make_latent_networks",
     "make_network",
     "make_pointer_encoder",
+    "make_pointer_prior",
     "make_pose_network",
 ]

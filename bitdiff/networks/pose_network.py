@@ -82,8 +82,8 @@ def connect(graph: ComplexGraph, x: jax.Array, sigma: jax.Array, reach: Reach) -
     return Edges(senders, receivers, exist, direction, jnp.concatenate([basis, jax.nn.one_hot(kind, 5)], axis=-1))
 
 
-class PoseNetwork(nn.Module):
-    """Scores of a pose, divided by their norms.
+class PoseTrunk(nn.Module):
+    """Features of the nodes of a complex, from which scores of the pose or pointers are predicted.
 
     Attributes:
       atom_types, residue_types: the largest types.
@@ -104,26 +104,16 @@ class PoseNetwork(nn.Module):
 
     @nn.compact
     def __call__(
-        self,
-        graph: ComplexGraph,
-        x: jax.Array,
-        t: jax.Array,
-        sigma: jax.Array,
-        torsions: tuple[jax.Array, jax.Array],
-        pointers: jax.Array | None = None,
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Predicts the scores.
+        self, graph: ComplexGraph, x: jax.Array, t: jax.Array, sigma: jax.Array, pointers: jax.Array | None = None
+    ) -> tuple[Features, jax.Array]:
+        """Maps a complex to features of its nodes, atoms first, and of the time, float [scalars].
 
         Args:
           graph: the complex.
           x: float [A, 3], positions of the atoms.
           t: float [], the time.
           sigma: float [], sigma of the translation at t.
-          torsions: int [T, 2], the rotatable bonds, and bool [T, A], the atoms that each rotation moves.
           pointers: float [latents, A + R], each a distribution over all nodes; zeros if it is dropped.
-
-        Returns:
-          float [3], [3] and [T]: scores of translation, rotation and torsions.
         """
         time = nn.silu(nn.Dense(self.scalars, name="time")(sinusoid(_TIME_SCALE * t, _TIME)))
         edges = connect(graph, x, sigma, self.reach)
@@ -135,9 +125,7 @@ class PoseNetwork(nn.Module):
         )
         for i in range(self.layers):
             nodes = Interaction(self.scalars, self.vectors, name=f"layer{i}")(nodes, edges)
-        atoms = Features(*(part[: len(graph.atoms)] for part in nodes))
-        translation, rotation = self._rigid(atoms, x, graph.atoms > 0, time)
-        return translation, rotation, self._torsion(atoms, x, graph.atoms > 0, torsions, time)
+        return nodes, time
 
     def _embed(self, graph: ComplexGraph, time: jax.Array, pointers: jax.Array | None) -> Features:
         """The nodes' first features: embeddings of type and time, and how much each latent points at the node."""
@@ -151,6 +139,36 @@ class PoseNetwork(nn.Module):
         scalars = nn.Dense(self.scalars, name="embedding")(jnp.concatenate(parts, axis=-1))
         empty = jnp.zeros((count, self.vectors, 3))
         return Features(scalars, empty[..., 0], empty, empty)
+
+
+class PoseNetwork(nn.Module):
+    """Scores of a pose, divided by their norms.
+
+    Attributes:
+      trunk: maps the complex to features.
+    """
+
+    trunk: PoseTrunk
+
+    @nn.compact
+    def __call__(
+        self,
+        graph: ComplexGraph,
+        x: jax.Array,
+        t: jax.Array,
+        sigma: jax.Array,
+        torsions: tuple[jax.Array, jax.Array],
+        pointers: jax.Array | None = None,
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Predicts the scores of translation, rotation and torsions: float [3], [3] and [T].
+
+        The arguments are those of the trunk, and the torsions: int [T, 2], the rotatable bonds, and bool [T, A], the
+        atoms that each rotation moves.
+        """
+        nodes, time = self.trunk(graph, x, t, sigma, pointers)
+        atoms = Features(*(part[: len(graph.atoms)] for part in nodes))
+        translation, rotation = self._rigid(atoms, x, graph.atoms > 0, time)
+        return translation, rotation, self._torsion(atoms, x, graph.atoms > 0, torsions, time)
 
     def _rigid(self, atoms: Features, x: jax.Array, exist: jax.Array, time: jax.Array) -> tuple[jax.Array, jax.Array]:
         """A vector and a pseudovector, from products of the atoms' features with their directions from the center."""
@@ -167,7 +185,7 @@ class PoseNetwork(nn.Module):
         )
         outputs = []
         for name, part in (("translation", found.vectors), ("rotation", found.pseudovectors)):
-            hidden = nn.silu(nn.Dense(2 * self.scalars, name=f"{name}_in")(known))
+            hidden = nn.silu(nn.Dense(2 * self.trunk.scalars, name=f"{name}_in")(known))
             weights = nn.Dense(part.shape[1], name=f"{name}_out")(hidden) * exist[:, None]
             total = jnp.einsum("ac,acd->d", weights, part) / jnp.maximum(jnp.sum(exist), 1)
             gate = nn.Dense(1, name=f"{name}_scale")(jnp.concatenate([jnp.sum(total**2)[None], time]))
@@ -198,10 +216,10 @@ class PoseNetwork(nn.Module):
             jnp.concatenate([s, jnp.broadcast_to(time, s.shape)], axis=-1), (*length.shape, 2 * s.shape[1])
         )
         known = jnp.concatenate([equivariant.radial_basis(length, 10.0, _RADIAL), around], axis=-1)
-        hidden = nn.silu(nn.Dense(2 * self.scalars, name="torsion_in")(known))
+        hidden = nn.silu(nn.Dense(2 * self.trunk.scalars, name="torsion_in")(known))
         weights = nn.Dense(found.shape[-1], name="torsion_out")(hidden) * exist[:, None]
         total = jnp.sum(weights * found, axis=1) / jnp.maximum(jnp.sum(exist), 1)
-        h = jnp.tanh(nn.Dense(2 * self.scalars, use_bias=False, name="torsion_mix")(total))  # an odd function
+        h = jnp.tanh(nn.Dense(2 * self.trunk.scalars, use_bias=False, name="torsion_mix")(total))  # an odd function
         return nn.Dense(1, use_bias=False, name="torsion_score")(h)[:, 0]
 
 

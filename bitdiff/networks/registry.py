@@ -10,7 +10,8 @@ from bitdiff.networks.block_head import BlockHead
 from bitdiff.networks.latent_networks import LATENT_ENCODERS, LatentEncoder, LatentTransformer
 from bitdiff.networks.mlp import MLP
 from bitdiff.networks.pointer_encoder import PointerEncoder
-from bitdiff.networks.pose_network import PoseNetwork, Reach
+from bitdiff.networks.pointer_prior import PointerPrior
+from bitdiff.networks.pose_network import PoseNetwork, PoseTrunk, Reach
 from bitdiff.networks.transformer import Transformer
 from bitdiff.networks.unet import UNet
 from bitdiff.networks.vit import ViT
@@ -74,14 +75,23 @@ def make_latent_networks(options: Mapping[str, Any]) -> tuple[LatentEncoder, Lat
 
 def make_pose_network(config: Any) -> PoseNetwork:
     """Docking's network, as the sections `network`, `latents` and `data` of a config describe it."""
-    sizes = {name: config.network[name] for name in ("scalars", "vectors", "layers")}
-    return PoseNetwork(**_pose_facts(config), **sizes, latents=config.latents.count)
+    return PoseNetwork(_make_trunk(config))
+
+
+def make_pointer_prior(config: Any) -> PointerPrior:
+    """The prior of docking's latents, whose trunk is that of `make_pose_network`."""
+    return PointerPrior(_make_trunk(config))
 
 
 def make_pointer_encoder(config: Any) -> PointerEncoder:
     """The encoder of docking's latents, as the sections `network`, `latents` and `data` of a config describe it."""
     sizes = {name: config.latents.encoder[name] for name in ("scalars", "vectors", "layers")}
     return PointerEncoder(**_pose_facts(config), **sizes, count=config.latents.count)
+
+
+def _make_trunk(config: Any) -> PoseTrunk:
+    sizes = {name: config.network[name] for name in ("scalars", "vectors", "layers")}
+    return PoseTrunk(**_pose_facts(config), **sizes, latents=config.latents.count)
 
 
 def _pose_facts(config: Any) -> dict[str, Any]:

@@ -4,6 +4,7 @@ The pose's translation, rotation and torsion angles are diffused. Latents are po
 the residues of the receptor, inferred from the true pose.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bitdiff.conditions import Request, derive_keys
+from bitdiff.conditions import Condition, Request, derive_keys
 from bitdiff.conditions.latents import gumbel_softmax
 from bitdiff.data import Source
 from bitdiff.diffusion import pose_sampling, poses
@@ -48,23 +49,32 @@ class Docking(NamedTuple):
     latents: Any
 
 
-def make_docking_task(config: Any, network: nn.Module | None = None) -> Task:
-    """The task that a config with the task 'docking' describes.
+def make_docking(config: Any) -> Docking:
+    """The model that a config with the task 'docking' describes.
 
     Raises:
-      UsageError: another network is passed, a size is missing, or fields that the model would ignore are set.
+      UsageError: a size is missing, or fields that the model would ignore are set.
     """
-    if network is not None:
-        raise UsageError("docking has a network of its own; no other can be passed")
     check_docking(config)
     options = config.docking
-    model = Docking(
+    return Docking(
         make_pose_network(config),
         make_pointer_encoder(config) if config.latents.count else None,
         Ranges(*(tuple(options[part]) for part in Ranges._fields)),
         tuple(options.time),
         config.latents,
     )
+
+
+def make_docking_task(config: Any, network: nn.Module | None = None, conditions: Sequence[Condition] = ()) -> Task:
+    """The task that a config with the task 'docking' describes.
+
+    Raises:
+      UsageError: as in `make_docking`, or a network or conditions are passed.
+    """
+    if network is not None or conditions:
+        raise UsageError("docking has a network and conditions of its own; no others can be passed")
+    model = make_docking(config)
     return Task(
         field="pose",
         init=partial(init_params, model),
@@ -74,23 +84,25 @@ def make_docking_task(config: Any, network: nn.Module | None = None) -> Task:
         condition=partial(condition_on, model),
         evaluate=evaluate,
         uses_examples=True,
-        infer=None,
     )
 
 
 def init_params(model: Docking, key: jax.Array) -> dict[str, Any]:
     """Parameters: {'network'} and, with latents, {'encoder'}; they do not depend on the sizes of complexes."""
     network_key, encoder_key = jax.random.split(key)
-    count = 2
-    graph = ComplexGraph(
-        jnp.ones(count, jnp.int32), jnp.zeros((1, 2), jnp.int32), jnp.ones(count, jnp.int32), jnp.zeros((count, 3))
-    )
-    x, zero = jnp.zeros((count, 3)), jnp.zeros(())
-    torsions = (jnp.zeros((1, 2), jnp.int32), jnp.zeros((1, count), bool))
+    graph, x = blank_complex()
+    zero = jnp.zeros(())
+    torsions = (jnp.zeros((1, 2), jnp.int32), jnp.zeros((1, len(x)), bool))
     params = {"network": model.network.init(network_key, graph, x, zero, zero, torsions)["params"]}
     if model.encoder is not None:
         params["encoder"] = model.encoder.init(encoder_key, graph, x)["params"]
     return params
+
+
+def blank_complex() -> tuple[ComplexGraph, jax.Array]:
+    """A complex of two atoms and two residues, for initialization, and the atoms' positions."""
+    types, x = jnp.ones(2, jnp.int32), jnp.zeros((2, 3))
+    return ComplexGraph(types, jnp.zeros((1, 2), jnp.int32), types, x), x
 
 
 def loss(
@@ -122,13 +134,14 @@ def _observe(model: Docking, params: Any, arrays: dict[str, jax.Array], key: jax
     if model.encoder is None:
         return None
     gumbel_key, drop_key = jax.random.split(key)
-    logits = _encode(model, params, arrays)
+    logits = encode(model, params, arrays)
     hard = model.latents.straight_through
     z = gumbel_softmax(logits[None], gumbel_key[None], model.latents.temperature, hard=hard)[0]
     return jnp.where(jax.random.bernoulli(drop_key, model.latents.dropout), 0.0, z)
 
 
-def _encode(model: Docking, params: Any, arrays: dict[str, jax.Array]) -> jax.Array:
+def encode(model: Docking, params: Any, arrays: dict[str, jax.Array]) -> jax.Array:
+    """Logits of the pointers [latents, nodes] of a complex whose conformer is the true pose."""
     assert model.encoder is not None
     return jnp.asarray(model.encoder.apply({"params": params["encoder"]}, graph_of(arrays), arrays["conformer"]))
 
@@ -190,7 +203,7 @@ def _receive(model: Docking, params: Any, arrays: dict[str, jax.Array], keys: ja
     if model.encoder is None:
         return None
     if "example" in arrays:
-        logits = jax.vmap(partial(_encode, model, params))(arrays | {"conformer": arrays["example"]})
+        logits = jax.vmap(partial(encode, model, params))(arrays | {"conformer": arrays["example"]})
         return jax.vmap(jax.random.categorical)(keys, logits).astype(jnp.int32)
     return arrays.get("latents", jnp.full((len(keys), model.latents.count), -1, jnp.int32))
 

@@ -18,6 +18,8 @@ from bitdiff.configuration import base_config
 from bitdiff.data import Source
 from bitdiff.runtime.errors import UsageError, choose
 from bitdiff.tasks.autoregressive import make_autoregressive_task
+from bitdiff.tasks.docking_model import make_docking_task
+from bitdiff.tasks.docking_prior import make_docking_prior_task
 from bitdiff.tasks.images import make_image_task
 from bitdiff.tasks.options import SampleOptions, sample_options
 from bitdiff.tasks.points import make_point_task
@@ -25,7 +27,12 @@ from bitdiff.tasks.task import Task
 from bitdiff.tasks.tokens import make_token_task
 
 PRIORS = {"autoregressive": make_autoregressive_task, "bits": make_token_task}
-FIRST_STAGES = {"images": make_image_task, "tokens": make_token_task, "points": make_point_task}
+FIRST_STAGES = {
+    "images": make_image_task,
+    "tokens": make_token_task,
+    "points": make_point_task,
+    "docking": make_docking_task,
+}
 
 
 class Stages(NamedTuple):
@@ -47,6 +54,14 @@ def make_prior_task(config: Any, network: nn.Module | None = None) -> Task:
       UsageError: a first stage without latents, or only one of the stages sees pictures to describe.
     """
     first = make_first_stage(config.first)
+    docks = config.first.task == "docking"
+    if docks != (config.prior.model == "pointers"):
+        raise UsageError(
+            f"config.prior.model is {config.prior.model!r}; a first stage with the task {config.first.task!r} requires "
+            f"{'pointers' if docks else 'autoregressive or bits'}"
+        )
+    if docks:
+        return make_docking_prior_task(config, network)
     describes = bool(config.first.encoder)
     if describes != bool(config.encoder):
         raise UsageError(

@@ -14,7 +14,8 @@ from bitdiff.training.first_stage import load_first_stage
 def initial_params(config: Any, task: Task, key: jax.Array) -> Any:
     """Random parameters, except for published weights of an encoder and those of config.first_run.
 
-    A prior's parameters include its first stage's. A student's start from its teacher's, and include them.
+    A prior's parameters include its first stage's; in docking, its trunk also starts from theirs. A student's start
+    from its teacher's, and include them.
 
     Args:
       config: a resolved config.
@@ -29,6 +30,9 @@ def initial_params(config: Any, task: Task, key: jax.Array) -> Any:
         params = _with_published_weights(config, params)
     if config.task == "prior":
         params = params | {"first": load_first_stage(config)}
+        if config.prior.model == "pointers":
+            trunk = jax.tree.map(jnp.copy, params["first"]["network"]["trunk"])
+            params = params | {"prior": params["prior"] | {"trunk": trunk}}
     if config.task == "distillation":
         teacher = load_first_stage(config)
         params = {"student": teacher, "teacher": jax.tree.map(jnp.copy, teacher)}

@@ -40,7 +40,7 @@ def test_the_choices_are_those_of_the_code():
     assert set(base.DIFFUSION["loss"].choices) == set(objectives.LOSSES)
     assert set(base.DIFFUSION["head"].choices) == set(HEADS)
     assert set(base.OPTIMIZER["name"].choices) == set(OPTIMIZERS)
-    assert set(base.PRIOR["model"].choices) == set(PRIORS)
+    assert set(base.PRIOR["model"].choices) == {*PRIORS, "pointers"}
     assert set(base.DATA["resize"].choices) == set(METHODS)
     assert set(base.DATA["tokenizer_kind"].choices) == set(KINDS)
     assert set(base.EVALUATE["tokenizer"].choices) == set(TOKENIZERS)

@@ -39,5 +39,9 @@ def test_findings_are_merged_with_their_provenance(launch_script, tmp_path, monk
     assert "![distance](results/findings/first.png)" in text
     assert f"commit {script.current_commit()}" in text
     assert "; a machine; jax " in text
+    remarks = {name: {"verdict": "holds", "text": "Seen at all steps."} for name in found}
+    text = findings_report.markdown(found, remarks=remarks)
+    assert "**Holds.** Seen at all steps. Reference: none." in text
+    assert "**Does not hold.** Reference: none." in text  # a remark about another verdict is not shown
     with pytest.raises(SystemExit, match=r"holds no findings\.json"):
         script.publish(tmp_path / "none", results)

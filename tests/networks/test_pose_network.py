@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from bitdiff.networks.pose_network import ComplexGraph, PoseNetwork, Reach, connect
+from bitdiff.networks.pose_network import ComplexGraph, PoseNetwork, PoseTrunk, Reach, connect
 
 ATOMS, RESIDUES, LATENTS = 6, 12, 2
 REACH = Reach(residue_neighbors=4, atom_neighbors=5, distance=15.0, cross_distance=12.0)
@@ -25,7 +25,7 @@ def case():
     x = jnp.asarray(np.where(np.arange(6)[:, None] < 5, rng.normal(size=(ATOMS, 3)) * 2, 0), jnp.float32)
     torsions = (jnp.asarray([[1, 2], [2, 3]]), jnp.asarray([np.arange(6) > 2, np.arange(6) > 3]) & (graph.atoms > 0))
     pointers = jax.nn.softmax(jnp.asarray(rng.normal(size=(LATENTS, ATOMS + RESIDUES)), jnp.float32))
-    network = PoseNetwork(3, 3, REACH, scalars=8, vectors=4, layers=2, latents=LATENTS)
+    network = PoseNetwork(PoseTrunk(3, 3, REACH, scalars=8, vectors=4, layers=2, latents=LATENTS))
     params = network.init(jax.random.key(0), graph, x, T, SIGMA, torsions, pointers)
 
     def scores(graph=graph, x=x, torsions=torsions, pointers=pointers):

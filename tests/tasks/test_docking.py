@@ -15,7 +15,6 @@ from bitdiff.tasks import docking_model, docking_scores, make_task, sample_optio
 
 def small_config(variant="disco", **changes):
     config = load_config(f"docking:{variant}")
-    config.data.update(atom_types=pockets.ATOM_TYPES, residue_types=pockets.RESIDUE_TYPES, length=pockets.RESIDUES[1])
     config.network.update(scalars=8, vectors=3, layers=2)
     if variant == "disco":
         config.latents.encoder.update(scalars=8, vectors=3, layers=1)
@@ -199,3 +198,56 @@ def test_samples_require_complexes_and_take_no_labels(data):
         task.condition(np.arange(2), None, None)
     with pytest.raises(UsageError, match="docking has no classes"):
         task.condition(np.arange(2), (1,), data.test)
+
+
+def prior_config():
+    config = load_config("docking:prior")
+    config.first = small_config()
+    config.data = config.first.data
+    config.network = config.first.network
+    return config
+
+
+def test_the_prior_learns_the_probabilities_of_the_encoder(data, monkeypatch):
+    probabilities = jax.nn.softmax(3 * jax.random.normal(jax.random.key(1), (2, 75)))
+
+    def encode(model, params, arrays):
+        exist = jnp.concatenate([arrays["atoms"] > 0, arrays["residues"] > 0])
+        return jnp.where(exist, jnp.log(probabilities), -jnp.inf)
+
+    monkeypatch.setattr(docking_model, "encode", encode)
+    task, batch = make_task(prior_config()), stack(data.train)
+    params = task.init(jax.random.key(0))
+    exist = np.concatenate([batch["atoms"] > 0, batch["residues"] > 0], axis=1)
+    q = np.where(exist[:, None], probabilities, 0)
+    q /= q.sum(-1, keepdims=True)
+    entropy = -np.sum(q * np.log(np.maximum(q, 1e-30)), axis=(1, 2)).mean()
+    value, gradient = jax.jit(jax.value_and_grad(lambda params: task.loss(params, batch, keys(12))[0]))(params)
+    assert float(value) > entropy  # the cross-entropy exceeds the entropy unless the prior is exact
+    assert float(value) == pytest.approx(2 * np.log(exist.sum(1)).mean(), rel=0.3)  # untrained, it is nearly uniform
+    assert max(float(jnp.abs(part).max()) for part in jax.tree.leaves(gradient["prior"])) > 0
+    assert max(float(jnp.abs(part).max()) for part in jax.tree.leaves(gradient["first"])) == 0
+
+
+def test_the_prior_generates_pointers_for_the_first_stage(data):
+    config = prior_config()
+    task = make_task(config)
+    assert task.frozen == ("first",)
+    params, options = task.init(jax.random.key(0)), sample_options(config.sample, steps=2)
+    condition = task.condition(np.arange(12), None, data.test)
+    assert "example" not in condition
+    outputs = draw(task, params, condition, options)
+    nodes = np.concatenate([condition["atoms"], condition["residues"]], axis=1) > 0
+    assert outputs["latents"].shape == (12, 2)
+    assert np.take_along_axis(nodes, np.asarray(outputs["latents"]), axis=1).all()
+
+
+def test_a_prior_requires_the_model_and_the_network_of_its_first_stage():
+    config = prior_config()
+    config.prior.model = "autoregressive"
+    with pytest.raises(UsageError, match="requires pointers"):
+        make_task(config)
+    config = prior_config()
+    config.network = sections.pose(layers=7)
+    with pytest.raises(UsageError, match="must equal that of the first stage"):
+        make_task(config)
