@@ -15,19 +15,29 @@ import tables
 from study import ROOT, current_commit
 
 from bitdiff.claims import findings_report
+from bitdiff.claims.catalog import CLAIMS
 
 RESULTS = ROOT / "configs" / "results" / "findings"
 
 
 def publish(workdir: Path, results: Path) -> list[str]:
-    """Merges the findings in a workdir into a folder, and draws their plots; returns the names of the claims."""
+    """Merges the findings in a workdir into a folder, and draws their plots; returns the names of those that changed."""
     found = findings_report.read(workdir)
     if not found:
         sys.exit(f"{workdir} holds no findings.json; write one with python -m bitdiff.findings --workdir {workdir}")
-    for one in found.values():
+    published = findings_report.read(results)
+    # A finding that was published before keeps its commit.
+    known = {name: one["provenance"]["date"] for name, one in published.items()}
+    found = {name: one for name, one in found.items() if one["provenance"]["date"] != known.get(name)}
+    for name, one in found.items():
+        before = published[name]["seeds"] if name in published else []
+        if len(one["seeds"]) < len(before):
+            sys.exit(f"{workdir} has {len(one['seeds'])} seeds of {name}, but {len(before)} are published")
         one["provenance"] |= {"commit": current_commit(), "hardware": os.environ.get("HARDWARE", "CPU")}
     results.mkdir(parents=True, exist_ok=True)
-    everything = findings_report.read(results) | found
+    order = list(CLAIMS)
+    merged = published | found
+    everything = {name: merged[name] for name in sorted(merged, key=lambda n: order.index(n) if n in order else 0)}
     (results / "findings.json").write_text(json.dumps(everything, indent=1) + "\n")
     for name, one in found.items():
         findings_report.plot(results / f"{name}.png", one)
@@ -41,7 +51,7 @@ def main() -> None:
     options = parser.parse_args()
     names = publish(options.workdir, RESULTS)
     tables.write_findings(check=False)
-    print(f"published {', '.join(names)}")
+    print(f"published {', '.join(names) or 'nothing new'}")
 
 
 if __name__ == "__main__":

@@ -85,22 +85,34 @@ def by_steps(lines: Mapping[str, str], steps: Iterable[int], **options: Any) -> 
     )
 
 
-def better(line: str, than: str, at: tuple[float, ...]) -> Evidence:
-    """The relative reduction of a line's score from another line's, averaged over x; lower scores are better."""
+def better(line: str, than: str | tuple[str, ...], at: tuple[float, ...]) -> Evidence:
+    """ln(other score / the line's score), averaged over x; lower scores are better.
+
+    Of several other lines, the best one at each x counts.
+    """
+    others = (than,) if isinstance(than, str) else than
 
     def evidence(values: Values) -> np.ndarray:
-        return np.mean([1.0 - values[line, x] / values[than, x] for x in at], axis=0)
+        best = [np.min([values[other, x] for other in others], axis=0) for x in at]
+        return np.mean([np.log(other / values[line, x]) for other, x in zip(best, at, strict=True)], axis=0)
 
     return evidence
 
 
-def higher(line: str, than: str, at: tuple[float, ...]) -> Evidence:
-    """How much a line's score exceeds another line's, averaged over x; higher scores are better."""
+def higher(line: str | tuple[str, ...], than: str, at: tuple[float, ...]) -> Evidence:
+    """How much the best of some lines exceeds another line, averaged over x; higher scores are better."""
+    lines = (line,) if isinstance(line, str) else line
 
     def evidence(values: Values) -> np.ndarray:
-        return np.mean([values[line, x] - values[than, x] for x in at], axis=0)
+        best = [np.max([values[one, x] for one in lines], axis=0) for x in at]
+        return np.mean([one - values[than, x] for one, x in zip(best, at, strict=True)], axis=0)
 
     return evidence
+
+
+def lower(line: str, than: str, at: tuple[float, ...]) -> Evidence:
+    """How much a line's score is below another line's, averaged over x; for scores that may be 0."""
+    return higher(than, line, at)
 
 
 def best_falls(lines: tuple[str, ...], at: tuple[float, ...]) -> Evidence:

@@ -2,6 +2,5 @@
 
 from bitdiff.claims.claim import Score
 
-JUDGED = Score("judge_frechet", "Frechet distance between classifier features")
-PIXELS = Score("frechet_pixels", "Frechet distance over pixels")
+JUDGED = Score("judge_frechet", "Frechet distance of features of the judge")
 KNOWN = Score("known_tv", "total variation to the known distribution")

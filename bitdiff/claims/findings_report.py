@@ -9,7 +9,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from bitdiff.claims.claim import Claim, Key
+from bitdiff.claims.claim import Claim
+from bitdiff.claims.measure_claim import Measured
 from bitdiff.claims.verdicts import HOLDS, RULE, combine, decide
 from bitdiff.figures import plots
 from bitdiff.runtime import files
@@ -17,8 +18,9 @@ from bitdiff.runtime.devices import describe_devices
 from bitdiff.runtime.version import __version__
 
 
-def finding(claim: Claim, values: Mapping[Key, np.ndarray], seeds: Sequence[int]) -> dict[str, Any]:
+def finding(claim: Claim, measured: Measured, seeds: Sequence[int]) -> dict[str, Any]:
     """What was found about a claim, as plain JSON: evidence with verdicts, and the scores of every point."""
+    values = measured.values
     evidence = {name: decide(weigh(values)) for name, weigh in claim.evidence.items()}
     return {
         "statement": claim.statement,
@@ -28,11 +30,13 @@ def finding(claim: Claim, values: Mapping[Key, np.ndarray], seeds: Sequence[int]
         "verdict": combine(list(evidence.values())),
         "evidence": {name: verdict._asdict() for name, verdict in evidence.items()},
         "points": [{"line": line, "x": x, "values": np.asarray(array).tolist()} for (line, x), array in values.items()],
+        "real": measured.real,
         "num_samples": claim.num_samples,
         "scale": claim.scale,
         "seeds": list(seeds),
         "provenance": {
             "bitdiff": __version__,
+            "judges": measured.judges,
             "jax": f"{jax.__version__} on {describe_devices()}",
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
         },
@@ -55,7 +59,8 @@ def plot(path: Path, one: dict[str, Any]) -> None:
     lines: dict[str, dict[float, list[float]]] = {}
     for point in one["points"]:
         lines.setdefault(point["line"], {})[point["x"]] = point["values"]
-    plots.error_bars(path, lines, x_label=one["x_label"], y_label=one["score"])
+    known = {} if one["real"] is None else {"real data": one["real"]}
+    plots.error_bars(path, lines, x_label=one["x_label"], y_label=one["score"], levels=known)
 
 
 def read(folder: Path) -> dict[str, dict[str, Any]]:
@@ -81,22 +86,48 @@ def markdown(
         about = f" {remark['text']}" if remark.get("verdict") == one["verdict"] else ""
         lines += ["", f"## {one['statement']}", ""]
         lines += [f"**{one['verdict'].capitalize()}.**{about} Reference: {one['paper']}", ""]
-        lines += [f"![{one['score']}]({pictures}{name}.png)", "", "| evidence | mean | standard error | verdict |"]
-        lines += ["| --- | --- | --- | --- |"]
+        lines += [f"![{one['score']}]({pictures}{name}.png)", "", *_scores(one), ""]
+        lines += ["| evidence | mean | standard error | verdict |", "| --- | --- | --- | --- |"]
         lines += [
             f"| {what} | {fact['mean']:.3g} | {fact['error']:.2g} | {fact['verdict']} |"
             for what, fact in one["evidence"].items()
         ]
         seeds = ", ".join(map(str, one["seeds"]))
-        score = one["score"][0].upper() + one["score"][1:]
-        lines += ["", f"{score}; {one['num_samples']:,} samples per point; seeds {seeds}."]
-        lines += ["Error bars show the standard deviation over seeds."]
         about = one["provenance"]
+        lines += ["", f"Mean ± standard deviation over seeds {seeds}; {one['num_samples']:,} samples per point."]
+        lines[-1] += "".join(_judge(facts) for facts in about["judges"])
         if "commit" in about:
             lines[-1] += (
-                f" `python -m bitdiff.findings --claims {name} --workdir runs/findings`; commit {about['commit']}, "
+                f" `python -m bitdiff.findings --claims {name} --seeds {seeds.replace(' ', '')} "
+                f"--workdir runs/findings`; commit {about['commit']}, "
                 f"{about['date'][:10]}; {about['hardware']}; jax {about['jax'].split()[0]}."
             )
         if one["verdict"] != HOLDS:
             lines += [f"A stronger test: {one['scale']}"]
     return "\n".join(lines) + "\n"
+
+
+def _scores(one: dict[str, Any]) -> list[str]:
+    """The scores as a table: a row for each line of the plot, a column for each x."""
+    places = sorted({point["x"] for point in one["points"]})
+    cells: dict[str, dict[float, str]] = {}
+    for point in one["points"]:
+        cells.setdefault(point["line"], {})[point["x"]] = _mean(point["values"])
+    score = one["score"][0].upper() + one["score"][1:]
+    head = [f"{score}; {one['x_label']}:", *(f"{x:.3g}" if x < 100 else f"{x:,g}" for x in places)]
+    rows = [[name, *(found.get(x, "") for x in places)] for name, found in cells.items()]
+    if one["real"] is not None:
+        rows.append(["real data", f"{one['real']:.3g}", *("" for _ in places[1:])])
+    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
+
+
+def _mean(values: Sequence[float]) -> str:
+    spread = f" ± {np.std(values, ddof=1):.2g}" if len(values) > 1 else ""
+    return f"{np.mean(values):.3g}{spread}"
+
+
+def _judge(facts: Mapping[str, Any]) -> str:
+    return (
+        f" The judge is a classifier trained on {facts['data']}, with a test accuracy of {facts['test_accuracy']:.1%} "
+        f"(sha256 {facts['sha256'][:8]})."
+    )

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,10 +24,31 @@ _JUDGE_EPOCHS = 4
 _JUDGE_SEED = 0
 
 
-def measure(
-    claim: Claim, models: Mapping[str, Model], folder: Path, seeds: Sequence[int]
-) -> dict[Key, np.ndarray] | Stopped:
-    """The score of every point of a claim, [seeds] each, or the signal that stopped training.
+class Measured(NamedTuple):
+    """What was measured for a claim.
+
+    values: the score of each point, [seeds].
+    real: the mean of the same score of real data; None if it is not measured.
+    judges: what is known about the judges, such as their hashes.
+    """
+
+    values: dict[Key, np.ndarray]
+    real: float | None
+    judges: list[dict[str, Any]]
+
+
+class _Scores(NamedTuple):
+    """The scores of some points, those of real data, and the judges."""
+
+    values: list[float]
+    real: list[float]
+    judges: list[dict[str, Any]]
+
+
+def measure(claim: Claim, models: Mapping[str, Model], folder: Path, seeds: Sequence[int]) -> Measured | Stopped:
+    """Measures every point of a claim; returns the signal if one stopped training.
+
+    A seed is that of the training, and is added to config.evaluate.seed for the noise of sampling.
 
     Args:
       claim: the claim.
@@ -39,6 +60,8 @@ def measure(
       UsageError: a run in the folder has a different config, or the data are missing.
     """
     found: dict[Key, list[float]] = {(point.line, point.x): [] for point in claim.points}
+    real: list[float] = []
+    judges: dict[str, dict[str, Any]] = {}
     for seed in seeds:
         for run in runs_of(models, claim.models, folder, seed):
             if run.is_finished():
@@ -50,32 +73,39 @@ def measure(
                 return Stopped(progress.signal)
         for name, step in dict.fromkeys((point.model, point.step) for point in claim.points):
             points = [point for point in claim.points if (point.model, point.step) == (name, step)]
-            for point, value in zip(points, _scores(claim, points, folder / f"{name}_{seed}"), strict=True):
+            scores = _scores(claim, points, folder / f"{name}_{seed}")
+            for point, value in zip(points, scores.values, strict=True):
                 found[point.line, point.x].append(value)
-    return {key: np.array(values) for key, values in found.items()}
+            real += scores.real
+            judges |= {str(facts): facts for facts in scores.judges}
+    values = {key: np.array(values) for key, values in found.items()}
+    return Measured(values, float(np.mean(real)) if real else None, list(judges.values()))
 
 
-def _scores(claim: Claim, points: list[Point], folder: Path) -> list[float]:
+def _scores(claim: Claim, points: list[Point], folder: Path) -> _Scores:
     """The score of each point of a run, at the points' checkpoint."""
     step = points[0].step
     run = load(folder, checkpoint=str(step) if step else None)
     if claim.curve is not None:
         curve = claim.curve(run, claim.num_samples)
-        return [curve[point.x] for point in points]
+        return _Scores([curve[point.x] for point in points], [], [])
     # All claims measure a run with the same judges, so that they can use one another's measurements.
     judged = run.task.field == "image" and run.config.data.num_classes > 1
     judges = [open_judge(run, _judge(folder.parent, run.config))] if judged else []
     run, dataset = open_data(run)
     todo = [sample_options(run.config.sample, **point.options) for point in points]
-    draw = Draw(todo[0], claim.num_samples, run.config.evaluate.seed, run.config.sample.batch_size)
+    seed = run.config.evaluate.seed + run.config.seed
+    draw = Draw(todo[0], claim.num_samples, seed, run.config.sample.batch_size)
     file = f"sweep_{step}.json" if step else "sweep.json"
     measured = dict(measure_cells(Sweep(run, dataset, judges, draw, file, timed=False), todo))
-    values = []
+    values, real = [], []
     for options in todo:
         if claim.score.name not in measured[options]:
             raise UsageError(f"{run.folder} has no score {claim.score.name!r}; it has {', '.join(measured[options])}")
         values.append(measured[options][claim.score.name])
-    return values
+        if f"{claim.score.name}_real" in measured[options]:
+            real.append(measured[options][f"{claim.score.name}_real"])
+    return _Scores(values, real, [judge.provenance for judge in judges])
 
 
 def _judge(folder: Path, config: Any) -> Path:

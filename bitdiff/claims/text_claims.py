@@ -43,9 +43,11 @@ def _masked_captions() -> Claim:
         statement="On captions, masked diffusion is better than bits with the same number of network evaluations.",
         paper="none in the papers.",
         score=_TRUE,
-        points=by_steps({"bits": "captions"}, steps, td=2.0) + by_steps({"masked": "captions_masked"}, steps),
+        points=by_steps({"bits": "captions"}, steps, td=2.0)
+        + by_steps({"masked": "captions_masked"}, steps)
+        + by_steps({"masked, by confidence": "captions_masked"}, steps, sampler="confidence"),
         x_label="network evaluations",
-        evidence={"masked diffusion is better than bits": higher("masked", "bits", steps)},
+        evidence={"masked diffusion is better than bits": higher(("masked", "masked, by confidence"), "bits", steps)},
         num_samples=300,
         scale="Longer training (config.train.steps).",
     )
@@ -57,7 +59,8 @@ def _masked_tokens() -> Claim:
         statement="On token pairs, masked diffusion is better than bits with the same number of network evaluations.",
         paper="none in the papers; with an exact network, masked diffusion needs one evaluation per token.",
         score=KNOWN,
-        points=by_steps({"bits": "pairs", "masked": "pairs_masked"}, steps),
+        points=by_steps({"bits": "pairs", "masked": "pairs_masked"}, steps)
+        + by_steps({"masked, by confidence": "pairs_masked"}, steps, sampler="confidence"),
         x_label="network evaluations",
         evidence={"masked diffusion is better than bits": better("masked", "bits", steps)},
         num_samples=20_000,

@@ -7,7 +7,7 @@ import numpy as np
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided at this scale"
 _LEAST_SEEDS = 3
-_ERRORS = 2.0  # standard errors of the mean
+_ERRORS = 3.0  # standard errors of the mean
 
 
 class Verdict(NamedTuple):
@@ -22,7 +22,9 @@ RULE = (
     "Evidence is one number per seed, positive if that seed supports the claim. A claim holds if, for each kind of "
     f"evidence, all of at least {_LEAST_SEEDS} seeds support it and the mean is more than {_ERRORS:g} standard errors "
     f"above 0. It does not hold if, for any kind of evidence, all of at least {_LEAST_SEEDS} seeds contradict it and "
-    f"the mean is more than {_ERRORS:g} standard errors below 0. Otherwise, it is undecided at this scale."
+    f"the mean is more than {_ERRORS:g} standard errors below 0. Otherwise, it is undecided at this scale. With three "
+    "seeds, one kind of evidence that is pure noise is decided one time in ten. Evidence about ratios of scores is the "
+    "natural logarithm of the ratio."
 )
 
 

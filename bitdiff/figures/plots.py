@@ -41,10 +41,17 @@ def scatter(path: Path, points: np.ndarray) -> None:
     _save(path, figure)
 
 
-def error_bars(path: Path, lines: Mapping[str, Mapping[float, Sequence[float]]], *, x_label: str, y_label: str) -> None:
-    """Plots the mean and standard deviation over seeds against x, one curve per name.
+def error_bars(
+    path: Path,
+    lines: Mapping[str, Mapping[float, Sequence[float]]],
+    *,
+    x_label: str,
+    y_label: str,
+    levels: Mapping[str, float] | None = None,
+) -> None:
+    """Plots the mean and standard deviation over seeds against x, one curve per name, and named horizontal levels.
 
-    The x axis is logarithmic if x is positive and spans a factor of 8 or more.
+    An axis is logarithmic if its values are positive and span a factor of 8 or more.
     """
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
     for name, points in lines.items():
@@ -58,6 +65,12 @@ def error_bars(path: Path, lines: Mapping[str, Mapping[float, Sequence[float]]],
         axes.set_xscale("log")
         axes.set_xticks(ticks, [f"{value:.2g}" if value < 100 else f"{value:g}" for value in ticks])
         axes.set_xticks([], minor=True)
+    for name, level in (levels or {}).items():
+        axes.axhline(level, color="black", linestyle="--", linewidth=1, label=name)
+    means = [float(np.mean(values)) for points in lines.values() for values in points.values()]
+    means += (levels or {}).values()
+    if min(means) > 0 and max(means) >= 8 * min(means):
+        axes.set_yscale("log")
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
     _save(path, figure)

@@ -5,6 +5,7 @@ import pytest
 
 from bitdiff.claims import findings_report
 from bitdiff.claims.claim import Claim, Score, better
+from bitdiff.claims.measure_claim import Measured
 
 _CLAIM = Claim(
     statement="A is better than B.",
@@ -18,10 +19,10 @@ _CLAIM = Claim(
 )
 
 
-def write_finding(folder, name, factor):
+def write_finding(folder, name, factor, seeds=(0, 1, 2)):
     folder.mkdir()
     values = {(line, x): np.array([1.0, 1.1, 1.2]) * (factor if line == "A" else 1) for line in "AB" for x in (1, 2)}
-    findings_report.write(folder, {name: findings_report.finding(_CLAIM, values, (0, 1, 2))})
+    findings_report.write(folder, {name: findings_report.finding(_CLAIM, Measured(values, None, []), seeds)})
 
 
 def test_findings_are_merged_with_their_provenance(launch_script, tmp_path, monkeypatch):
@@ -32,6 +33,10 @@ def test_findings_are_merged_with_their_provenance(launch_script, tmp_path, monk
     results = tmp_path / "results"
     assert script.publish(tmp_path / "one", results) == ["first"]
     assert script.publish(tmp_path / "two", results) == ["second"]
+    before = (results / "findings.json").read_text()
+    monkeypatch.setenv("HARDWARE", "another machine")
+    assert script.publish(tmp_path / "two", results) == []  # it keeps its provenance
+    assert (results / "findings.json").read_text() == before
     found = findings_report.read(results)
     assert {name: one["verdict"] for name, one in found.items()} == {"first": "holds", "second": "does not hold"}
     assert {path.name for path in results.iterdir()} == {"findings.json", "first.png", "second.png"}
@@ -43,5 +48,8 @@ def test_findings_are_merged_with_their_provenance(launch_script, tmp_path, monk
     text = findings_report.markdown(found, remarks=remarks)
     assert "**Holds.** Seen at all steps. Reference: none." in text
     assert "**Does not hold.** Reference: none." in text  # a remark about another verdict is not shown
+    write_finding(tmp_path / "fewer", "first", 0.5, seeds=(0,))
+    with pytest.raises(SystemExit, match="has 1 seeds of first, but 3 are published"):
+        script.publish(tmp_path / "fewer", results)
     with pytest.raises(SystemExit, match=r"holds no findings\.json"):
         script.publish(tmp_path / "none", results)
