@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import tables
 from study import ROOT, current_commit
@@ -21,14 +22,13 @@ RESULTS = ROOT / "configs" / "results" / "findings"
 
 
 def publish(workdir: Path, results: Path) -> list[str]:
-    """Merges the findings in a workdir into a folder, and draws their plots; returns the names of those that changed."""
+    """Merges the findings in a workdir into a folder, and draws their plots; returns the claims that are new."""
     found = findings_report.read(workdir)
     if not found:
         sys.exit(f"{workdir} holds no findings.json; write one with python -m bitdiff.findings --workdir {workdir}")
     published = findings_report.read(results)
     # A finding that was published before keeps its commit.
-    known = {name: one["provenance"]["date"] for name, one in published.items()}
-    found = {name: one for name, one in found.items() if one["provenance"]["date"] != known.get(name)}
+    found = {name: one for name, one in found.items() if _plain(one) != _plain(published.get(name, {}))}
     for name, one in found.items():
         before = published[name]["seeds"] if name in published else []
         if len(one["seeds"]) < len(before):
@@ -42,6 +42,12 @@ def publish(workdir: Path, results: Path) -> list[str]:
     for name, one in found.items():
         findings_report.plot(results / f"{name}.png", one)
     return list(found)
+
+
+def _plain(one: dict[str, Any]) -> dict[str, Any]:
+    """A finding without what publishing adds."""
+    added = ("commit", "hardware")
+    return one | {"provenance": {name: v for name, v in one.get("provenance", {}).items() if name not in added}}
 
 
 def main() -> None:
