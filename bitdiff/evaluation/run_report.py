@@ -93,7 +93,7 @@ def _samples(run: Trained, shown: Shown) -> dict[str, str]:
         options = shown.draw.options._replace(frames=shown.frames)
         few = shown.draw._replace(options=options, num_samples=min(shown.draw.num_samples, _TRAJECTORIES))
         trajectory = draw(run.task, run.params, few, examples=examples)["trajectory"]
-        found["Trajectory"] = _trajectory(run, np.moveaxis(trajectory, 1, 0))
+        found["Trajectory"] = _trajectory(run, np.moveaxis(trajectory, 1, 0), pictures)
     except UsageError as error:
         found["Trajectory"] = html_page.paragraph(f"This model has no trajectory to show: {error}.")
     if "histogram" in outputs and run.config.bits.encoding != "continuous":
@@ -118,9 +118,10 @@ def _rendered(run: Trained, outputs: dict[str, np.ndarray], pictures: np.ndarray
     return html_page.text(texts or [" ".join(map(str, row)) for row in outputs["tokens"].tolist()])
 
 
-def _trajectory(run: Trained, frames: np.ndarray) -> str:
-    """A slider over the estimates of x0, [frames, samples, ...]."""
-    bodies = [_rendered(run, with_texts(run, {run.task.field: frame})) for frame in frames]
+def _trajectory(run: Trained, frames: np.ndarray, pictures: np.ndarray | None) -> str:
+    """A slider over the estimates of x0, [frames, samples, ...], of which the first pictures may be described."""
+    own = None if pictures is None else pictures[: frames.shape[1]]
+    bodies = [_rendered(run, with_texts(run, {run.task.field: frame}), own) for frame in frames]
     labels = [f"estimate of x0, {i + 1} of {len(bodies)}" for i in range(len(bodies))]
     return html_page.scrubber(bodies, labels)
 

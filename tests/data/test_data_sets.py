@@ -293,6 +293,7 @@ def mocked_tfds(monkeypatch):
     ("fields", "shape", "num_classes"),
     [
         ({"builder": "cifar10", "test_split": "test"}, (32, 32, 3), 10),
+        ({"builder": "fashion_mnist", "test_split": "test", "image_size": 14, "resize": "box"}, (14, 14, 1), 10),
         ({"builder": "imagenet_resized/64x64", "test_split": "validation"}, (64, 64, 3), 1000),
         (
             {"builder": "downsampled_imagenet/64x64", "test_split": "validation", "image_size": 64, "resize": "box"},

@@ -47,6 +47,16 @@ def test_both_splits_are_read(tmp_path, suffix):
     assert dataset.label_frequencies == (0.1,) * 10
 
 
+def test_names_may_be_spelled_with_dots(tmp_path):
+    for name in ("train", "t10k"):
+        images, labels = write_split(tmp_path, name, 3)
+        for path in list(tmp_path.glob(f"{name}-*-idx*")):
+            path.rename(tmp_path / path.name.replace("-idx", ".idx"))
+    found = data.dataset.stack(data.load(section(tmp_path)).test)
+    np.testing.assert_array_equal(found["image"][..., 0], images)
+    np.testing.assert_array_equal(found["label"], labels)
+
+
 def test_classes_labeled_from_1_keep_their_names(tmp_path):
     for name in ("train", "t10k"):
         _, labels = write_split(tmp_path, name, 20)
