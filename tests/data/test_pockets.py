@@ -9,7 +9,7 @@ from bitdiff.data import pockets
 @pytest.fixture(scope="module")
 def complexes():
     rng = np.random.default_rng(0)
-    return [pockets.draw_complex(rng) for _ in range(40)]
+    return [pockets.draw_complex(rng, pockets.TREES) for _ in range(40)]
 
 
 def distances(a, b):
@@ -20,12 +20,12 @@ def test_ligands_are_trees_of_separate_atoms(complexes):
     for one in complexes:
         x = one.poses[0]
         assert pockets.ATOMS[0] <= len(x) <= pockets.ATOMS[1]
-        assert len(one.bonds) == len(x) - 1
+        assert len(one.ligand.bonds) == len(x) - 1
         between = distances(x, x)
-        np.testing.assert_allclose([between[i, j] for i, j in one.bonds], 1.5, rtol=1e-6)
+        np.testing.assert_allclose([between[i, j] for i, j in one.ligand.bonds], 1.5, rtol=1e-6)
         assert np.sort(between, axis=1)[:, 1].min() > 1.39
         joined = {0}
-        for i, j in one.bonds:
+        for i, j in one.ligand.bonds:
             assert i in joined
             joined.add(j)
         assert joined == set(range(len(x)))
@@ -44,23 +44,23 @@ def test_both_poses_are_rigid_copies_far_apart_and_not_mirrored(complexes):
 
 def test_pockets_are_lined_with_residues_of_the_atoms_types(complexes):
     for one in complexes:
-        assert pockets.RESIDUES[0] <= len(one.residues) <= pockets.RESIDUES[1]
-        assert distances(one.positions, one.poses.reshape(-1, 3)).min() > 3.79
-        between = distances(one.positions, one.positions)
+        assert pockets.RESIDUES[0] <= len(one.receptor.residues) <= pockets.RESIDUES[1]
+        assert distances(one.receptor.positions, one.poses.reshape(-1, 3)).min() > 3.79
+        between = distances(one.receptor.positions, one.receptor.positions)
         assert between[~np.eye(len(between), dtype=bool)].min() > 3.79
-        for pose, marker in zip(one.poses, (pockets.STRONG_MARKER, pockets.WEAK_MARKER), strict=True):
-            (place,) = one.positions[one.residues == marker]
+        for pose, marker in zip(one.poses, pockets.TREES.kinds.markers, strict=True):
+            (place,) = one.receptor.positions[one.receptor.residues == marker]
             assert np.linalg.norm(place - pose.mean(axis=0)) == pytest.approx(7.2)
-        lining = np.flatnonzero(one.residues <= pockets.ATOM_TYPES)
-        near = distances(one.positions[lining], one.poses.reshape(-1, 3))
-        types = np.tile(one.atoms, 2)
-        matching = np.where(types[None] == one.residues[lining][:, None], np.abs(near - 4.5), np.inf)
+        lining = np.flatnonzero(one.receptor.residues <= pockets.TREES.kinds.atoms)
+        near = distances(one.receptor.positions[lining], one.poses.reshape(-1, 3))
+        types = np.tile(one.ligand.atoms, 2)
+        matching = np.where(types[None] == one.receptor.residues[lining][:, None], np.abs(near - 4.5), np.inf)
         assert matching.min(axis=1).max() < 1e-6  # each is next to an atom of its type
         assert len(lining) >= 8
 
 
 def test_poses_are_drawn_with_the_known_probabilities_and_padded():
-    arrays = pockets.draw_examples(300, seed=3)
+    arrays = pockets.draw_examples(300, seed=3, source=pockets.TREES)
     # Standard error: sqrt(0.7 x 0.3 / 300) = 0.026
     assert (arrays["pocket"] == 0).mean() == pytest.approx(pockets.STRONG, abs=0.08)
     exist = arrays["atoms"] > 0
@@ -70,5 +70,32 @@ def test_poses_are_drawn_with_the_known_probabilities_and_padded():
     row = np.arange(300)
     np.testing.assert_array_equal(arrays["poses"][row, arrays["pocket"]], arrays["pose"])
     assert ((arrays["residues"] > 0).sum(axis=1) >= pockets.RESIDUES[0]).all()
-    again = pockets.draw_examples(5, seed=3)
+    again = pockets.draw_examples(5, seed=3, source=pockets.TREES)
     np.testing.assert_array_equal(again["pose"], arrays["pose"][:5])
+
+
+def test_molecules_differ_between_pockets_in_torsion_angles_alone():
+    pytest.importorskip("rdkit")
+    rng = np.random.default_rng(0)
+    differ = 0
+    for _ in range(30):
+        one = pockets.draw_complex(rng, pockets.MOLECULES)
+        count = len(one.ligand.atoms)
+        assert pockets.ATOMS[0] <= count <= pockets.ATOMS[1]
+        first, second = (distances(pose, pose) for pose in one.poses)
+        i, j = one.ligand.bonds.T
+        np.testing.assert_allclose(first[i, j], second[i, j], atol=1e-9)
+        angles = np.linalg.matrix_power(np.eye(count, dtype=int) + (first < 1.9), 2) > 0  # up to two bonds apart
+        np.testing.assert_allclose(first[angles], second[angles], atol=1e-9)
+        differ += np.abs(first - second).max() > 0.5
+        assert (one.receptor.residues <= pockets.MOLECULES.kinds.residues).all()
+    assert differ > 20
+
+
+def test_the_data_set_states_its_sizes():
+    pytest.importorskip("rdkit")
+    arrays = pockets.draw_examples(40, seed=0, source=pockets.MOLECULES)
+    rotatable = (arrays["rotatable"][..., 0] != arrays["rotatable"][..., 1]).sum(axis=1)
+    assert rotatable.min() >= 1
+    assert (arrays["moved"].any(-1).sum(axis=1) == rotatable).all()
+    assert arrays["atoms"].max() <= pockets.MOLECULES.kinds.atoms

@@ -24,8 +24,9 @@ def small_config(variant="disco", **changes):
 
 @pytest.fixture(scope="module")
 def data():
-    arrays = pockets.draw_examples(12, seed=3)
-    facts = {"length": pockets.RESIDUES[1], "types": (pockets.ATOM_TYPES, pockets.RESIDUE_TYPES)}
+    arrays = pockets.draw_examples(12, seed=3, source=pockets.TREES)
+    kinds = pockets.TREES.kinds
+    facts = {"length": pockets.RESIDUES[1], "types": (kinds.atoms, kinds.residues)}
     return Dataset("pose", Arrays(arrays), Arrays(arrays), (pockets.ATOMS[1], 3), 0, 0, (), "", **facts)
 
 

@@ -1,0 +1,64 @@
+"""Complexes of a ligand and a receptor, padded to fixed sizes so that a batch of them is a few arrays."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Ligand(NamedTuple):
+    """A molecule without padding.
+
+    atoms: int [A], types from 1.
+    bonds: int [B, 2], pairs of bonded atoms.
+    x: float [A, 3], positions in angstroms.
+    rotatable: int [T, 2], rotatable bonds (i, j).
+    moved: bool [T, A], the atoms on the side of j, which is the smaller side.
+    """
+
+    atoms: np.ndarray
+    bonds: np.ndarray
+    x: np.ndarray
+    rotatable: np.ndarray
+    moved: np.ndarray
+
+
+class Receptor(NamedTuple):
+    """The residues of a protein: int [R], types from 1, and float [R, 3], positions in angstroms."""
+
+    residues: np.ndarray
+    positions: np.ndarray
+
+
+class Sizes(NamedTuple):
+    """The largest numbers of atoms, bonds, rotatable bonds and residues of a data set's complexes."""
+
+    atoms: int
+    bonds: int
+    torsions: int
+    residues: int
+
+
+def padded(ligand: Ligand, receptor: Receptor, sizes: Sizes) -> dict[str, np.ndarray]:
+    """An example of a data set of poses, whose type 0 and bond (0, 0) are padding.
+
+    'pose' float32 [A, 3], 'atoms' int32 [A], 'bonds' int32 [B, 2], 'rotatable' int32 [T, 2], 'moved' bool [T, A],
+    'residues' int32 [R] and 'positions' float32 [R, 3].
+    """
+    moved = np.zeros((sizes.torsions, sizes.atoms), bool)
+    moved[: len(ligand.moved), : len(ligand.atoms)] = ligand.moved
+    return {
+        "pose": pad(ligand.x, sizes.atoms),
+        "atoms": pad(ligand.atoms, sizes.atoms),
+        "bonds": pad(ligand.bonds, sizes.bonds),
+        "rotatable": pad(ligand.rotatable, sizes.torsions),
+        "moved": moved,
+        "residues": pad(receptor.residues, sizes.residues),
+        "positions": pad(receptor.positions, sizes.residues),
+    }
+
+
+def pad(array: np.ndarray, count: int) -> np.ndarray:
+    """The array with zeros up to `count` rows, in float32 or int32."""
+    full = np.zeros((count, *array.shape[1:]), np.float32 if array.dtype.kind == "f" else np.int32)
+    full[: len(array)] = array
+    return full

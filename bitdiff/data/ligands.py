@@ -1,0 +1,147 @@
+"""Ligands and receptors from molecules and files, by RDKit: pip install -e '.[docking]'.
+
+Hydrogen atoms are left out. A receptor is one point per residue, at its C-alpha atom.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bitdiff.data.complexes import Ligand, Receptor
+from bitdiff.runtime.errors import UsageError
+
+_ELEMENTS = ("C", "N", "O", "S", "F", "Cl", "Br", "I", "P", "B", "Si")
+ATOM_TYPES = 2 * len(_ELEMENTS) + 1  # each element, not aromatic or aromatic, and any other
+_RESIDUES = (
+    *("ALA", "ARG", "ASN", "ASP", "CYS", "GLN", "GLU", "GLY", "HIS", "ILE"),
+    *("LEU", "LYS", "MET", "PHE", "PRO", "SER", "THR", "TRP", "TYR", "VAL"),
+)
+RESIDUE_TYPES = len(_RESIDUES) + 1
+
+
+def from_smiles(smiles: str, seed: int) -> Ligand:
+    """A molecule with a conformer that RDKit builds (ETKDG).
+
+    Raises:
+      UsageError: RDKit is missing, or cannot read or embed the molecule.
+    """
+    chem = _rdkit()
+    molecule = chem.MolFromSmiles(smiles)
+    if molecule is None:
+        raise UsageError(f"RDKit cannot read the molecule {smiles!r}")
+    from rdkit.Chem import AllChem
+
+    molecule = chem.AddHs(molecule)
+    if AllChem.EmbedMolecule(molecule, randomSeed=seed) != 0:  # pyrefly: ignore[missing-attribute]
+        raise UsageError(f"RDKit cannot build a conformer of {smiles!r}")
+    return from_molecule(molecule)
+
+
+def from_molecule(molecule: Any) -> Ligand:
+    """The heavy atoms of an RDKit molecule with a conformer."""
+    molecule = _rdkit().RemoveHs(molecule)
+    atoms = np.array([_atom_type(atom.GetSymbol(), atom.GetIsAromatic()) for atom in molecule.GetAtoms()])
+    bonds = np.array([(b.GetBeginAtomIdx(), b.GetEndAtomIdx()) for b in molecule.GetBonds()], int).reshape(-1, 2)
+    single = [str(b.GetBondType()) == "SINGLE" and not b.IsInRing() for b in molecule.GetBonds()]
+    x = np.array(molecule.GetConformer().GetPositions())
+    return Ligand(atoms, bonds, x, *torsion_tree(len(atoms), bonds, np.array(single, bool)))
+
+
+def torsion_tree(count: int, bonds: np.ndarray, single: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rotatable bonds of a molecule, and the atoms that each moves: int [T, 2] and bool [T, A].
+
+    A bond is rotatable if it is single, in no ring, and both its atoms have other neighbors. The smaller side moves.
+
+    Args:
+      count: number of atoms A.
+      bonds: int [B, 2], pairs of bonded atoms.
+      single: bool [B], whether each bond is single and in no ring.
+    """
+    neighbors: list[set[int]] = [set() for _ in range(count)]
+    for i, j in bonds.tolist():
+        neighbors[i].add(j)
+        neighbors[j].add(i)
+    rotatable, moved = [], []
+    for i, j in bonds[single].tolist():
+        if min(len(neighbors[i]), len(neighbors[j])) < 2:
+            continue
+        side = _reachable(neighbors, j, i)
+        if side.sum() > count / 2:
+            i, j, side = j, i, ~side
+        rotatable.append((i, j))
+        moved.append(side)
+    return np.array(rotatable, np.int32).reshape(-1, 2), np.array(moved, bool).reshape(-1, count)
+
+
+def read_ligand(path: Path) -> Ligand:
+    """The first molecule of an SDF or MOL2 file.
+
+    Raises:
+      UsageError: RDKit is missing, or cannot read the file.
+    """
+    chem = _rdkit()
+    try:
+        if path.suffix == ".mol2":
+            molecule = chem.MolFromMol2File(str(path))
+        else:
+            molecule = next(iter(chem.SDMolSupplier(str(path))), None)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error}") from error
+    if molecule is None or not molecule.GetNumConformers():
+        raise UsageError(f"{path} holds no molecule with positions that RDKit can read")
+    return from_molecule(molecule)
+
+
+def read_receptor(path: Path) -> Receptor:
+    """The residues of a PDB file that have a C-alpha atom; of alternative locations, the first.
+
+    Raises:
+      UsageError: RDKit is missing, or the file holds no such residue.
+    """
+    chem = _rdkit()
+    try:
+        molecule = chem.MolFromPDBFile(str(path), sanitize=False, removeHs=False, proximityBonding=False)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error}") from error
+    found: dict[tuple[str, int, str], tuple[int, list[float]]] = {}
+    for atom in molecule.GetAtoms() if molecule is not None else ():
+        info = atom.GetPDBResidueInfo()
+        if info.GetName().strip() == "CA" and atom.GetSymbol() == "C":
+            place = molecule.GetConformer().GetAtomPosition(atom.GetIdx())
+            key = (info.GetChainId(), info.GetResidueNumber(), info.GetInsertionCode())
+            found.setdefault(key, (_residue_type(info.GetResidueName()), [place.x, place.y, place.z]))
+    if not found:
+        raise UsageError(f"{path} holds no residue with a C-alpha atom")
+    types, positions = zip(*found.values(), strict=True)
+    return Receptor(np.array(types), np.array(positions))
+
+
+def _atom_type(symbol: str, aromatic: bool) -> int:
+    return 1 + 2 * _ELEMENTS.index(symbol) + aromatic if symbol in _ELEMENTS else ATOM_TYPES
+
+
+def _residue_type(name: str) -> int:
+    name = name.strip()
+    return 1 + _RESIDUES.index(name) if name in _RESIDUES else RESIDUE_TYPES
+
+
+def _reachable(neighbors: Sequence[set[int]], start: int, without: int) -> np.ndarray:
+    """The atoms that are connected to `start` if the bond to `without` is cut: bool [A]."""
+    seen, todo = {start}, [start]
+    while todo:
+        atom = todo.pop()
+        new = {n for n in neighbors[atom] if n not in seen and (atom, n) != (start, without)}
+        seen |= new
+        todo += new
+    return np.isin(np.arange(len(neighbors)), list(seen))
+
+
+def _rdkit() -> Any:
+    """RDKit's module Chem."""
+    try:
+        from rdkit import Chem
+    except ImportError as error:
+        raise UsageError("molecules require RDKit: pip install -e '.[docking]'") from error
+    return Chem

@@ -1,0 +1,93 @@
+"""Tests of ligands and receptors from RDKit molecules and from files."""
+
+import numpy as np
+import pytest
+
+from bitdiff.data import ligands
+from bitdiff.runtime.errors import UsageError
+
+Chem = pytest.importorskip("rdkit.Chem")
+
+# Two residues, one with alternative locations, a calcium ion named like a C-alpha atom, and an unusual residue.
+PDB = """\
+ATOM      1  N   ALA A   1      11.104   6.134  -6.504  1.00  0.00           N
+ATOM      2  CA  ALA A   1      11.639   6.071  -5.147  1.00  0.00           C
+ATOM      3  C   ALA A   1      10.500   5.900  -4.100  1.00  0.00           C
+ATOM      4  CA AGLY A   2       9.000   4.000  -3.000  0.60  0.00           C
+ATOM      5  CA BGLY A   2       9.500   4.500  -3.500  0.40  0.00           C
+ATOM      6  CA  MSE B   1       1.000   2.000   3.000  1.00  0.00           C
+HETATM    7 CA    CA A 101       0.000   0.000   0.000  1.00  0.00          CA
+END
+"""
+
+
+def test_butane_has_one_rotatable_bond():
+    ligand = ligands.from_smiles("CCCC", seed=0)
+    assert ligand.atoms.tolist() == [1, 1, 1, 1]
+    np.testing.assert_array_equal(ligand.rotatable, [[1, 2]])
+    np.testing.assert_array_equal(ligand.moved, [[False, False, True, True]])
+    lengths = np.linalg.norm(ligand.x[ligand.bonds[:, 0]] - ligand.x[ligand.bonds[:, 1]], axis=-1)
+    np.testing.assert_allclose(lengths, 1.53, atol=0.06)  # a carbon-carbon single bond, not relaxed
+
+
+@pytest.mark.parametrize(
+    ("smiles", "count"),
+    [
+        ("c1ccccc1", 0),  # a ring
+        ("c1ccccc1-c1ccccc1", 1),
+        ("CC(=O)Nc1ccccc1", 2),
+        ("C/C=C/C", 0),  # a double bond
+        ("CC", 0),  # both atoms have no other neighbors
+        ("OCC(O)CO", 2),
+        ("c1ccccc1CCN", 2),
+    ],
+)
+def test_rotatable_bonds(smiles, count):
+    ligand = ligands.from_smiles(smiles, seed=1)
+    assert len(ligand.rotatable) == count
+    for (i, j), side in zip(ligand.rotatable, ligand.moved, strict=True):
+        assert side[j]
+        assert not side[i]
+        assert 1 < side.sum() <= len(side) / 2
+        crossing = side[ligand.bonds[:, 0]] != side[ligand.bonds[:, 1]]
+        assert ligand.bonds[crossing].tolist() in ([[i, j]], [[j, i]])  # no other bond joins the sides
+
+
+def test_types_distinguish_elements_and_aromatic_atoms():
+    ligand = ligands.from_smiles("c1ccccc1Cl", seed=0)
+    assert ligand.atoms.tolist() == [2] * 6 + [11]
+    assert ligands.from_smiles("C[Se]C", seed=0).atoms.tolist() == [1, ligands.ATOM_TYPES, 1]
+
+
+def test_a_molecule_is_read_from_sdf(tmp_path):
+    from rdkit.Chem import AllChem
+
+    molecule = Chem.AddHs(Chem.MolFromSmiles("CCOc1ccccc1"))
+    AllChem.EmbedMolecule(molecule, randomSeed=3)
+    with Chem.SDWriter(str(tmp_path / "a.sdf")) as writer:
+        writer.write(molecule)
+    ligand, direct = ligands.read_ligand(tmp_path / "a.sdf"), ligands.from_molecule(molecule)
+    for one, other in zip(ligand, direct, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)  # SDF has four decimals
+
+
+def test_residues_are_read_from_pdb(tmp_path):
+    (tmp_path / "p.pdb").write_text(PDB)
+    receptor = ligands.read_receptor(tmp_path / "p.pdb")
+    assert receptor.residues.tolist() == [1, 8, ligands.RESIDUE_TYPES]
+    np.testing.assert_allclose(receptor.positions, [[11.639, 6.071, -5.147], [9, 4, -3], [1, 2, 3]], atol=1e-4)
+
+
+def test_files_that_cannot_be_read_are_errors(tmp_path):
+    with pytest.raises(UsageError, match=r"none\.sdf cannot be read"):
+        ligands.read_ligand(tmp_path / "none.sdf")
+    with pytest.raises(UsageError, match=r"none\.pdb cannot be read"):
+        ligands.read_receptor(tmp_path / "none.pdb")
+    (tmp_path / "bad.sdf").write_text("not a molecule\n")
+    with pytest.raises(UsageError, match="holds no molecule"):
+        ligands.read_ligand(tmp_path / "bad.sdf")
+    (tmp_path / "empty.pdb").write_text("END\n")
+    with pytest.raises(UsageError, match="no residue with a C-alpha"):
+        ligands.read_receptor(tmp_path / "empty.pdb")
+    with pytest.raises(UsageError, match="cannot read the molecule 'C1'"):
+        ligands.from_smiles("C1", seed=0)
