@@ -20,6 +20,7 @@ from absl import flags
 from bitdiff.cli import command, sampling_flags
 from bitdiff.cli.sampling_flags import DrawRequest, RunRequest
 from bitdiff.data import Source
+from bitdiff.evaluation.scores import open_data
 from bitdiff.figures import pages
 from bitdiff.inference.draws import Draw, draw
 from bitdiff.inference.known_files import read_known
@@ -29,6 +30,7 @@ from bitdiff.inference.shards import Layout, count_samples, write_shards
 from bitdiff.inference.trained import Trained, check_examples, check_options, with_texts
 from bitdiff.runtime import files, processes
 from bitdiff.runtime.errors import UsageError
+from bitdiff.tasks import examples_for
 
 _NOT_FOLDERS = (".npy", ".png", ".jpg", ".txt", ".json", ".csv", ".zip")  # suffixes that do not name a folder
 _STRIP_ROWS = 16
@@ -174,7 +176,12 @@ def write_file(request: Request, run: Trained, samples: Draw) -> None:
 
 
 def read_examples(request: Request, run: Trained) -> Source | None:
-    """What the samples are conditioned on besides labels: known values, or pictures to infer latents from."""
+    """What samples are conditioned on besides labels: known values, pictures to infer latents from, or complexes."""
+    if run.task.field == "pose":
+        if request.images is not None or request.known is not None:
+            raise UsageError("docking samples poses in the data set's complexes; it takes neither --images nor --known")
+        run, dataset = open_data(run)
+        return examples_for(run.task, dataset)
     if request.images is not None and request.known is not None:
         raise UsageError("--images and --known cannot be combined: one infers latents, the other completes values")
     if request.known is not None:

@@ -33,15 +33,15 @@ DATA = {
     "name": text(
         "",
         "digits | mixture | gaussians | photos | folder | idx | npz | prepared | tfds | shapes | expressions | coco | "
-        "text | pockets",
+        "text | pockets | pdbbind",
     ),
     "path": text("", "a folder or file; for tfds its data_dir, by default TFDS's own"),
     "builder": text("", "the TFDS builder, e.g. cifar10; for pockets, molecules or empty for rigid ligands"),
-    "train_split": text("", "name of the training split, for tfds, coco and idx"),
-    "test_split": text("", "name of the test split, for tfds, coco and idx"),
+    "train_split": text("", "name of the training split, for tfds, coco, idx and pdbbind"),
+    "test_split": text("", "name of the test split, for tfds, coco, idx and pdbbind"),
     "image_size": integer(0, "side of the square images in pixels; 0 to take it from the data", high=2**13),
     "channels": integer(0, "1 for gray, 3 for RGB; 0 to take it from the data", high=2**10),
-    "length": integer(0, "tokens per sequence; 0 to take it from the data", high=2**16),
+    "length": integer(0, "tokens per sequence, or most residues of a receptor; 0 to take it from the data", high=2**16),
     "vocab_size": integer(0, "number of values of a pixel channel or a token; 0 to take it from the data", high=2**24),
     "num_classes": integer(
         -1, "number of classes; 0 for unconditional, -1 to take it from the data", low=-1, high=2**20
@@ -60,6 +60,10 @@ DATA = {
         1,
         above=True,
     ),
+    "atoms": integer(
+        0, "most atoms of a ligand, of which larger ones are left out; 0 to take it from the data", high=2**16
+    ),
+    "torsions": integer(0, "most rotatable bonds of a ligand; 0 to take it from the data", high=2**16),
     "atom_types": integer(0, "number of types of a ligand's atoms; 0 to take it from the data", high=2**16),
     "residue_types": integer(0, "number of types of a receptor's residues; 0 to take it from the data", high=2**16),
     "captions": integer(0, "captions per picture", high=2**10),

@@ -11,6 +11,8 @@ ADDED = (
     "distillation",
     "docking",
     "data.distilled",
+    "data.atoms",
+    "data.torsions",
     "data.atom_types",
     "data.residue_types",
     "latents.kl",

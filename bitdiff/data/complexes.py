@@ -1,6 +1,6 @@
 """Complexes of a ligand and a receptor, padded to fixed sizes so that a batch of them is a few arrays."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,6 +36,17 @@ class Sizes(NamedTuple):
     bonds: int
     torsions: int
     residues: int
+
+
+def fields_of(sizes: Sizes, atom_types: int, residue_types: int) -> tuple[tuple[str, int], ...]:
+    """The fields of config.data that state the sizes and the largest types, with their values."""
+    named = {"atoms": sizes.atoms, "torsions": sizes.torsions, "length": sizes.residues}
+    return tuple((named | {"atom_types": atom_types, "residue_types": residue_types}).items())
+
+
+def sizes_of(options: Any) -> Sizes:
+    """The sizes that config.data states; a ligand has at most twice as many bonds as atoms."""
+    return Sizes(options.atoms, 2 * options.atoms, options.torsions, options.length)
 
 
 def padded(ligand: Ligand, receptor: Receptor, sizes: Sizes) -> dict[str, np.ndarray]:

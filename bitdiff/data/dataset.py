@@ -36,8 +36,8 @@ class Dataset(NamedTuple):
     class_names: one name per class.
     about: where the data come from, in words; recorded in every evaluation.
     label_frequencies: the fraction of training examples in each class; () if unknown.
-    length: length of captions in tokens; for poses, the number of residues.
-    types: for poses, the numbers of types of atoms and of residues.
+    length: length of captions in tokens.
+    sizes: the largest sizes and types of complexes, by their fields in config.data, see `complexes.fields_of`.
     tokenizer: the tokenizer of tokens that represent text.
     """
 
@@ -51,7 +51,7 @@ class Dataset(NamedTuple):
     about: str
     label_frequencies: tuple[float, ...] = ()
     length: int = 0
-    types: tuple[int, int] = (0, 0)
+    sizes: tuple[tuple[str, int], ...] = ()
     tokenizer: Tokenizer | None = None
 
 

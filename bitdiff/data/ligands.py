@@ -141,7 +141,8 @@ def _reachable(neighbors: Sequence[set[int]], start: int, without: int) -> np.nd
 def _rdkit() -> Any:
     """RDKit's module Chem."""
     try:
-        from rdkit import Chem
+        from rdkit import Chem, RDLogger
     except ImportError as error:
         raise UsageError("molecules require RDKit: pip install -e '.[docking]'") from error
+    RDLogger.DisableLog("rdApp.*")  # pyrefly: ignore[missing-attribute]
     return Chem

@@ -11,6 +11,7 @@ from bitdiff.data import (
     gaussians,
     idx_files,
     image_folder,
+    pdbbind_files,
     photo_crops,
     pockets,
     prepared,
@@ -38,6 +39,7 @@ LOADERS = {
     "text": text_lines.load,
     "tfds": tfds.load,
     "pockets": pockets.load,
+    "pdbbind": pdbbind_files.load,
 }
 
 _PLURAL = {"tokens": "tokens", "point": "points", "pose": "poses"}
@@ -51,7 +53,7 @@ _TASKS = {
 }
 # The values of fields that are taken from the data.
 _UNSET = {"vocab_size": 0, "image_size": 0, "channels": 0, "length": 0, "tokenizer_hash": "", "eos": -1, "pad": -1}
-_UNSET |= {"atom_types": 0, "residue_types": 0}
+_UNSET |= dict.fromkeys(("atoms", "torsions", "atom_types", "residue_types"), 0)
 
 
 def load(options: Any) -> Dataset:
@@ -103,8 +105,7 @@ def resolve(config: Any, dataset: Dataset, *, any_task: bool = False) -> Any:
 def _facts(dataset: Dataset) -> dict[str, Any]:
     """The fields of a config's data section that follow from the data."""
     facts: dict[str, Any] = {"vocab_size": dataset.vocab_size}
-    if dataset.field == "pose":
-        facts |= {"length": dataset.length, "atom_types": dataset.types[0], "residue_types": dataset.types[1]}
+    facts |= dict(dataset.sizes)
     if dataset.field == "point":
         facts["channels"] = dataset.shape[0]
     if dataset.field in ("image", "captions"):

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bitdiff.data import ligands
-from bitdiff.data.complexes import Ligand, Receptor, Sizes, pad, padded
+from bitdiff.data.complexes import Ligand, Receptor, Sizes, fields_of, pad, padded
 from bitdiff.data.dataset import Arrays, Dataset
 from bitdiff.runtime.errors import UsageError, choose
 
@@ -150,8 +150,7 @@ def load(options: Any) -> Dataset:
         vocab_size=0,
         num_classes=0,
         class_names=(),
-        length=source.sizes.residues,
-        types=(source.kinds.atoms, source.kinds.residues),
+        sizes=fields_of(source.sizes, source.kinds.atoms, source.kinds.residues),
         about=f"generated complexes of {source.about} with two pockets, bound with probabilities {STRONG:g} and "
         f"{1 - STRONG:g}, {_TRAIN} training / {_TEST} test",
     )
@@ -291,9 +290,9 @@ def _unit(vector: np.ndarray) -> np.ndarray:
 _TREE_KINDS, _MOLECULE_KINDS = Kinds(4), Kinds(ligands.ATOM_TYPES)
 TREES = Source(
     _TREE_KINDS,
-    Sizes(ATOMS[1], ATOMS[1] - 1, 0, RESIDUES[1]),
+    Sizes(ATOMS[1], 2 * ATOMS[1], 0, RESIDUES[1]),
     partial(_draw_tree, kinds=_TREE_KINDS),
     "rigid trees of atoms",
 )
-MOLECULES = Source(_MOLECULE_KINDS, Sizes(ATOMS[1], ATOMS[1] + 1, 8, RESIDUES[1]), _draw_molecule, "small molecules")
+MOLECULES = Source(_MOLECULE_KINDS, Sizes(ATOMS[1], 2 * ATOMS[1], 8, RESIDUES[1]), _draw_molecule, "small molecules")
 SOURCES = {"": TREES, "molecules": MOLECULES}

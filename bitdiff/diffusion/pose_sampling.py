@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from bitdiff.diffusion import poses
 from bitdiff.diffusion.poses import Move, Ranges, Tree
 
+SAMPLERS = ("sde", "ode")
+
 
 def follow(
     score: Callable[[jax.Array, jax.Array], Move],

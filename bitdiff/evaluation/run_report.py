@@ -12,6 +12,7 @@ import numpy as np
 from bitdiff.configuration.base import base_config
 from bitdiff.evaluation.scores import open_data
 from bitdiff.figures import html_page, pages, plots
+from bitdiff.figures.pose_pictures import write_poses
 from bitdiff.inference.draws import Draw, draw
 from bitdiff.inference.trained import Trained, with_texts
 from bitdiff.runtime.errors import UsageError
@@ -92,8 +93,7 @@ def _samples(run: Trained, shown: Shown) -> dict[str, str]:
     try:
         options = shown.draw.options._replace(frames=shown.frames)
         few = shown.draw._replace(options=options, num_samples=min(shown.draw.num_samples, _TRAJECTORIES))
-        trajectory = draw(run.task, run.params, few, examples=examples)["trajectory"]
-        found["Trajectory"] = _trajectory(run, np.moveaxis(trajectory, 1, 0), pictures)
+        found["Trajectory"] = _trajectory(run, draw(run.task, run.params, few, examples=examples), pictures)
     except UsageError as error:
         found["Trajectory"] = html_page.paragraph(f"This model has no trajectory to show: {error}.")
     if "histogram" in outputs and run.config.bits.encoding != "continuous":
@@ -109,6 +109,9 @@ def _rendered(run: Trained, outputs: dict[str, np.ndarray], pictures: np.ndarray
         columns = run.config.data.num_classes or None
         grid = pages.image_grid(outputs["image"], run.config.data.vocab_size, columns)
         return html_page.picture(_png(grid), f"{len(outputs['image'])} samples")
+    if run.task.field == "pose":
+        png = _drawn(lambda target: write_poses(target, outputs))
+        return html_page.picture(png, f"{len(outputs['pose'])} samples, of which at most 12 are shown")
     if run.task.field == "point":
         png = _drawn(lambda target: plots.scatter(target, outputs["point"]))
         return html_page.picture(png, f"{len(outputs['point'])} samples")
@@ -118,11 +121,13 @@ def _rendered(run: Trained, outputs: dict[str, np.ndarray], pictures: np.ndarray
     return html_page.text(texts or [" ".join(map(str, row)) for row in outputs["tokens"].tolist()])
 
 
-def _trajectory(run: Trained, frames: np.ndarray, pictures: np.ndarray | None) -> str:
-    """A slider over the estimates of x0, [frames, samples, ...], of which the first pictures may be described."""
+def _trajectory(run: Trained, outputs: dict[str, np.ndarray], pictures: np.ndarray | None) -> str:
+    """A slider over the trajectories of samples, which describe the first pictures if there are any."""
+    frames = np.moveaxis(outputs["trajectory"], 1, 0)
     own = None if pictures is None else pictures[: frames.shape[1]]
-    bodies = [_rendered(run, with_texts(run, {run.task.field: frame}), own) for frame in frames]
-    labels = [f"estimate of x0, {i + 1} of {len(bodies)}" for i in range(len(bodies))]
+    bodies = [_rendered(run, with_texts(run, outputs | {run.task.field: frame}), own) for frame in frames]
+    what = "pose before a step" if run.task.field == "pose" else "estimate of x0"
+    labels = [f"{what}, {i + 1} of {len(bodies)}" for i in range(len(bodies))]
     return html_page.scrubber(bodies, labels)
 
 

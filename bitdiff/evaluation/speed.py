@@ -130,8 +130,8 @@ def measure_sampling(bench: Bench) -> dict[str, float]:
         jax.block_until_ready(call(options)())
     compiled = time.perf_counter() - start
     seconds = seconds_of(call(options), bench.seconds)
-    length = config.data.length or 1
-    unit = {"image": "images", "tokens": "tokens", "point": "points"}[task.field]
+    length = (config.data.length or 1) if task.field == "tokens" else 1
+    unit = {"image": "images", "tokens": "tokens", "point": "points", "pose": "poses"}[task.field]
     result = {
         "compile_seconds": compiled,
         f"{unit}_per_second": size * processes.processes()[1] * length / seconds,

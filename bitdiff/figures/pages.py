@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from bitdiff.figures.pose_pictures import write_poses
 from bitdiff.runtime import files
 
 _MAX_COLUMNS = 24  # for grids whose columns have a meaning
@@ -73,7 +74,7 @@ def write_texts(path: Path, texts: Sequence[str], images: np.ndarray | None = No
 
 
 def write_samples(path: Path, outputs: dict[str, np.ndarray], vocab_size: int, columns: int | None = None) -> Path:
-    """Writes samples beside `path`, images as a grid `.png`, tokens and points as lines of `.txt`.
+    """Writes samples beside `path`: images and poses as a `.png`, tokens and points as lines of `.txt`.
 
     Returns:
       The path of the file.
@@ -82,6 +83,9 @@ def write_samples(path: Path, outputs: dict[str, np.ndarray], vocab_size: int, c
     if "image" in outputs:
         path = path.with_suffix(".png")
         _save(path, image_grid(outputs["image"], vocab_size, columns))
+    elif "pose" in outputs:
+        path = path.with_suffix(".png")
+        write_poses(path, outputs)
     else:
         path = path.with_suffix(".txt")
         rows = outputs["tokens" if "tokens" in outputs else "point"].tolist()

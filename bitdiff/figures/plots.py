@@ -19,7 +19,7 @@ def histogram(path: Path, counts: Sequence[int], scale: float) -> None:
     figure, axes = plt.subplots(figsize=(5, 3), layout="constrained")
     axes.stairs(np.asarray(counts) / max(sum(counts), 1), edges, fill=True)
     axes.set(xlabel="analog bit", ylabel="fraction", yscale="log")
-    _save(path, figure)
+    save(path, figure)
 
 
 def curves(path: Path, lines: Mapping[str, Mapping[float, float]], *, x_label: str, y_label: str) -> None:
@@ -30,7 +30,7 @@ def curves(path: Path, lines: Mapping[str, Mapping[float, float]], *, x_label: s
         axes.plot(x, [points[value] for value in x], marker="o", label=name)
     axes.set(xlabel=x_label, ylabel=y_label)
     axes.legend()
-    _save(path, figure)
+    save(path, figure)
 
 
 def scatter(path: Path, points: np.ndarray) -> None:
@@ -38,7 +38,7 @@ def scatter(path: Path, points: np.ndarray) -> None:
     figure, axes = plt.subplots(figsize=(4, 4), layout="constrained")
     axes.scatter(points[:, 0], points[:, 1], s=4, alpha=0.5)
     axes.set_aspect("equal")
-    _save(path, figure)
+    save(path, figure)
 
 
 def error_bars(
@@ -73,7 +73,7 @@ def error_bars(
         axes.set_yscale("log")
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
-    _save(path, figure)
+    save(path, figure)
 
 
 def panels(path: Path, parts: Mapping[str, Mapping[str, Mapping[float, Sequence[float]]]], *, y_label: str) -> None:
@@ -100,7 +100,7 @@ def panels(path: Path, parts: Mapping[str, Mapping[str, Mapping[float, Sequence[
         panel.grid(alpha=0.3)
         panel.legend(fontsize="small", ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.14))
     np.atleast_1d(axes)[0].set_ylabel(y_label)
-    _save(path, figure)
+    save(path, figure)
 
 
 def trajectories(path: Path, paths: Mapping[str, np.ndarray], curvature: Mapping[str, Mapping[float, float]]) -> None:
@@ -115,9 +115,10 @@ def trajectories(path: Path, paths: Mapping[str, np.ndarray], curvature: Mapping
         axes[-1].plot(list(points), list(points.values()), marker="o", label=name)
     axes[-1].set(xlabel="sigma", ylabel="curvature", xscale="log", yscale="log")
     axes[-1].legend()
-    _save(path, figure)
+    save(path, figure)
 
 
-def _save(path: Path, figure: Figure) -> None:
+def save(path: Path, figure: Figure) -> None:
+    """Writes a figure as a PNG file, atomically, and closes it."""
     files.write(path, lambda file: figure.savefig(file, dpi=120, format="png"))
     plt.close(figure)

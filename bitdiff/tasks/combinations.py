@@ -141,10 +141,10 @@ def check_docking(config: Any) -> None:
       UsageError: a size that is missing, fields that the model would ignore, or a network that does not fit.
     """
     data = config.data
-    if min(data.atom_types, data.residue_types) < 1:
+    missing = [name for name in ("atoms", "length", "atom_types", "residue_types") if data[name] < 1]
+    if missing:
         raise UsageError(
-            f"config.data has atom_types {data.atom_types} and residue_types {data.residue_types}; docking requires "
-            "at least 1 of each: set them, or let bitdiff.data.resolve fill them in"
+            f"config.data.{missing[0]} is 0; docking requires 1 or more: set it, or let bitdiff.data.resolve fill it in"
         )
     if config.network.name != "pose":
         raise UsageError(f"config.network.name is {config.network.name!r}; docking requires 'pose'")

@@ -16,6 +16,8 @@ import numpy as np
 from bitdiff.conditions import Condition, Request, derive_keys
 from bitdiff.conditions.latents import gumbel_softmax
 from bitdiff.data import Source
+from bitdiff.data.complexes import Ligand, Receptor, Sizes, padded, sizes_of
+from bitdiff.data.dataset import Arrays
 from bitdiff.diffusion import pose_sampling, poses
 from bitdiff.diffusion.poses import Move, Ranges, Tree
 from bitdiff.networks import make_pointer_encoder, make_pose_network
@@ -26,7 +28,6 @@ from bitdiff.tasks.docking_scores import evaluate
 from bitdiff.tasks.options import DIFFUSION_OPTIONS, SampleOptions, options_in_use
 from bitdiff.tasks.task import Task
 
-SAMPLERS = ("sde", "ode")
 GIVEN = ("atoms", "bonds", "residues", "positions", "conformer", "rotatable", "moved")  # what a complex consists of
 _UNSUPPORTED = {name: value for name, value in DIFFUSION_OPTIONS.items() if name != "frames"}
 _UNSUPPORTED |= {"guidance": 0.0, "image_guidance": 0.0, "beams": 1}
@@ -40,6 +41,7 @@ class Docking(NamedTuple):
     ranges: the ranges of the sigmas.
     time: the parameters of the beta distribution of t in training.
     latents: the config's section.
+    sizes: the largest sizes of complexes.
     """
 
     network: nn.Module
@@ -47,6 +49,7 @@ class Docking(NamedTuple):
     ranges: Ranges
     time: tuple[float, float]
     latents: Any
+    sizes: Sizes
 
 
 def make_docking(config: Any) -> Docking:
@@ -63,6 +66,7 @@ def make_docking(config: Any) -> Docking:
         Ranges(*(tuple(options[part]) for part in Ranges._fields)),
         tuple(options.time),
         config.latents,
+        sizes_of(config.data),
     )
 
 
@@ -190,6 +194,8 @@ def sample(
     x, path = jax.vmap(run)({name: given[name] for name in GIVEN}, pointers, keys)
     exist = (arrays["atoms"] > 0)[..., None]
     outputs = {"pose": jnp.where(exist, x + centers, 0.0), "source": arrays["source"]}
+    outputs["invalid"] = jnp.zeros(len(keys), jnp.float32)
+    outputs |= {name: arrays[name] for name in ("atoms", "bonds", "residues", "positions")}
     if pointers is not None:
         outputs["latents"] = pointers
     if options.frames:
@@ -243,24 +249,33 @@ def _sample_one(
 def condition_on(
     model: Docking, indices: np.ndarray, labels: tuple[int, ...] | None, examples: Source | None = None
 ) -> dict[str, np.ndarray]:
-    """The complexes of the samples, in turn: the task's `condition`.
+    """The complexes of the samples, in turn: the task's `condition`; without examples, empty ones.
 
     Latents are inferred from the poses of the examples, unless they have 'latents'.
 
     Raises:
-      UsageError: labels are given, or no complexes.
+      UsageError: labels or examples that are not complexes are given.
     """
     if labels is not None:
         raise UsageError("labels were given, but docking has no classes")
-    request = Request(np.asarray(indices), None, examples)
+    request = Request(np.asarray(indices), None, Arrays(_blank(model.sizes)) if examples is None else examples)
     if not request.offers("atoms"):
-        raise UsageError("docking requires examples: complexes of a ligand and a receptor")
+        raise UsageError("docking requires examples that are complexes of a ligand and a receptor")
     rows = [row | {"conformer": row["pose"]} for row in request.rows]
     arrays = {name: np.stack([row[name] for row in rows]) for name in GIVEN}
     if model.encoder is not None:
         name = "latents" if "latents" in rows[0] else "pose"
         arrays["latents" if name == "latents" else "example"] = np.stack([row[name] for row in rows])
     return arrays | {"source": request.source}
+
+
+def _blank(sizes: Sizes) -> dict[str, np.ndarray]:
+    """One empty complex: arrays [1, ...]."""
+    nothing = np.zeros(0, int)
+    rigid = (np.zeros((0, 2), int), np.zeros((0, 0), bool))
+    ligand = Ligand(nothing, np.zeros((0, 2), int), np.zeros((0, 3)), *rigid)
+    one = padded(ligand, Receptor(nothing, np.zeros((0, 3))), sizes)
+    return {name: array[None] for name, array in one.items()}
 
 
 def graph_of(arrays: dict[str, jax.Array]) -> ComplexGraph:
@@ -289,7 +304,7 @@ def centered(arrays: dict[str, jax.Array]) -> dict[str, jax.Array]:
 
 
 def _check_options(model: Docking, options: SampleOptions) -> None:
-    choose("sampler of docking (config.sample.sampler, --sampler)", options.sampler, SAMPLERS)
+    choose("sampler of docking (config.sample.sampler, --sampler)", options.sampler, pose_sampling.SAMPLERS)
     given = options_in_use(options, _UNSUPPORTED)
     if given:
         raise UsageError(f"docking does not support {', '.join(given)}")

@@ -38,7 +38,7 @@ def check_training(
     gradients = memory.tree_bytes(params)
     memory.check_fits(state + gradients, "training needs a state", "lower config.network.dim or the number of layers")
     memory.check_trace(task.loss, params, batch, keys, what="the loss", advice=memory.TRAINING_ADVICE)
-    condition = task.condition(np.arange(size), None, dataset.train if dataset.field == "pose" else None)
+    condition = task.condition(np.arange(size), None)
     options = sample_options(config.sample)
     memory.check_trace(
         lambda params, condition, keys: task.sample(params, condition, keys, options),

@@ -7,6 +7,7 @@ import pytest
 
 from bitdiff.configuration import base_config, load_config, sections
 from bitdiff.data import Dataset, pockets
+from bitdiff.data.complexes import fields_of
 from bitdiff.data.dataset import Arrays, stack
 from bitdiff.diffusion.poses import Move
 from bitdiff.runtime.errors import UsageError
@@ -26,7 +27,7 @@ def small_config(variant="disco", **changes):
 def data():
     arrays = pockets.draw_examples(12, seed=3, source=pockets.TREES)
     kinds = pockets.TREES.kinds
-    facts = {"length": pockets.RESIDUES[1], "types": (kinds.atoms, kinds.residues)}
+    facts = {"sizes": fields_of(pockets.TREES.sizes, kinds.atoms, kinds.residues)}
     return Dataset("pose", Arrays(arrays), Arrays(arrays), (pockets.ATOMS[1], 3), 0, 0, (), "", **facts)
 
 
@@ -157,7 +158,7 @@ def test_agreement_of_pointers_with_the_pocket(data):
         ({"latents.codes": 8}, "latents.codes is 8; it must be 0 with docking"),
         ({"diffusion.schedule": "linear"}, "diffusion.schedule"),
         ({"docking.rotation": (2.0, 1.0)}, "the first sigma must be smaller"),
-        ({"data.atom_types": 0}, "atom_types 0"),
+        ({"data.atom_types": 0}, "atom_types is 0; docking requires 1 or more"),
     ],
 )
 def test_fields_that_docking_would_ignore_are_errors(changes, message):
@@ -195,8 +196,13 @@ def test_options_that_docking_does_not_have_are_errors(data, changes, message):
 
 def test_samples_require_complexes_and_take_no_labels(data):
     task = make_task(small_config("plain"))
-    with pytest.raises(UsageError, match="docking requires examples"):
-        task.condition(np.arange(2), None, None)
+    with pytest.raises(UsageError, match="docking requires examples that are complexes"):
+        task.condition(np.arange(2), None, Arrays({"image": np.zeros((2, 4, 4, 1))}))
+    shapes = [
+        {name: array.shape for name, array in task.condition(np.arange(2), None, examples).items()}
+        for examples in (data.test, None)
+    ]
+    assert shapes[0] == shapes[1]
     with pytest.raises(UsageError, match="docking has no classes"):
         task.condition(np.arange(2), (1,), data.test)
 

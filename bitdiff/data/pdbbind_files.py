@@ -1,0 +1,125 @@
+"""PDBBind as DiffDock lays it out: a folder of complexes with crystal structures, and files of names for the splits.
+
+config.data.path holds one folder per complex, NAME/NAME_protein_processed.pdb with NAME/NAME_ligand.sdf or .mol2, as in
+`PDBBind_processed` of https://zenodo.org/records/6408497. config.data.train_split and test_split are text files with a
+name per line, relative to the path; DiffDock's repository (gcorso/DiffDock) has them in data/splits as
+timesplit_no_lig_overlap_train and timesplit_test.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bitdiff.data import ligands
+from bitdiff.data.complexes import Ligand, Receptor, Sizes, fields_of, padded, sizes_of
+from bitdiff.data.dataset import Dataset
+from bitdiff.runtime.console import progress_bar
+from bitdiff.runtime.errors import UsageError
+
+
+class Complexes:
+    """Complexes by index; a receptor is read when it is first used, and kept."""
+
+    def __init__(self, root: Path, found: dict[str, Ligand], sizes: Sizes):
+        self._root, self._names, self._ligands, self._sizes = root, list(found), found, sizes
+        self._receptors: dict[str, Receptor] = {}
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        name = self._names[index]
+        if name not in self._receptors:
+            self._receptors[name] = ligands.read_receptor(_protein(self._root, name))
+        return padded(self._ligands[name], self._receptors[name], self._sizes)
+
+
+def load(options: Any) -> Dataset:
+    """The complexes of both splits that RDKit can read and that are not larger than the config allows.
+
+    Ligands are read at once, receptors when they are first used.
+
+    Raises:
+      UsageError: a folder or file is missing, a size is not set, or no complex of a split can be used.
+    """
+    root = Path(options.path).expanduser()
+    if not options.path or not root.is_dir():
+        raise UsageError(f"config.data.path is {options.path!r}; it must be a folder with one folder per complex")
+    sizes = sizes_of(options)
+    if min(sizes) < 1:
+        raise UsageError(
+            f"config.data has atoms {options.atoms}, torsions {options.torsions} and length {options.length}; pdbbind "
+            "requires the largest numbers of atoms, rotatable bonds and residues of a complex"
+        )
+    splits = [_read(root, name, _names(root, name), sizes) for name in (options.train_split, options.test_split)]
+    counts = " / ".join(f"{len(found):,} {what}" for (found, _), what in zip(splits, ("training", "test"), strict=True))
+    left_out = sum(left for _, left in splits)
+    return Dataset(
+        field="pose",
+        train=Complexes(root, splits[0][0], sizes),
+        test=Complexes(root, splits[1][0], sizes),
+        shape=(sizes.atoms, 3),
+        vocab_size=0,
+        num_classes=0,
+        class_names=(),
+        sizes=fields_of(sizes, ligands.ATOM_TYPES, ligands.RESIDUE_TYPES),
+        about=f"complexes of PDBBind in {root.name}, {counts}; {left_out:,} unreadable or larger ones are left out",
+    )
+
+
+def _names(root: Path, split: str) -> list[str]:
+    path = root / split
+    if not split or not path.is_file():
+        raise UsageError(f"{path} is not a file with the names of a split's complexes (config.data.*_split)")
+    return path.read_text().split()
+
+
+def _read(root: Path, split: str, names: list[str], sizes: Sizes) -> tuple[dict[str, Ligand], int]:
+    """The ligands of a split's complexes that can be used, by name, and how many others there are."""
+    found: dict[str, Ligand] = {}
+    with progress_bar(f"reading {split}", "complex", total=len(names)) as bar:
+        for name in names:
+            ligand = _ligand(root, name)
+            protein = _protein(root, name)
+            if ligand is not None and protein.is_file() and _fits(ligand, _count_residues(protein), sizes):
+                found[name] = ligand
+            bar.update()
+    if not found:
+        raise UsageError(
+            f"none of the {len(names)} complexes of {root / split} can be used; the first one must be in "
+            f"{_protein(root, (names or ['NAME'])[0])}, with a ligand beside it"
+        )
+    return found, len(names) - len(found)
+
+
+def _ligand(root: Path, name: str) -> Ligand | None:
+    """A complex's ligand from the first file that can be read; None if there is none."""
+    for path in _ligand_files(root, name):
+        try:
+            return ligands.read_ligand(path)
+        except UsageError:
+            continue
+    return None
+
+
+def _ligand_files(root: Path, name: str) -> Iterator[Path]:
+    for suffix in (".sdf", ".mol2"):
+        if (path := root / name / f"{name}_ligand{suffix}").is_file():
+            yield path
+
+
+def _protein(root: Path, name: str) -> Path:
+    return root / name / f"{name}_protein_processed.pdb"
+
+
+def _count_residues(path: Path) -> int:
+    """The number of residues with a C-alpha atom in a PDB file, faster than reading it with RDKit."""
+    with path.open(errors="replace") as lines:
+        return len({line[21:27] for line in lines if line.startswith(("ATOM", "HETATM")) and line[12:16] == " CA "})
+
+
+def _fits(ligand: Ligand, residues: int, sizes: Sizes) -> bool:
+    own = Sizes(len(ligand.atoms), len(ligand.bonds), len(ligand.rotatable), residues)
+    return bool(residues) and bool((np.array(own) <= np.array(sizes)).all())

@@ -1,0 +1,50 @@
+"""Pictures of ligands in receptors: projections of complexes, side by side."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from bitdiff.figures import plots
+
+_MOST, _COLUMNS = 12, 4
+
+
+def write_poses(path: Path, outputs: Mapping[str, np.ndarray]) -> None:
+    """Draws the poses of up to 12 samples in their receptors, seen along the receptor's shortest axis.
+
+    Args:
+      path: the PNG file.
+      outputs: a docking task's samples, with 'pose', 'atoms', 'bonds', 'residues' and 'positions'; nodes that 'latents'
+        point at are circled.
+    """
+    count = min(len(outputs["pose"]), _MOST)
+    rows, columns = -(-count // _COLUMNS), min(count, _COLUMNS)
+    figure, grid = plt.subplots(rows, columns, figsize=(3 * columns, 3 * rows), layout="constrained", squeeze=False)
+    for i, axes in enumerate(grid.ravel()):
+        axes.axis("off")
+        if i < count:
+            _draw(axes, {name: array[i] for name, array in outputs.items()})
+    plots.save(path, figure)
+
+
+def _draw(axes: plt.Axes, one: dict[str, np.ndarray]) -> None:
+    places = one["positions"][one["residues"] > 0]
+    middle = places.mean(axis=0)
+    _, _, axes_of_receptor = np.linalg.svd(places - middle, full_matrices=False)
+
+    def project(x: np.ndarray) -> np.ndarray:
+        return (x - middle) @ axes_of_receptor[:2].T
+
+    axes.scatter(*project(places).T, s=30, color="0.8")
+    x = project(one["pose"])
+    for i, j in one["bonds"]:
+        if i != j:
+            axes.plot(*x[[i, j]].T, color="tab:blue", linewidth=2)
+    exist = one["atoms"] > 0
+    axes.scatter(*x[exist].T, s=12, c=one["atoms"][exist], cmap="tab10", zorder=3)
+    if "latents" in one and (one["latents"] >= 0).all():
+        nodes = np.concatenate([one["pose"], one["positions"]])
+        axes.scatter(*project(nodes[one["latents"]]).T, s=120, facecolors="none", edgecolors="tab:red", zorder=4)
+    axes.set_aspect("equal")

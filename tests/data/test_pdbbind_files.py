@@ -1,0 +1,114 @@
+"""Tests of reading complexes in PDBBind's layout, and of a whole run on a few of them."""
+
+import json
+
+import numpy as np
+import pytest
+
+from bitdiff import data
+from bitdiff.configuration import load_config
+from bitdiff.data.dataset import stack
+from bitdiff.runtime.errors import UsageError
+
+Chem = pytest.importorskip("rdkit.Chem")
+from rdkit.Chem import AllChem  # noqa: E402
+
+SIZES = {"atoms": 14, "torsions": 5, "length": 30}
+_AMINO = ("ALA", "GLY", "LEU", "SER")
+
+
+def write_complex(root, name, smiles, residues, seed=0):
+    folder = root / name
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(seed)
+    lines = []
+    for i, (x, y, z) in enumerate(rng.normal(size=(residues, 3)) * 8):
+        for atom, shift in ((" N  ", -1.0), (" CA ", 0.0)):
+            place = f"{x + shift:8.3f}{y:8.3f}{z:8.3f}"
+            lines.append(f"ATOM  {len(lines) + 1:5d} {atom} {_AMINO[i % 4]} A{i + 1:4d}    {place}  1.00  0.00")
+    (folder / f"{name}_protein_processed.pdb").write_text("\n".join([*lines, "END", ""]))
+    molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    AllChem.EmbedMolecule(molecule, randomSeed=seed)
+    with Chem.SDWriter(str(folder / f"{name}_ligand.sdf")) as writer:
+        writer.write(molecule)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for i, smiles in enumerate(("CCOc1ccccc1", "CC(=O)Nc1ccccc1", "CCCCO", "OCCc1ccccc1")):
+        write_complex(tmp_path, f"{i}abc", smiles, 20 + i, seed=i)
+    write_complex(tmp_path, "big1", "CCCCCCCCCCCCCCCC", 20)  # 16 atoms
+    write_complex(tmp_path, "long", "CCCC", 31)  # 31 residues
+    write_complex(tmp_path, "bad1", "CCCC", 20)
+    (tmp_path / "bad1" / "bad1_ligand.sdf").write_text("nothing\n")
+    (tmp_path / "train").write_text("0abc\n1abc\n2abc\nbig1\nlong\nbad1\nnone\n")
+    (tmp_path / "test").write_text("3abc\n")
+    return tmp_path
+
+
+def section(folder, **changes):
+    config = load_config("pdbbind")
+    config.data.update({"path": str(folder), "train_split": "train", "test_split": "test"} | SIZES | changes)
+    return config.data
+
+
+def test_complexes_that_fit_are_read_and_padded(folder):
+    dataset = data.load(section(folder))
+    assert (len(dataset.train), len(dataset.test)) == (3, 1)
+    assert "3 training / 1 test; 4 unreadable or larger ones are left out" in dataset.about
+    rows = stack(dataset.train)
+    assert {name: array.shape[1:] for name, array in rows.items()} == {
+        "pose": (14, 3),
+        "atoms": (14,),
+        "bonds": (28, 2),
+        "rotatable": (5, 2),
+        "moved": (5, 14),
+        "residues": (30,),
+        "positions": (30, 3),
+    }
+    assert (rows["residues"] > 0).sum(axis=1).tolist() == [20, 21, 22]
+    assert (rows["atoms"] > 0).sum(axis=1).tolist() == [9, 10, 5]
+    assert rows["residues"][0, :4].tolist() == [1, 8, 11, 16]  # ALA, GLY, LEU, SER
+    expected = np.random.default_rng(0).normal(size=(20, 3)) * 8
+    np.testing.assert_allclose(rows["positions"][0, :20], expected, atol=1e-3)
+
+
+def test_a_mol2_file_is_used_if_the_sdf_file_cannot_be_read(folder):
+    (folder / "bad1" / "bad1_ligand.mol2").write_text(
+        "@<TRIPOS>MOLECULE\nm\n 2 1 0 0 0\nSMALL\nNO_CHARGES\n\n@<TRIPOS>ATOM\n"
+        "1 C1 0.0 0.0 0.0 C.3 1 L 0.0\n2 O1 1.4 0.0 0.0 O.3 1 L 0.0\n@<TRIPOS>BOND\n1 1 2 1\n"
+    )
+    dataset = data.load(section(folder))
+    assert len(dataset.train) == 4
+    assert stack(dataset.train)["atoms"][3, :3].tolist() == [1, 5, 0]
+
+
+def test_missing_files_and_sizes_are_errors(folder):
+    with pytest.raises(UsageError, match="must be a folder with one folder per complex"):
+        data.load(section(folder / "none"))
+    with pytest.raises(UsageError, match=r"/other is not a file with the names"):
+        data.load(section(folder, train_split="other"))
+    with pytest.raises(UsageError, match="torsions 0 and length 30"):
+        data.load(section(folder, torsions=0))
+    (folder / "test").write_text("none\n")
+    with pytest.raises(UsageError, match=r"none of the 1 complexes of .*none_protein_processed\.pdb"):
+        data.load(section(folder))
+
+
+@pytest.mark.slow
+def test_a_run_on_files_trains_samples_and_is_evaluated(folder, command, tmp_path):
+    workdir = tmp_path / "run"
+    sizes = [f"--config.data.{name}={value}" for name, value in SIZES.items()]
+    splits = ["--config.data.train_split=train", "--config.data.test_split=test"]
+    small = ["--config.network.layers=2", "--config.train.steps=2", "--config.train.batch_size=2"]
+    small += ["--config.optimizer.warmup_steps=1", "--config.sample.steps=2", "--config.sample.batch_size=4"]
+    fields = [f"--config.data.path={folder}", *sizes, *splits, *small]
+    code, output = command("train", "--config", "pdbbind:disco", "--workdir", workdir, *fields)
+    assert code == 0, output
+    code, output = command("sample", "--workdir", workdir, "--num_samples", 4, "--out", tmp_path / "poses.npz")
+    assert code == 0, output
+    assert np.load(tmp_path / "poses.npz")["pose"].shape == (4, 14, 3)
+    code, output = command("evaluate", "--workdir", workdir, "--num_samples", 4)
+    assert code == 0, output
+    report = json.loads(next(workdir.glob("evaluation*.json")).read_text())
+    assert {"rmsd_below_2", "rmsd_median", "centroid_below_2"} <= report["scores"].keys()
