@@ -11,7 +11,8 @@ MNIST, Fashion-MNIST, KMNIST and EMNIST, or use TFDS with --config.data.name=tfd
 
 Variants: full (the default; 28 x 28 pixels, padded to 32) and small (averaged to 14 x 14, for a CPU); each also with a
 suffix: _masked (masked diffusion), _distilled (a student of a run, as in mixture.py), _disco (with discrete latents)
-and _prior (autoregressive, of a run of _disco, as in digits_disco.py). The papers do not use this data set.
+and _prior (autoregressive, of a run of _disco, as in digits_disco.py). The papers do not use this data set. Small takes
+36 minutes on one core (an Intel Xeon with AMX); full has not been run. Results: configs/README.md.
 """
 
 import ml_collections
@@ -42,14 +43,17 @@ def get_config(variant: str = "full") -> ml_collections.ConfigDict:
         config.data.image_size = 14
         config.data.resize = "box"
         config.network = sections.unet(dim=32, multipliers=(1, 2), blocks=1, attention_resolutions=())
-        presets.small_run(config, steps=4_000, batch_size=64)
-        config.optimizer.learning_rate = 2e-3
+        presets.small_run(config, steps=32_000, batch_size=16)
+        config.optimizer.learning_rate = 4e-3
+        config.optimizer.ema_decay = 0.999
+        config.checkpoint.every_steps = 2_000
+        config.train.sample_every_steps = 4_000
     config.sample.steps = 40
     config.evaluate.num_samples = 2_000
     if variant.endswith("masked"):
         presets.masked(config)
     if variant.endswith("distilled"):
-        presets.distillation(config, steps=config.train.steps // 2)
+        presets.distillation(config, steps=config.train.steps // 4)
     if variant.endswith(("disco", "prior")):
         _latents(config, small=variant.startswith("small"))
     if variant.endswith("prior"):
