@@ -25,6 +25,7 @@ from bitdiff.figures import pages
 from bitdiff.inference.draws import Draw, draw
 from bitdiff.inference.known_files import read_known
 from bitdiff.inference.picture_folders import as_examples, describe
+from bitdiff.inference.pose_files import has_elements, write_sdf
 from bitdiff.inference.sample_files import write_npz, write_page
 from bitdiff.inference.shards import Layout, count_samples, write_shards
 from bitdiff.inference.trained import Trained, check_examples, check_options, with_texts
@@ -168,6 +169,8 @@ def write_file(request: Request, run: Trained, samples: Draw) -> None:
     write_npz(out, outputs)
     page = write_page(out, run, outputs, len(request.labels or ()) or run.config.data.num_classes)
     print(f"wrote {samples.num_samples} samples from step {run.step} to {out}, and a preview page to {page}")
+    if run.task.field == "pose" and has_elements(run.config.data):
+        print(f"wrote the poses to {write_sdf(out, outputs)}")
     if strip is not None:
         name = out.with_name(out.stem + "_strip")
         rows = len(next(iter(strip.values()))) // request.frames

@@ -10,6 +10,7 @@ class Ligand(NamedTuple):
 
     atoms: int [A], types from 1.
     bonds: int [B, 2], pairs of bonded atoms.
+    orders: int [B], 1 to 3 for single to triple bonds, 4 for aromatic ones.
     x: float [A, 3], positions in angstroms.
     rotatable: int [T, 2], rotatable bonds (i, j).
     moved: bool [T, A], the atoms on the side of j, which is the smaller side.
@@ -17,6 +18,7 @@ class Ligand(NamedTuple):
 
     atoms: np.ndarray
     bonds: np.ndarray
+    orders: np.ndarray
     x: np.ndarray
     rotatable: np.ndarray
     moved: np.ndarray
@@ -52,8 +54,8 @@ def sizes_of(options: Any) -> Sizes:
 def padded(ligand: Ligand, receptor: Receptor, sizes: Sizes) -> dict[str, np.ndarray]:
     """An example of a data set of poses, whose type 0 and bond (0, 0) are padding.
 
-    'pose' float32 [A, 3], 'atoms' int32 [A], 'bonds' int32 [B, 2], 'rotatable' int32 [T, 2], 'moved' bool [T, A],
-    'residues' int32 [R] and 'positions' float32 [R, 3].
+    'pose' float32 [A, 3], 'atoms' int32 [A], 'bonds' int32 [B, 2], 'orders' int32 [B], 'rotatable' int32 [T, 2],
+    'moved' bool [T, A], 'residues' int32 [R] and 'positions' float32 [R, 3].
     """
     moved = np.zeros((sizes.torsions, sizes.atoms), bool)
     moved[: len(ligand.moved), : len(ligand.atoms)] = ligand.moved
@@ -61,6 +63,7 @@ def padded(ligand: Ligand, receptor: Receptor, sizes: Sizes) -> dict[str, np.nda
         "pose": pad(ligand.x, sizes.atoms),
         "atoms": pad(ligand.atoms, sizes.atoms),
         "bonds": pad(ligand.bonds, sizes.bonds),
+        "orders": pad(ligand.orders, sizes.bonds),
         "rotatable": pad(ligand.rotatable, sizes.torsions),
         "moved": moved,
         "residues": pad(receptor.residues, sizes.residues),

@@ -14,6 +14,7 @@ from bitdiff.runtime.errors import UsageError
 
 _ELEMENTS = ("C", "N", "O", "S", "F", "Cl", "Br", "I", "P", "B", "Si")
 ATOM_TYPES = 2 * len(_ELEMENTS) + 1  # each element, not aromatic or aromatic, and any other
+_ORDERS = {"SINGLE": 1, "DOUBLE": 2, "TRIPLE": 3, "AROMATIC": 4}
 _RESIDUES = (
     *("ALA", "ARG", "ASN", "ASP", "CYS", "GLN", "GLU", "GLY", "HIS", "ILE"),
     *("LEU", "LYS", "MET", "PHE", "PRO", "SER", "THR", "TRP", "TYR", "VAL"),
@@ -45,8 +46,34 @@ def from_molecule(molecule: Any) -> Ligand:
     atoms = np.array([_atom_type(atom.GetSymbol(), atom.GetIsAromatic()) for atom in molecule.GetAtoms()])
     bonds = np.array([(b.GetBeginAtomIdx(), b.GetEndAtomIdx()) for b in molecule.GetBonds()], int).reshape(-1, 2)
     single = [str(b.GetBondType()) == "SINGLE" and not b.IsInRing() for b in molecule.GetBonds()]
+    orders = np.array([_ORDERS.get(str(b.GetBondType()), 1) for b in molecule.GetBonds()], int)
     x = np.array(molecule.GetConformer().GetPositions())
-    return Ligand(atoms, bonds, x, *torsion_tree(len(atoms), bonds, np.array(single, bool)))
+    return Ligand(atoms, bonds, orders, x, *torsion_tree(len(atoms), bonds, np.array(single, bool)))
+
+
+def to_molecule(atoms: np.ndarray, bonds: np.ndarray, orders: np.ndarray, x: np.ndarray) -> Any:
+    """An RDKit molecule without hydrogen atoms, from arrays as in `Ligand` that may be padded; it is not sanitized."""
+    chem = _rdkit()
+    molecule = chem.RWMol()
+    for kind in atoms[atoms > 0].tolist():
+        element = _ELEMENTS[(kind - 1) // 2] if kind < ATOM_TYPES else "*"
+        molecule.AddAtom(chem.Atom(element))
+        molecule.GetAtomWithIdx(molecule.GetNumAtoms() - 1).SetIsAromatic(kind < ATOM_TYPES and kind % 2 == 0)
+    names = {order: getattr(chem.BondType, name) for name, order in _ORDERS.items()}
+    for (i, j), order in zip(bonds.tolist(), orders.tolist(), strict=True):
+        if i != j:
+            molecule.AddBond(i, j, names[order])
+    conformer = chem.Conformer(molecule.GetNumAtoms())
+    for i, place in enumerate(x[atoms > 0].astype(float).tolist()):
+        conformer.SetAtomPosition(i, place)
+    molecule.AddConformer(conformer)
+    return molecule.GetMol()
+
+
+def mol_block(molecule: Any, title: str) -> str:
+    """A molecule as a record of an SDF file."""
+    molecule.SetProp("_Name", title)
+    return _rdkit().MolToMolBlock(molecule, kekulize=False) + "$$$$\n"
 
 
 def torsion_tree(count: int, bonds: np.ndarray, single: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

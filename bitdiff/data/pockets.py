@@ -185,7 +185,7 @@ def _draw_tree(rng: np.random.Generator, kinds: Kinds) -> tuple[Ligand, np.ndarr
     shape = np.array(x) - np.mean(x, axis=0)
     rigid = (np.zeros((0, 2), int), np.zeros((0, count), bool))
     atoms = rng.integers(1, kinds.atoms + 1, count)
-    return Ligand(atoms, np.array(bonds), shape, *rigid), np.stack([shape, shape])
+    return Ligand(atoms, np.array(bonds), np.ones(count - 1, int), shape, *rigid), np.stack([shape, shape])
 
 
 @lru_cache(maxsize=1)

@@ -28,6 +28,7 @@ from bitdiff.tasks.docking_scores import evaluate
 from bitdiff.tasks.options import DIFFUSION_OPTIONS, SampleOptions, options_in_use
 from bitdiff.tasks.task import Task
 
+SHOWN = ("atoms", "bonds", "orders", "residues", "positions")  # returned with the samples
 GIVEN = ("atoms", "bonds", "residues", "positions", "conformer", "rotatable", "moved")  # what a complex consists of
 _UNSUPPORTED = {name: value for name, value in DIFFUSION_OPTIONS.items() if name != "frames"}
 _UNSUPPORTED |= {"guidance": 0.0, "image_guidance": 0.0, "beams": 1}
@@ -195,7 +196,7 @@ def sample(
     exist = (arrays["atoms"] > 0)[..., None]
     outputs = {"pose": jnp.where(exist, x + centers, 0.0), "source": arrays["source"]}
     outputs["invalid"] = jnp.zeros(len(keys), jnp.float32)
-    outputs |= {name: arrays[name] for name in ("atoms", "bonds", "residues", "positions")}
+    outputs |= {name: arrays[name] for name in SHOWN}
     if pointers is not None:
         outputs["latents"] = pointers
     if options.frames:
@@ -262,7 +263,7 @@ def condition_on(
     if not request.offers("atoms"):
         raise UsageError("docking requires examples that are complexes of a ligand and a receptor")
     rows = [row | {"conformer": row["pose"]} for row in request.rows]
-    arrays = {name: np.stack([row[name] for row in rows]) for name in GIVEN}
+    arrays = {name: np.stack([row[name] for row in rows]) for name in {*GIVEN, *SHOWN}}
     if model.encoder is not None:
         name = "latents" if "latents" in rows[0] else "pose"
         arrays["latents" if name == "latents" else "example"] = np.stack([row[name] for row in rows])
@@ -273,7 +274,7 @@ def _blank(sizes: Sizes) -> dict[str, np.ndarray]:
     """One empty complex: arrays [1, ...]."""
     nothing = np.zeros(0, int)
     rigid = (np.zeros((0, 2), int), np.zeros((0, 0), bool))
-    ligand = Ligand(nothing, np.zeros((0, 2), int), np.zeros((0, 3)), *rigid)
+    ligand = Ligand(nothing, np.zeros((0, 2), int), nothing, np.zeros((0, 3)), *rigid)
     one = padded(ligand, Receptor(nothing, np.zeros((0, 3))), sizes)
     return {name: array[None] for name, array in one.items()}
 

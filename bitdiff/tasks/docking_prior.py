@@ -129,4 +129,4 @@ def condition_on(
 ) -> dict[str, np.ndarray]:
     """The complexes of the samples, in turn: the task's `condition`."""
     arrays = docking_model.condition_on(stages.first, indices, labels, examples)
-    return {name: arrays[name] for name in (*GIVEN, "source")}
+    return {name: array for name, array in arrays.items() if name not in ("example", "latents")}

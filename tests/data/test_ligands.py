@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from bitdiff.data import ligands
+from bitdiff.data.complexes import Receptor, Sizes, padded
 from bitdiff.runtime.errors import UsageError
 
 Chem = pytest.importorskip("rdkit.Chem")
@@ -69,6 +70,24 @@ def test_a_molecule_is_read_from_sdf(tmp_path):
     ligand, direct = ligands.read_ligand(tmp_path / "a.sdf"), ligands.from_molecule(molecule)
     for one, other in zip(ligand, direct, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4)  # SDF has four decimals
+
+
+@pytest.mark.parametrize("smiles", ["CC(=O)Nc1ccccc1", "CN(C)CCc1c[nH]cn1", "CCOc1ccc(C#N)cc1", "C[Se]CF"])
+def test_a_molecule_is_written_as_sdf(tmp_path, smiles):
+    ligand = ligands.from_smiles(smiles, seed=0)
+    sizes = Sizes(20, 40, 8, 1)
+    nothing = Receptor(np.zeros(0, int), np.zeros((0, 3)))
+    row = padded(ligand, nothing, sizes)
+    molecule = ligands.to_molecule(row["atoms"], row["bonds"], row["orders"], row["pose"])
+    text = ligands.mol_block(molecule, "a title")
+    assert text.startswith("a title\n")
+    assert text.endswith("$$$$\n")
+    again = Chem.MolFromMolBlock(text.removesuffix("$$$$\n"), sanitize=False)
+    np.testing.assert_allclose(again.GetConformer().GetPositions(), ligand.x, atol=1e-4)
+    bonds = [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in again.GetBonds()]
+    assert bonds == [tuple(bond) for bond in ligand.bonds.tolist()]
+    symbols = [atom.GetSymbol() for atom in Chem.MolFromSmiles(smiles).GetAtoms()]
+    assert [atom.GetSymbol() for atom in again.GetAtoms()] == [s if s != "Se" else "R" for s in symbols]
 
 
 def test_residues_are_read_from_pdb(tmp_path):

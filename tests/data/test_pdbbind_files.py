@@ -61,6 +61,7 @@ def test_complexes_that_fit_are_read_and_padded(folder):
         "pose": (14, 3),
         "atoms": (14,),
         "bonds": (28, 2),
+        "orders": (28,),
         "rotatable": (5, 2),
         "moved": (5, 14),
         "residues": (30,),
@@ -108,6 +109,10 @@ def test_a_run_on_files_trains_samples_and_is_evaluated(folder, command, tmp_pat
     code, output = command("sample", "--workdir", workdir, "--num_samples", 4, "--out", tmp_path / "poses.npz")
     assert code == 0, output
     assert np.load(tmp_path / "poses.npz")["pose"].shape == (4, 14, 3)
+    (first, *others) = Chem.SDMolSupplier(str(tmp_path / "poses.sdf"), sanitize=False)
+    assert len(others) == 3
+    assert first.GetNumAtoms() == 9
+    assert first.GetProp("_Name") == "sample 0 in complex 0"
     code, output = command("evaluate", "--workdir", workdir, "--num_samples", 4)
     assert code == 0, output
     report = json.loads(next(workdir.glob("evaluation*.json")).read_text())
