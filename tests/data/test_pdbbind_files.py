@@ -109,10 +109,9 @@ def test_a_run_on_files_trains_samples_and_is_evaluated(folder, command, tmp_pat
     code, output = command("sample", "--workdir", workdir, "--num_samples", 4, "--out", tmp_path / "poses.npz")
     assert code == 0, output
     assert np.load(tmp_path / "poses.npz")["pose"].shape == (4, 14, 3)
-    (first, *others) = Chem.SDMolSupplier(str(tmp_path / "poses.sdf"), sanitize=False)
-    assert len(others) == 3
-    assert first.GetNumAtoms() == 9
-    assert first.GetProp("_Name") == "sample 0 in complex 0"
+    poses = list(Chem.SDMolSupplier(str(tmp_path / "poses.sdf"), sanitize=False))
+    assert [pose.GetProp("_Name") for pose in poses] == [f"sample {i} in complex 0" for i in range(4)]
+    assert poses[0].GetNumAtoms() == 9
     code, output = command("evaluate", "--workdir", workdir, "--num_samples", 4)
     assert code == 0, output
     report = json.loads(next(workdir.glob("evaluation*.json")).read_text())
