@@ -5,10 +5,10 @@ r"""Docking in receptors with two pockets, where the distribution of the ligand'
         --config.first_run=runs/docking
     python -m bitdiff.evaluate --workdir runs/docking_prior
 
-Variants: plain (the default), disco (with two latents, which point at atoms or residues; evaluating it infers them
-from the true poses), prior (of the latents of disco); each also with the prefix molecules_, for small molecules with
+Variants: plain (the default), disco (with two latents, which point at atoms or residues; its evaluation infers them
+from the true poses), prior (over disco's latents); each also with the prefix molecules_, for small molecules with
 rotatable bonds (pip install -e '.[docking]') in place of rigid ligands. The complexes are synthetic, see
-bitdiff/data/pockets.py.
+bitdiff/data/pockets.py. Not yet run.
 """
 
 import ml_collections
@@ -41,7 +41,7 @@ def get_config(variant: str = "plain") -> ml_collections.ConfigDict:
     config.train.sample_every_steps = 0
     config.sample.sampler = "sde"
     config.sample.steps = 20
-    config.evaluate.num_samples = 1_200
+    config.evaluate.num_samples = 1_500  # five for each test complex
     if not variant.endswith("plain"):
         config.latents.count = 2
         config.latents.encoder = sections.pointer_encoder(scalars=24, vectors=8, layers=3)

@@ -11,8 +11,9 @@ MNIST, Fashion-MNIST, KMNIST and EMNIST, or use TFDS with --config.data.name=tfd
 
 Variants: full (the default; 28 x 28 pixels, padded to 32) and small (averaged to 14 x 14, for a CPU); each also with a
 suffix: _masked (masked diffusion), _distilled (a student of a run, as in mixture.py), _disco (with discrete latents)
-and _prior (autoregressive, of a run of _disco, as in digits_disco.py). The papers do not use this data set. Small takes
-36 minutes on one core (an Intel Xeon with AMX); full has not been run. Results: configs/README.md.
+and _prior (an autoregressive prior over the latents of a run of _disco, as in digits_disco.py). The papers do not use
+this data set. Small takes 36 minutes on one core (an Intel Xeon with AMX); full has not been run. Results:
+configs/README.md.
 """
 
 import ml_collections
@@ -65,7 +66,7 @@ def get_config(variant: str = "full") -> ml_collections.ConfigDict:
 
 
 def _latents(config: ml_collections.ConfigDict, *, small: bool) -> None:
-    """Adds discrete latents, to which the U-Net attends at 7 x 7 pixels if small, and otherwise at its own levels."""
+    """Adds discrete latents, to which the U-Net attends at 7 x 7 pixels if small, and otherwise at those it has."""
     config.latents.count = 4 if small else 10
     config.latents.codes = 8 if small else 100
     if small:

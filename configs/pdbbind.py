@@ -6,10 +6,13 @@ r"""Docking of PDBBind's complexes with DiffDock-S, and with pointers as latents
         --config.first_run=runs/pdbbind
     python -m bitdiff.evaluate --workdir runs/pdbbind_prior
 
-DIR is laid out as described in bitdiff/data/pdbbind_files.py. Variants: plain (the default), disco, prior. The papers'
-top-1 poses with an RMSD below 2 A, ranked by a confidence model: DiffDock-S 32.9%, DisCo-DiffDock-S 35.4%. Compared
-with DiffDock, an atom's only features are its element and aromaticity, and a residue's its amino acid, without
-embeddings of a protein language model.
+DIR is laid out as described in bitdiff/data/pdbbind_files.py. Variants: plain (the default), disco (two latents, which
+point at atoms or residues), prior (over disco's latents).
+
+The papers report the fraction of top-1 poses, ranked by a confidence model, with an RMSD below 2 A: DiffDock-S 32.9%,
+DisCo-DiffDock-S 35.4%. These numbers are not comparable with the scores here: there is no confidence model, and
+sampling starts from the crystal structure's bond lengths, angles and rings; only the torsions are randomized. Atoms
+have only element and aromaticity as features, and residues only their amino acid (no language-model embeddings).
 """
 
 import ml_collections
@@ -43,7 +46,7 @@ def get_config(variant: str = "plain") -> ml_collections.ConfigDict:
     config.sample.sampler = "sde"
     config.sample.steps = 20
     config.sample.batch_size = 40
-    config.evaluate.num_samples = 14_520  # 40 for each of the 363 test complexes
+    config.evaluate.num_samples = 14_520  # 40 for each of 363 test complexes, if none is left out
     if variant != "plain":
         config.latents.count = 2
         config.latents.encoder = sections.pointer_encoder()

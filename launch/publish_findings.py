@@ -22,17 +22,20 @@ RESULTS = ROOT / "configs" / "results" / "findings"
 
 
 def publish(workdir: Path, results: Path) -> list[str]:
-    """Merges the findings in a workdir into a folder, and draws their plots; returns the claims that are new."""
+    """Merges the findings in a workdir into a folder, and draws their plots; returns the claims that changed."""
     found = findings_report.read(workdir)
     if not found:
         sys.exit(f"{workdir} holds no findings.json; write one with python -m bitdiff.findings --workdir {workdir}")
     published = findings_report.read(results)
-    # A finding that was published before keeps its commit.
+    # An unchanged finding keeps its commit and hardware.
     found = {name: one for name, one in found.items() if _plain(one) != _plain(published.get(name, {}))}
     for name, one in found.items():
         before = published[name]["seeds"] if name in published else []
         if len(one["seeds"]) < len(before):
-            sys.exit(f"{workdir} has {len(one['seeds'])} seeds of {name}, but {len(before)} are published")
+            sys.exit(
+                f"{workdir} has {len(one['seeds'])} seeds of {name}; {len(before)} are published, and only as many can "
+                f"replace them: --seeds {','.join(map(str, before))}"
+            )
         one["provenance"] |= {"commit": current_commit(), "hardware": os.environ.get("HARDWARE", "CPU")}
     results.mkdir(parents=True, exist_ok=True)
     order = list(CLAIMS)

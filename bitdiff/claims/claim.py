@@ -86,9 +86,9 @@ def by_steps(lines: Mapping[str, str], steps: Iterable[int], **options: Any) -> 
 
 
 def better(line: str, than: str | tuple[str, ...], at: tuple[float, ...]) -> Evidence:
-    """ln(other score / the line's score), averaged over x; lower scores are better.
+    """ln(other line's score / this line's score), averaged over x; lower scores are better.
 
-    Of several other lines, the best one at each x counts.
+    With several other lines, the comparison is with the best one at each x.
     """
     others = (than,) if isinstance(than, str) else than
 
@@ -100,7 +100,7 @@ def better(line: str, than: str | tuple[str, ...], at: tuple[float, ...]) -> Evi
 
 
 def higher(line: str | tuple[str, ...], than: str, at: tuple[float, ...]) -> Evidence:
-    """How much the best of some lines exceeds another line, averaged over x; higher scores are better."""
+    """How far the best score of some lines at each x exceeds another line's, averaged over x; higher is better."""
     lines = (line,) if isinstance(line, str) else line
 
     def evidence(values: Values) -> np.ndarray:
@@ -111,7 +111,7 @@ def higher(line: str | tuple[str, ...], than: str, at: tuple[float, ...]) -> Evi
 
 
 def lower(line: str, than: str, at: tuple[float, ...]) -> Evidence:
-    """How much a line's score is below another line's, averaged over x; for scores that may be 0."""
+    """How far a line's score is below another line's, averaged over x: a difference, for scores that may be 0."""
     return higher(than, line, at)
 
 

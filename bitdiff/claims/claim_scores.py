@@ -2,5 +2,5 @@
 
 from bitdiff.claims.claim import Score
 
-JUDGED = Score("judge_frechet", "Frechet distance of features of the judge")
+JUDGED = Score("judge_frechet", "Frechet distance between the judge's features")
 KNOWN = Score("known_tv", "total variation to the known distribution")

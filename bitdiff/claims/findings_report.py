@@ -76,8 +76,8 @@ def markdown(
 
     Args:
       found: the findings by the claim's name.
-      pictures: what precedes the plots' names.
-      remarks: by the claim's name, a 'text' about its finding, and the 'verdict' with which the text is shown.
+      pictures: a prefix of the plots' paths.
+      remarks: by the claim's name, a 'text', and the 'verdict' it was written for, with which alone it is shown.
     """
     lines = ["# Findings", "", RULE, "", "| claim | verdict |", "| --- | --- |"]
     lines += [f"| {one['statement']} | {one['verdict']} |" for one in found.values()]
@@ -94,7 +94,8 @@ def markdown(
         ]
         seeds = ", ".join(map(str, one["seeds"]))
         about = one["provenance"]
-        lines += ["", f"Mean ± standard deviation over seeds {seeds}; {one['num_samples']:,} samples per point."]
+        real = "" if one["real"] is None else f" Real data score {one['real']:.3g}."
+        lines += ["", f"Mean ± standard deviation over seeds {seeds}; {one['num_samples']:,} samples per point.{real}"]
         lines[-1] += "".join(_judge(facts) for facts in about["judges"])
         if "commit" in about:
             lines[-1] += (
@@ -116,8 +117,6 @@ def _scores(one: dict[str, Any]) -> list[str]:
     score = one["score"][0].upper() + one["score"][1:]
     head = [f"{score}; {one['x_label']}:", *(f"{x:.3g}" if x < 100 else f"{x:,g}" for x in places)]
     rows = [[name, *(found.get(x, "") for x in places)] for name, found in cells.items()]
-    if one["real"] is not None:
-        rows.append(["real data", f"{one['real']:.3g}", *("" for _ in places[1:])])
     return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
 
 

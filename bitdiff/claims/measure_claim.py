@@ -29,7 +29,7 @@ class Measured(NamedTuple):
 
     values: the score of each point, [seeds].
     real: the mean of the same score of real data; None if it is not measured.
-    judges: what is known about the judges, such as their hashes.
+    judges: the judges' provenance.
     """
 
     values: dict[Key, np.ndarray]
@@ -48,7 +48,7 @@ class _Scores(NamedTuple):
 def measure(claim: Claim, models: Mapping[str, Model], folder: Path, seeds: Sequence[int]) -> Measured | Stopped:
     """Measures every point of a claim; returns the signal if one stopped training.
 
-    A seed is that of the training, and is added to config.evaluate.seed for the noise of sampling.
+    Each seed is the training seed; for the sampling noise, it is added to config.evaluate.seed.
 
     Args:
       claim: the claim.

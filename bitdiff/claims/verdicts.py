@@ -23,8 +23,9 @@ RULE = (
     f"evidence, all of at least {_LEAST_SEEDS} seeds support it and the mean is more than {_ERRORS:g} standard errors "
     f"above 0. It does not hold if, for any kind of evidence, all of at least {_LEAST_SEEDS} seeds contradict it and "
     f"the mean is more than {_ERRORS:g} standard errors below 0. Otherwise, it is undecided at this scale. With three "
-    "seeds, one kind of evidence that is pure noise is decided one time in ten. Evidence about ratios of scores is the "
-    "natural logarithm of the ratio."
+    "seeds, pure noise is called 'holds' or 'does not hold' for one kind of evidence about 10% of the time. Where "
+    "evidence compares two scores by their ratio, it is the natural logarithm of the ratio; a bound on an improvement is "
+    "a fraction."
 )
 
 

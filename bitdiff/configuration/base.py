@@ -23,7 +23,7 @@ TOP = {
         "images",
         "images | tokens | points | blocks (of tokens) | autoregressive (the baseline for tokens) | "
         "masked (diffusion of images or tokens) | prior (of latents) | distillation (into half as many steps) | "
-        "docking",
+        "docking (poses of a ligand in a receptor)",
     ),
     "seed": integer(0, "seeds the weights, the order of the data, and the noise"),
     "first_run": text("", "the workdir of a prior's first stage, or of the teacher in distillation"),
@@ -36,12 +36,16 @@ DATA = {
         "text | pockets | pdbbind",
     ),
     "path": text("", "a folder or file; for tfds its data_dir, by default TFDS's own"),
-    "builder": text("", "the TFDS builder, e.g. cifar10; for pockets, molecules or empty for rigid ligands"),
+    "builder": text("", "the TFDS builder, e.g. cifar10; for pockets, molecules, or empty for rigid trees"),
     "train_split": text("", "name of the training split, for tfds, coco, idx and pdbbind"),
     "test_split": text("", "name of the test split, for tfds, coco, idx and pdbbind"),
     "image_size": integer(0, "side of the square images in pixels; 0 to take it from the data", high=2**13),
     "channels": integer(0, "1 for gray, 3 for RGB; 0 to take it from the data", high=2**10),
-    "length": integer(0, "tokens per sequence, or most residues of a receptor; 0 to take it from the data", high=2**16),
+    "length": integer(
+        0,
+        "tokens per sequence, or the largest number of residues of a receptor; 0 to take it from the data",
+        high=2**16,
+    ),
     "vocab_size": integer(0, "number of values of a pixel channel or a token; 0 to take it from the data", high=2**24),
     "num_classes": integer(
         -1, "number of classes; 0 for unconditional, -1 to take it from the data", low=-1, high=2**20
@@ -61,9 +65,9 @@ DATA = {
         above=True,
     ),
     "atoms": integer(
-        0, "most atoms of a ligand, of which larger ones are left out; 0 to take it from the data", high=2**16
+        0, "largest number of atoms of a ligand; larger ones are left out; 0 to take it from the data", high=2**16
     ),
-    "torsions": integer(0, "most rotatable bonds of a ligand; 0 to take it from the data", high=2**16),
+    "torsions": integer(0, "largest number of rotatable bonds of a ligand; 0 to take it from the data", high=2**16),
     "atom_types": integer(0, "number of types of a ligand's atoms; 0 to take it from the data", high=2**16),
     "residue_types": integer(0, "number of types of a receptor's residues; 0 to take it from the data", high=2**16),
     "captions": integer(0, "captions per picture", high=2**10),
@@ -149,12 +153,12 @@ DIFFUSION = {
     "image_dropout": fraction(0.0, "rate at which pictures to describe are dropped in training, for guidance"),
 }
 
-_SIGMAS = {"kind": "numbers", "low": 0.0, "above": True, "length": 2}
+_PAIR = {"kind": "numbers", "low": 0.0, "above": True, "length": 2}
 DOCKING = {
-    "translation": Field((0.1, 19.0), "smallest and largest sigma of translations, in angstroms", **_SIGMAS),
-    "rotation": Field((0.03, 1.55), "the same of rotations, in radians; see diffusion/so3.py", **_SIGMAS),
-    "torsion": Field((0.03, 3.14), "the same of torsion angles, in radians", **_SIGMAS),
-    "time": Field((2.0, 1.0), "parameters of the beta distribution of t in training", **_SIGMAS),
+    "translation": Field((0.1, 19.0), "smallest and largest sigma of translations, in angstroms", **_PAIR),
+    "rotation": Field((0.03, 1.55), "smallest and largest sigma of rotations, the eps of diffusion/so3.py", **_PAIR),
+    "torsion": Field((0.03, 3.14), "smallest and largest sigma of torsion angles, in radians", **_PAIR),
+    "time": Field((2.0, 1.0), "parameters of the beta distribution of t in training", **_PAIR),
 }
 
 BLOCKS = {"size": integer(1, "tokens per block of the task 'blocks'", low=1, high=2**16)}
@@ -162,7 +166,9 @@ BLOCKS = {"size": integer(1, "tokens per block of the task 'blocks'", low=1, hig
 LATENTS = {
     "count": integer(0, "latents per example (DisCo-Diff's, inferred from the clean example); 0 for none", high=2**12),
     "codes": integer(
-        0, "number of values that a latent can take; 2 makes latents bits; 0 in docking, with pointers", high=2**16
+        0,
+        "number of values that a latent can take; 2 makes latents bits; 0 for docking, whose latents are pointers",
+        high=2**16,
     ),
     "groups": integer(
         1,

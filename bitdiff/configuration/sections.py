@@ -57,19 +57,19 @@ VIT = {
 POSE = {
     "name": text("pose", "the network", ("pose",)),
     "scalars": integer(24, "scalars per node", 1, _WIDTH),
-    "vectors": integer(6, "pseudoscalars, vectors and pseudovectors per node", 1, _WIDTH),
+    "vectors": integer(6, "number of pseudoscalars, of vectors, and of pseudovectors per node", 1, _WIDTH),
     "layers": integer(5, "number of interactions", 1, 2**10),
     "residue_neighbors": integer(24, "nearest residues that a residue is connected to", 1, 2**16),
     "atom_neighbors": integer(24, "nearest residues that an atom is connected to", 1, 2**16),
     "distance": number(15.0, "longest edge between residues, in angstroms", above=True),
     "cross_distance": number(
-        20.0, "longest edge between atoms and residues at sigma 0, to which 3 sigma are added", above=True
+        20.0, "longest edge between an atom and a residue, in angstroms, to which 3 sigma are added", above=True
     ),
 }
 POINTER_ENCODER = {
     "kind": text("pointers", "the encoder that infers latents; pointers is for docking", ("pointers",)),
     "scalars": integer(24, "scalars per node", 1, _WIDTH),
-    "vectors": integer(4, "pseudoscalars, vectors and pseudovectors per node", 1, _WIDTH),
+    "vectors": integer(4, "number of pseudoscalars, of vectors, and of pseudovectors per node", 1, _WIDTH),
     "layers": integer(3, "number of interactions", 1, 2**10),
 }
 LATENT_ENCODER = {

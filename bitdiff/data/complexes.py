@@ -47,12 +47,12 @@ def fields_of(sizes: Sizes, atom_types: int, residue_types: int) -> tuple[tuple[
 
 
 def sizes_of(options: Any) -> Sizes:
-    """The sizes that config.data states; a ligand has at most twice as many bonds as atoms."""
+    """The sizes that config.data states; bonds are limited to twice the number of atoms."""
     return Sizes(options.atoms, 2 * options.atoms, options.torsions, options.length)
 
 
 def padded(ligand: Ligand, receptor: Receptor, sizes: Sizes) -> dict[str, np.ndarray]:
-    """An example of a data set of poses, whose type 0 and bond (0, 0) are padding.
+    """One padded example; type 0 and bond (0, 0) mark padding.
 
     'pose' float32 [A, 3], 'atoms' int32 [A], 'bonds' int32 [B, 2], 'orders' int32 [B], 'rotatable' int32 [T, 2],
     'moved' bool [T, A], 'residues' int32 [R] and 'positions' float32 [R, 3].
@@ -72,7 +72,7 @@ def padded(ligand: Ligand, receptor: Receptor, sizes: Sizes) -> dict[str, np.nda
 
 
 def pad(array: np.ndarray, count: int) -> np.ndarray:
-    """The array with zeros up to `count` rows, in float32 or int32."""
+    """Pads an array with zeros to `count` rows, as float32 or int32."""
     full = np.zeros((count, *array.shape[1:]), np.float32 if array.dtype.kind == "f" else np.int32)
     full[: len(array)] = array
     return full

@@ -15,7 +15,7 @@ _SPLIT_SEED = 0  # fixed, so that the split does not depend on a run's seed
 class Source(Protocol):
     """Random access to examples, dicts of NumPy values.
 
-    Their names are 'image', 'tokens' or both, 'point', or 'pose'; also 'label' if they are labeled.
+    Their keys are 'image', 'tokens', both, 'point' or 'pose', and 'label' if the data are labeled.
     A source may also have take(indices) -> new arrays [N, ...], if that is faster than reading one example at a time.
     """
 
@@ -29,8 +29,8 @@ class Dataset(NamedTuple):
 
     field: 'image' (uint8 [H, W, C]) or 'tokens' (int32 [L]), with values below vocab_size; 'captions': both 'image' and
       'tokens' (int32 [captions, length]), with tokens below vocab_size, from a source whose `captions(index)` returns
-      their texts; 'point' (float32 [C], vocab_size 0); or 'pose' (float32 [atoms, 3], vocab_size 0), beside the arrays
-      of a complex as in `pockets.draw_examples`.
+      their texts; 'point' (float32 [C], vocab_size 0); or 'pose' (float32 [atoms, 3], vocab_size 0), with the other
+      arrays of `complexes.padded`.
     shape: (H, W, C), (L,), (C,) or (atoms, 3).
     num_classes: 0 if there are no labels.
     class_names: one name per class.

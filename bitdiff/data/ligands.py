@@ -1,4 +1,4 @@
-"""Ligands and receptors from molecules and files, by RDKit: pip install -e '.[docking]'.
+"""Ligands and receptors from molecules and files, with RDKit: pip install -e '.[docking]'.
 
 Hydrogen atoms are left out. A receptor is one point per residue, at its C-alpha atom.
 """
@@ -13,7 +13,7 @@ from bitdiff.data.complexes import Ligand, Receptor
 from bitdiff.runtime.errors import UsageError
 
 _ELEMENTS = ("C", "N", "O", "S", "F", "Cl", "Br", "I", "P", "B", "Si")
-ATOM_TYPES = 2 * len(_ELEMENTS) + 1  # each element, not aromatic or aromatic, and any other
+ATOM_TYPES = 2 * len(_ELEMENTS) + 1  # two per element (aromatic or not), and one for all others
 _ORDERS = {"SINGLE": 1, "DOUBLE": 2, "TRIPLE": 3, "AROMATIC": 4}
 _RESIDUES = (
     *("ALA", "ARG", "ASN", "ASP", "CYS", "GLN", "GLU", "GLY", "HIS", "ILE"),
@@ -79,7 +79,8 @@ def mol_block(molecule: Any, title: str) -> str:
 def torsion_tree(count: int, bonds: np.ndarray, single: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The rotatable bonds of a molecule, and the atoms that each moves: int [T, 2] and bool [T, A].
 
-    A bond is rotatable if it is single, in no ring, and both its atoms have other neighbors. The smaller side moves.
+    A bond is rotatable if it is single, in no ring, and both its atoms have other neighbors. The smaller side
+    of the bond moves.
 
     Args:
       count: number of atoms A.
@@ -166,7 +167,7 @@ def _reachable(neighbors: Sequence[set[int]], start: int, without: int) -> np.nd
 
 
 def _rdkit() -> Any:
-    """RDKit's module Chem."""
+    """RDKit's module Chem; errors are raised here, so RDKit's own log of them is silenced."""
     try:
         from rdkit import Chem, RDLogger
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""PDBBind as DiffDock lays it out: a folder of complexes with crystal structures, and files of names for the splits.
+"""PDBBind in DiffDock's layout: a folder per complex, and text files that name the complexes of each split.
 
 config.data.path holds one folder per complex, NAME/NAME_protein_processed.pdb with NAME/NAME_ligand.sdf or .mol2, as in
 `PDBBind_processed` of https://zenodo.org/records/6408497. config.data.train_split and test_split are text files with a
@@ -20,7 +20,7 @@ from bitdiff.runtime.errors import UsageError
 
 
 class Complexes:
-    """Complexes by index; a receptor is read when it is first used, and kept."""
+    """Complexes by index; a receptor is read when it is first used, then cached."""
 
     def __init__(self, root: Path, found: dict[str, Ligand], sizes: Sizes):
         self._root, self._names, self._ligands, self._sizes = root, list(found), found, sizes
@@ -37,9 +37,9 @@ class Complexes:
 
 
 def load(options: Any) -> Dataset:
-    """The complexes of both splits that RDKit can read and that are not larger than the config allows.
+    """The complexes of both splits whose ligand RDKit can read and whose sizes the config allows.
 
-    Ligands are read at once, receptors when they are first used.
+    Ligands are read at once, and receptors when they are first used.
 
     Raises:
       UsageError: a folder or file is missing, a size is not set, or no complex of a split can be used.
@@ -50,8 +50,8 @@ def load(options: Any) -> Dataset:
     sizes = sizes_of(options)
     if min(sizes) < 1:
         raise UsageError(
-            f"config.data has atoms {options.atoms}, torsions {options.torsions} and length {options.length}; pdbbind "
-            "requires the largest numbers of atoms, rotatable bonds and residues of a complex"
+            f"config.data has atoms {options.atoms}, torsions {options.torsions} and length {options.length}; set "
+            "each to at least 1: larger complexes are left out"
         )
     splits = [_read(root, name, _names(root, name), sizes) for name in (options.train_split, options.test_split)]
     counts = " / ".join(f"{len(found):,} {what}" for (found, _), what in zip(splits, ("training", "test"), strict=True))
@@ -65,14 +65,17 @@ def load(options: Any) -> Dataset:
         num_classes=0,
         class_names=(),
         sizes=fields_of(sizes, ligands.ATOM_TYPES, ligands.RESIDUE_TYPES),
-        about=f"complexes of PDBBind in {root.name}, {counts}; {left_out:,} unreadable or larger ones are left out",
+        about=f"complexes of PDBBind in {root.name}, {counts}; {left_out:,} left out as unreadable or too large",
     )
 
 
 def _names(root: Path, split: str) -> list[str]:
     path = root / split
     if not split or not path.is_file():
-        raise UsageError(f"{path} is not a file with the names of a split's complexes (config.data.*_split)")
+        raise UsageError(
+            f"config.data.train_split or test_split is {split!r}; it must name a text file in {root} with a "
+            "complex's name per line"
+        )
     return path.read_text().split()
 
 

@@ -3,9 +3,9 @@
 The ligands are random rigid trees of atoms or, with config.data.builder 'molecules', small molecules that RDKit builds,
 in a random conformation in each pocket. A receptor is a set of points with types, like a protein's C-alpha atoms. Each
 pocket holds residues around one pose of the ligand, with the types of the nearest atoms, and a marker that determines
-how often the ligand binds there.Given a complex, the pose is the one in the pocket with the strong marker with
-probability STRONG, and otherwise the one in the other pocket. Nothing else distinguishes the pockets, so a model has to
-compare the markers.
+how often the ligand binds there. The true pose of a complex is in the pocket with the strong marker with
+probability STRONG, and otherwise in the other pocket. Nothing else distinguishes the pockets, so a model has to compare
+the markers.
 
 Distances are in angstroms.
 """
@@ -19,7 +19,7 @@ import numpy as np
 from bitdiff.data import ligands
 from bitdiff.data.complexes import Ligand, Receptor, Sizes, fields_of, pad, padded
 from bitdiff.data.dataset import Arrays, Dataset
-from bitdiff.runtime.errors import UsageError, choose
+from bitdiff.runtime.errors import UsageError
 
 STRONG = 0.7  # probability of the pocket with the strong marker
 ATOMS = (8, 15)  # least and most atoms of a ligand
@@ -27,7 +27,9 @@ RESIDUES = (40, 60)
 _BOND = 1.5
 _APART = 1.4  # least distance between two atoms that are not bonded
 _LINING = 4.5  # distance from an atom to the residue of its type
-_CLEARANCE = 3.8  # least distance from a residue to another one, and from a filler to an atom
+_CLEARANCE = 3.8  # least distance between residues, and from a residue to an atom of the pose it is placed around
+_MARKER = 7.2  # distance from a pocket's marker to the center of the ligand
+_NO_CLASH = 2.8  # least distance between atoms that are more than three bonds apart
 _POCKETS_APART = (16.0, 22.0)
 _RADIUS = 18.0  # of the receptor, whose center is halfway between its pockets
 _TRIES = 500
@@ -72,7 +74,11 @@ _SMILES = (
 
 
 class Kinds(NamedTuple):
-    """The types: those of atoms from 1, which are also those of the residues next to them, then those of others."""
+    """The numbering of types.
+
+    Types 1 to `atoms` are those of atoms and of the residues that line a pocket beside them; then come the two markers,
+    and the fillers.
+    """
 
     atoms: int
 
@@ -92,13 +98,13 @@ class Kinds(NamedTuple):
         return self.fillers[-1]
 
 
-class Source(NamedTuple):
+class LigandSource(NamedTuple):
     """Where ligands come from.
 
     kinds: the types.
     sizes: the largest sizes.
     draw: rng -> a ligand, and its conformations in the two pockets, float [2, A, 3], each around its center.
-    about: in words.
+    about: a description, for the data set's.
     """
 
     kinds: Kinds
@@ -115,8 +121,8 @@ class Complex(NamedTuple):
     receptor: Receptor
 
 
-def draw_complex(rng: np.random.Generator, source: Source) -> Complex:
-    """Draws a ligand and a receptor with two pockets for it, in a random orientation about the origin."""
+def draw_complex(rng: np.random.Generator, source: LigandSource) -> Complex:
+    """Samples a ligand and a receptor with two pockets for it, in a random orientation about the origin."""
     while True:
         ligand, shapes = source.draw(rng)
         direction = _unit(rng.normal(size=3))
@@ -140,7 +146,11 @@ def load(options: Any) -> Dataset:
     Raises:
       UsageError: the builder is unknown, or requires RDKit, which is missing.
     """
-    choose("ligands of pockets (config.data.builder)", options.builder, SOURCES)
+    if options.builder not in SOURCES:
+        raise UsageError(
+            f"config.data.builder is {options.builder!r}; with the data set 'pockets', it must be '' (rigid trees) or "
+            "'molecules'"
+        )
     source = SOURCES[options.builder]
     return Dataset(
         field="pose",
@@ -156,10 +166,11 @@ def load(options: Any) -> Dataset:
     )
 
 
-def draw_examples(count: int, seed: int, source: Source) -> dict[str, np.ndarray]:
-    """Arrays [N, ...] of complexes as in `complexes.padded`, with one pose each, and for evaluation their truth.
+def draw_examples(count: int, seed: int, source: LigandSource) -> dict[str, np.ndarray]:
+    """Padded complexes [N, ...] as in `complexes.padded`, with one pose each.
 
-    That is 'poses' float32 [2, A, 3], and 'pocket' int32, the index of the pose.
+    For evaluation, they also have 'poses' float32 [N, 2, A, 3], both true poses, and 'pocket' int32 [N], the index of
+    'pose' among them.
     """
     rng = np.random.default_rng(seed)
     rows = []
@@ -210,9 +221,9 @@ def _twisted(rng: np.random.Generator, ligand: Ligand) -> np.ndarray:
         for (i, j), side in zip(ligand.rotatable, ligand.moved, strict=True):
             turn = _about(_unit(x[j] - x[i]), rng.uniform(-np.pi, np.pi))
             x[side] = (x[side] - x[j]) @ turn.T + x[j]
-        if np.linalg.norm(x[:, None] - x[None], axis=-1)[~near].min(initial=np.inf) > 2.0 * _APART:
+        if np.linalg.norm(x[:, None] - x[None], axis=-1)[~near].min(initial=np.inf) > _NO_CLASH:
             return x - x.mean(axis=0)
-    raise UsageError("no conformation without clashes was found")
+    raise AssertionError(f"no conformation of {ligand} without clashes in {_TRIES} tries")
 
 
 def _about(axis: np.ndarray, angle: float) -> np.ndarray:
@@ -236,7 +247,7 @@ def _line_pockets(
                 types.append(int(atoms[atom]))
                 positions.append(place)
                 lined += 1
-        place = _place(rng, pose.mean(axis=0), 1.6 * _LINING, pose, positions)
+        place = _place(rng, pose.mean(axis=0), _MARKER, pose, positions)
         if lined < ATOMS[0] // 2 or place is None:
             return None
         types.append(marker)
@@ -247,7 +258,7 @@ def _line_pockets(
 def _place(
     rng: np.random.Generator, around: np.ndarray, distance: float, atoms: np.ndarray, taken: list[np.ndarray]
 ) -> np.ndarray | None:
-    """A random point at a distance from another, at least _CLEARANCE from all atoms and residues; None if not found."""
+    """A random point at a distance from another, at least _CLEARANCE from `atoms` and `taken`; None if not found."""
     for _ in range(50):
         place = around + distance * _unit(rng.normal(size=3))
         near = np.concatenate([atoms, np.reshape(taken, (-1, 3))])
@@ -288,11 +299,13 @@ def _unit(vector: np.ndarray) -> np.ndarray:
 
 
 _TREE_KINDS, _MOLECULE_KINDS = Kinds(4), Kinds(ligands.ATOM_TYPES)
-TREES = Source(
+TREES = LigandSource(
     _TREE_KINDS,
     Sizes(ATOMS[1], 2 * ATOMS[1], 0, RESIDUES[1]),
     partial(_draw_tree, kinds=_TREE_KINDS),
     "rigid trees of atoms",
 )
-MOLECULES = Source(_MOLECULE_KINDS, Sizes(ATOMS[1], 2 * ATOMS[1], 8, RESIDUES[1]), _draw_molecule, "small molecules")
+MOLECULES = LigandSource(
+    _MOLECULE_KINDS, Sizes(ATOMS[1], 2 * ATOMS[1], 8, RESIDUES[1]), _draw_molecule, "small molecules"
+)
 SOURCES = {"": TREES, "molecules": MOLECULES}

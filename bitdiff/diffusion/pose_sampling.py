@@ -21,7 +21,7 @@ def follow(
     steps: int,
     noise: bool,
 ) -> tuple[jax.Array, jax.Array]:
-    """Draws a pose from the prior, around the origin, and takes equal steps in t from 1 to 0; for one example.
+    """Samples a pose from the prior around the origin, then takes equal steps in t from 1 to 0; for one example.
 
     Args:
       score: (x [A, 3], t) -> the score.
@@ -30,7 +30,7 @@ def follow(
       tree: its atoms and rotatable bonds.
       ranges: the ranges of the sigmas.
       steps: number of evaluations of the score.
-      noise: whether to follow the reverse SDE, whose last step is without noise, or the ODE.
+      noise: True for the reverse SDE, whose last step adds no noise; False for the probability flow ODE.
 
     Returns:
       The pose [A, 3], and the poses before every step [steps, A, 3].

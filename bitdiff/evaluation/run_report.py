@@ -122,11 +122,11 @@ def _rendered(run: Trained, outputs: dict[str, np.ndarray], pictures: np.ndarray
 
 
 def _trajectory(run: Trained, outputs: dict[str, np.ndarray], pictures: np.ndarray | None) -> str:
-    """A slider over the trajectories of samples, which describe the first pictures if there are any."""
+    """A slider over samples' trajectories; `pictures`, if any, are those that the samples describe."""
     frames = np.moveaxis(outputs["trajectory"], 1, 0)
     own = None if pictures is None else pictures[: frames.shape[1]]
     bodies = [_rendered(run, with_texts(run, outputs | {run.task.field: frame}), own) for frame in frames]
-    what = "pose before a step" if run.task.field == "pose" else "estimate of x0"
+    what = "pose during sampling" if run.task.field == "pose" else "estimate of x0"
     labels = [f"{what}, {i + 1} of {len(bodies)}" for i in range(len(bodies))]
     return html_page.scrubber(bodies, labels)
 

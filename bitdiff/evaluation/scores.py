@@ -123,6 +123,7 @@ def _draw_by_consensus(run: Trained, request: Draw, dataset: data.Dataset, candi
 
 def provenance(run: Trained, dataset: data.Dataset, judges: Sequence[Judge]) -> dict[str, Any]:
     """The provenance of scores: versions, weights, data and judges, as plain JSON."""
+    pointers = run.config.task == "docking" and run.config.latents.count
     return {
         "bitdiff": __version__,
         "jax": f"{jax.__version__} on {describe_devices()}",
@@ -132,7 +133,7 @@ def provenance(run: Trained, dataset: data.Dataset, judges: Sequence[Judge]) -> 
         "data": dataset.about,
         "labels": _about_labels(run, dataset),
         "prior": workdir.plain(run.config.prior) if run.config.task == "prior" else None,
-        "latents": "inferred from test examples" if run.task.infer else None,
+        "latents": "inferred from test examples" if run.task.infer or pointers else None,
         "candidates": run.config.evaluate.candidates,
         "words": run.config.evaluate.tokenizer if dataset.field == "captions" else None,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -185,7 +186,9 @@ def write_report(
     return written
 
 
-def _about_labels(run: Trained, dataset: data.Dataset) -> str:
+def _about_labels(run: Trained, dataset: data.Dataset) -> str | None:
+    if run.task.field == "pose":
+        return None
     if run.task.uses_examples:
         return "those of the test examples"
     return "with the frequencies of the training data" if dataset.label_frequencies else "all classes equally often"

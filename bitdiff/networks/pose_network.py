@@ -21,7 +21,7 @@ _TIME_SCALE = 1000.0
 
 
 class ComplexGraph(NamedTuple):
-    """A ligand and a receptor, padded; type 0 does not exist.
+    """A ligand and a receptor, padded; type 0 is padding.
 
     atoms: int [A], types.
     bonds: int [B, 2], pairs of bonded atoms; (0, 0) is padding.
@@ -41,7 +41,7 @@ class Reach(NamedTuple):
     residue_neighbors: edges from the nearest residues to each residue.
     atom_neighbors: edges from the nearest residues to each atom, and back.
     distance: residues farther from each other than this are not connected.
-    cross_distance: neither are atoms and residues, with three times the sigma of the translation added.
+    cross_distance: atoms and residues farther apart than this plus 3 sigma of the translation are not connected either.
     """
 
     residue_neighbors: int
@@ -113,7 +113,7 @@ class PoseTrunk(nn.Module):
           x: float [A, 3], positions of the atoms.
           t: float [], the time.
           sigma: float [], sigma of the translation at t.
-          pointers: float [latents, A + R], each a distribution over all nodes; zeros if it is dropped.
+          pointers: float [latents, A + R], each a distribution over all nodes; zeros if it is dropped or not yet known.
         """
         time = nn.silu(nn.Dense(self.scalars, name="time")(sinusoid(_TIME_SCALE * t, _TIME)))
         edges = connect(graph, x, sigma, self.reach)

@@ -144,7 +144,8 @@ def check_docking(config: Any) -> None:
     missing = [name for name in ("atoms", "length", "atom_types", "residue_types") if data[name] < 1]
     if missing:
         raise UsageError(
-            f"config.data.{missing[0]} is 0; docking requires 1 or more: set it, or let bitdiff.data.resolve fill it in"
+            f"{' and '.join(f'config.data.{name}' for name in missing)} must be 1 or more with docking: set the sizes, "
+            "or let bitdiff.data.resolve fill them in"
         )
     if config.network.name != "pose":
         raise UsageError(f"config.network.name is {config.network.name!r}; docking requires 'pose'")

@@ -124,7 +124,7 @@ def losses(
     """The loss [N], the time [N], and the loss of each part of the pose [N].
 
     The loss is the sum of the squared errors of the scores of translation, rotation and torsions, each divided by its
-    expected norm, so that predicting zero costs 1 for each.
+    root mean square, so that predicting zero costs 1 on average for each part (0 for torsions of a rigid ligand).
     """
     derived = derive_keys(keys)
     batch = centered(batch | {"conformer": batch["pose"]})
@@ -192,16 +192,16 @@ def sample(
     centers, given = receptor_centers(arrays), centered(arrays)
     pointers = _receive(model, params, given, derived.latents)
     run = partial(_sample_one, model, params, options)
-    x, path = jax.vmap(run)({name: given[name] for name in GIVEN}, pointers, keys)
+    x, trajectory = jax.vmap(run)({name: given[name] for name in GIVEN}, pointers, derived.diffusion)
     exist = (arrays["atoms"] > 0)[..., None]
     outputs = {"pose": jnp.where(exist, x + centers, 0.0), "source": arrays["source"]}
-    outputs["invalid"] = jnp.zeros(len(keys), jnp.float32)
+    outputs["invalid"] = jnp.zeros(len(keys), jnp.float32)  # every task returns it, and poses are always valid
     outputs |= {name: arrays[name] for name in SHOWN}
     if pointers is not None:
         outputs["latents"] = pointers
     if options.frames:
         shown = np.linspace(0, options.steps - 1, options.frames).round().astype(int)
-        outputs["trajectory"] = jnp.where(exist[:, None], path[:, shown] + centers[:, None], 0.0)
+        outputs["trajectory"] = jnp.where(exist[:, None], trajectory[:, shown] + centers[:, None], 0.0)
     return outputs
 
 
@@ -250,12 +250,12 @@ def _sample_one(
 def condition_on(
     model: Docking, indices: np.ndarray, labels: tuple[int, ...] | None, examples: Source | None = None
 ) -> dict[str, np.ndarray]:
-    """The complexes of the samples, in turn: the task's `condition`; without examples, empty ones.
+    """Assigns the examples' complexes to samples in turn: the task's `condition`; without examples, empty ones.
 
     Latents are inferred from the poses of the examples, unless they have 'latents'.
 
     Raises:
-      UsageError: labels or examples that are not complexes are given.
+      UsageError: labels are given, or the examples are not complexes.
     """
     if labels is not None:
         raise UsageError("labels were given, but docking has no classes")
@@ -265,8 +265,10 @@ def condition_on(
     rows = [row | {"conformer": row["pose"]} for row in request.rows]
     arrays = {name: np.stack([row[name] for row in rows]) for name in {*GIVEN, *SHOWN}}
     if model.encoder is not None:
-        name = "latents" if "latents" in rows[0] else "pose"
-        arrays["latents" if name == "latents" else "example"] = np.stack([row[name] for row in rows])
+        if "latents" in rows[0]:
+            arrays["latents"] = np.stack([row["latents"] for row in rows])
+        else:
+            arrays["example"] = arrays["conformer"]
     return arrays | {"source": request.source}
 
 
@@ -310,7 +312,10 @@ def _check_options(model: Docking, options: SampleOptions) -> None:
     if given:
         raise UsageError(f"docking does not support {', '.join(given)}")
     if options.steps < 1 or not 0 <= options.frames <= options.steps:
-        raise UsageError(f"steps is {options.steps} and frames {options.frames}; docking requires 1 or more steps")
+        raise UsageError(
+            f"steps is {options.steps} and frames {options.frames}; docking requires at least 1 step, and frames from "
+            "0 to the number of steps"
+        )
     if options.latent_guidance and (model.encoder is None or not model.latents.dropout):
         raise UsageError(
             f"latent_guidance is {options.latent_guidance}; it requires a model with latents, trained with "

@@ -1,7 +1,7 @@
 """The second stage of docking with latents: a prior over pointers (Xu et al. 2024, DisCo-Diff, section 5.3).
 
-The prior sees the complex with the ligand at the receptor's center in a random orientation, and generates one pointer
-after the other. Its layers start from those of the first stage's network.
+The prior sees the complex with the ligand centered on the receptor, in a random orientation and with random torsion
+angles, and generates the pointers one at a time. Its trunk starts from the first stage's weights.
 """
 
 from functools import partial
@@ -38,7 +38,7 @@ def make_docking_prior_task(config: Any, network: nn.Module | None = None) -> Ta
       UsageError: another network is passed, or config.network differs from the first stage's.
     """
     if network is not None:
-        raise UsageError("a prior of pointers has a network of its own; no other can be passed")
+        raise UsageError("a prior over pointers has a network of its own; no other can be passed")
     if config.network != config.first.network:
         raise UsageError(
             "config.network must equal that of the first stage, from whose weights a prior of pointers starts"
@@ -79,11 +79,12 @@ def _loss_of_one(stages: Stages, params: Any, arrays: dict[str, jax.Array], key:
     found = jax.lax.stop_gradient(docking_model.encode(stages.first, params["first"], arrays))
     z = jax.nn.one_hot(jax.random.categorical(draw_key, found), found.shape[1])
     x = place(stages, arrays, place_key)
+    exist = jnp.concatenate([arrays["atoms"] > 0, arrays["residues"] > 0])
     total = jnp.zeros(())
     for i in range(len(z)):
         logits = _predict(stages, params, arrays, x, jnp.where(jnp.arange(len(z))[:, None] < i, z, 0.0))[i]
-        exist = jnp.isfinite(logits)
-        total -= jnp.sum(jnp.where(exist, jax.nn.softmax(found[i]) * jax.nn.log_softmax(logits), 0.0))
+        log_p = jnp.where(exist, jax.nn.log_softmax(logits), 0.0)
+        total -= jnp.sum(jax.nn.softmax(found[i]) * log_p)
     return total
 
 
@@ -116,7 +117,7 @@ def _predict(stages: Stages, params: Any, arrays: dict[str, jax.Array], x: jax.A
 
 
 def place(stages: Stages, arrays: dict[str, jax.Array], key: jax.Array) -> jax.Array:
-    """The ligand's atoms [A, 3] at the origin, in a random orientation and with random torsion angles."""
+    """The ligand's atoms [A, 3] centered at the origin, in a random orientation and with random torsion angles."""
     tree = docking_model.tree_of(arrays)
     middle = poses.center(arrays["conformer"], tree.atoms)
     centered = jnp.where(tree.atoms[:, None], arrays["conformer"] - middle, 0.0)

@@ -48,13 +48,13 @@ def _distances(pose: np.ndarray, truth: dict[str, np.ndarray]) -> tuple[float, f
 
 
 def _best_of(deviation: np.ndarray, source: np.ndarray, most: int = 5) -> dict[str, Score]:
-    """The fraction of complexes of which one of the first five poses is close; {} with fewer poses for each."""
+    """The fraction of complexes of which one of the first five poses is close; {} if any has fewer."""
     order = np.argsort(source, kind="stable")
     groups = np.split(deviation[order], np.flatnonzero(np.diff(source[order])) + 1)
     if min(map(len, groups)) < most:
         return {}
     best = np.array([group[:most].min() for group in groups])
-    about = f"of {len(groups)} complexes, of which the best of {most} poses has an RMSD below 2 A"
+    about = f"of {len(groups)} complexes whose best of {most} poses has an RMSD below 2 A"
     return {"best_of_5": _fraction(best < _CLOSE, about)}
 
 
@@ -66,11 +66,13 @@ def _two_pockets(outputs: dict[str, np.ndarray], truth: dict[str, np.ndarray], n
     scores = {
         "known_below_2": _fraction(nearest.min(axis=1) < _CLOSE, f"of {count} poses within 2 A of a true pose"),
         "pocket_tv": Score(off, "total variation between the pockets' fractions and their true probabilities"),
-        "pocket_tv_floor": Score(float(floor), f"its expectation for {count} poses from the true distribution"),
+        "pocket_tv_floor": Score(float(floor), f"expected pocket_tv of {count} poses drawn from the true distribution"),
     }
     if "latents" in outputs and (outputs["latents"] >= 0).all():
         named = np.array([_named(pointers, _row(truth, i)) for i, pointers in enumerate(outputs["latents"])])
-        scores["pointers_agree"] = _fraction(named == chosen, "of poses in the pocket that the pointers are nearest to")
+        scores["pointers_agree"] = _fraction(
+            named == chosen, "of poses in the pocket nearest to the residues that their pointers select"
+        )
     return scores
 
 

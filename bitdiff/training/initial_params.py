@@ -14,8 +14,8 @@ from bitdiff.training.first_stage import load_first_stage
 def initial_params(config: Any, task: Task, key: jax.Array) -> Any:
     """Random parameters, except for published weights of an encoder and those of config.first_run.
 
-    A prior's parameters include its first stage's; in docking, its trunk also starts from theirs. A student's start
-    from its teacher's, and include them.
+    A prior's parameters include its first stage's; in docking, the prior's trunk starts from the first stage's. A
+    student's start from its teacher's, and include them.
 
     Args:
       config: a resolved config.

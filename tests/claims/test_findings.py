@@ -132,7 +132,7 @@ def test_a_claim_is_trained_measured_and_reported_once(tmp_path, monkeypatch, ca
     text = (tmp_path / "findings.md").read_text()
     assert "Undecided at this scale" in text
     assert "| Distance of features; steps: | 1 | 2 |" in text
-    assert f"| real data | {values.real:.3g} |  |" in text
+    assert f"Real data score {values.real:.3g}." in text
     assert f"sha256 {values.judges[0]['sha256'][:8]}" in text
     assert "A stronger test: More than four steps." in text
     changed = _MODELS | {"own": Model("digits", _TINY | {"bits.encoding": "gray"})}

@@ -55,7 +55,7 @@ def section(folder, **changes):
 def test_complexes_that_fit_are_read_and_padded(folder):
     dataset = data.load(section(folder))
     assert (len(dataset.train), len(dataset.test)) == (3, 1)
-    assert "3 training / 1 test; 4 unreadable or larger ones are left out" in dataset.about
+    assert "3 training / 1 test; 4 left out as unreadable or too large" in dataset.about
     rows = stack(dataset.train)
     assert {name: array.shape[1:] for name, array in rows.items()} == {
         "pose": (14, 3),
@@ -87,7 +87,7 @@ def test_a_mol2_file_is_used_if_the_sdf_file_cannot_be_read(folder):
 def test_missing_files_and_sizes_are_errors(folder):
     with pytest.raises(UsageError, match="must be a folder with one folder per complex"):
         data.load(section(folder / "none"))
-    with pytest.raises(UsageError, match=r"/other is not a file with the names"):
+    with pytest.raises(UsageError, match="is 'other'; it must name a text file"):
         data.load(section(folder, train_split="other"))
     with pytest.raises(UsageError, match="torsions 0 and length 30"):
         data.load(section(folder, torsions=0))

@@ -49,7 +49,7 @@ def test_findings_are_merged_with_their_provenance(launch_script, tmp_path, monk
     assert "**Holds.** Seen at all steps. Reference: none." in text
     assert "**Does not hold.** Reference: none." in text  # a remark about another verdict is not shown
     write_finding(tmp_path / "fewer", "first", 0.5, seeds=(0,))
-    with pytest.raises(SystemExit, match="has 1 seeds of first, but 3 are published"):
+    with pytest.raises(SystemExit, match="has 1 seeds of first; 3 are published"):
         script.publish(tmp_path / "fewer", results)
     with pytest.raises(SystemExit, match=r"holds no findings\.json"):
         script.publish(tmp_path / "none", results)

@@ -158,7 +158,7 @@ def test_agreement_of_pointers_with_the_pocket(data):
         ({"latents.codes": 8}, "latents.codes is 8; it must be 0 with docking"),
         ({"diffusion.schedule": "linear"}, "diffusion.schedule"),
         ({"docking.rotation": (2.0, 1.0)}, "the first sigma must be smaller"),
-        ({"data.atom_types": 0}, "atom_types is 0; docking requires 1 or more"),
+        ({"data.atom_types": 0}, "config.data.atom_types must be 1 or more with docking"),
     ],
 )
 def test_fields_that_docking_would_ignore_are_errors(changes, message):
@@ -182,7 +182,7 @@ def test_networks_that_do_not_fit_are_errors():
     [
         ({"sampler": "ddim"}, "unknown sampler of docking"),
         ({"td": 1.0}, "docking does not support td 1.0"),
-        ({"steps": 0}, "docking requires 1 or more steps"),
+        ({"steps": 0}, "docking requires at least 1 step"),
         ({"latent_guidance": 1.0}, "requires a model with latents"),
     ],
 )
