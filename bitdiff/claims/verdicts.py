@@ -24,8 +24,8 @@ RULE = (
     f"above 0. It does not hold if, for any kind of evidence, all of at least {_LEAST_SEEDS} seeds contradict it and "
     f"the mean is more than {_ERRORS:g} standard errors below 0. Otherwise, it is undecided at this scale. With three "
     "seeds, pure noise is called 'holds' or 'does not hold' for one kind of evidence about 10% of the time. Where "
-    "evidence compares two scores by their ratio, it is the natural logarithm of the ratio; a bound on an improvement is "
-    "a fraction."
+    "evidence compares two scores by their ratio, it is the natural logarithm of the ratio; a bound on an improvement "
+    "is a fraction."
 )
 
 

@@ -43,7 +43,7 @@ def _draw(axes: plt.Axes, one: dict[str, np.ndarray]) -> None:
         if i != j:
             axes.plot(*x[[i, j]].T, color="tab:blue", linewidth=2)
     exist = one["atoms"] > 0
-    axes.scatter(*x[exist].T, s=12, c=one["atoms"][exist], cmap="tab10", zorder=3)
+    axes.scatter(*x[exist].T, s=12, c=one["atoms"][exist], cmap="tab20", vmin=0, vmax=20, zorder=3)
     if "latents" in one and (one["latents"] >= 0).all():
         nodes = np.concatenate([one["pose"], one["positions"]])
         axes.scatter(*project(nodes[one["latents"]]).T, s=120, facecolors="none", edgecolors="tab:red", zorder=4)

@@ -17,7 +17,12 @@ def evaluate(outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOp
     """Scores sampled poses [N, A, 3] against those of the complexes that `outputs['source']` names."""
     del options
     truth = rows(examples_of(dataset), outputs["source"])
-    measured = [_distances(pose, _row(truth, i)) for i, pose in enumerate(outputs["pose"])]
+    first = {int(source): i for i, source in reversed(list(enumerate(outputs["source"])))}
+    permutations = {source: _symmetries(_row(truth, i)) for source, i in first.items()}
+    measured = [
+        _distances(pose, _row(truth, i), permutations[int(source)])
+        for i, (pose, source) in enumerate(zip(outputs["pose"], outputs["source"], strict=True))
+    ]
     deviation, centroid, nearest = (np.array(values) for values in zip(*measured, strict=True))
     count = len(deviation)
     scores = {
@@ -36,11 +41,16 @@ def _row(arrays: dict[str, np.ndarray], i: int) -> dict[str, np.ndarray]:
     return {name: array[i] for name, array in arrays.items()}
 
 
-def _distances(pose: np.ndarray, truth: dict[str, np.ndarray]) -> tuple[float, float, np.ndarray]:
+def _symmetries(truth: dict[str, np.ndarray]) -> np.ndarray:
+    bonds = truth["bonds"][truth["bonds"][:, 0] != truth["bonds"][:, 1]]
+    return symmetries(truth["atoms"][truth["atoms"] > 0], bonds)
+
+
+def _distances(
+    pose: np.ndarray, truth: dict[str, np.ndarray], permutations: np.ndarray
+) -> tuple[float, float, np.ndarray]:
     """The RMSD, the distance of the centers, and the RMSD from each of the known true poses."""
     exist = truth["atoms"] > 0
-    bonds = truth["bonds"][truth["bonds"][:, 0] != truth["bonds"][:, 1]]
-    permutations = symmetries(truth["atoms"][exist], bonds)
     x, aim = pose[exist], truth["pose"][exist]
     known = truth.get("poses", truth["pose"][None])[:, exist]
     nearest = np.array([rmsd(x[None], one, permutations)[0] for one in known])
