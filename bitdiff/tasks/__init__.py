@@ -31,6 +31,7 @@ TASKS = {
     "distillation": make_distillation_task,
     "docking": make_docking_task,
 }
+_CONDITIONAL = ("images", "tokens", "points")  # take conditions besides those that a config describes
 
 __all__ = [
     "GUIDANCE",
@@ -68,6 +69,6 @@ def make_task(config: Any, network: nn.Module | None = None, conditions: Sequenc
     choose("task (config.task)", config.task, TASKS)
     if not conditions:
         return TASKS[config.task](config, network)
-    if config.task not in FIRST_STAGES:
-        raise UsageError(f"config.task is {config.task!r}; only {', '.join(FIRST_STAGES)} take further conditions")
+    if config.task not in _CONDITIONAL:
+        raise UsageError(f"config.task is {config.task!r}; only {', '.join(_CONDITIONAL)} take further conditions")
     return FIRST_STAGES[config.task](config, network, conditions)

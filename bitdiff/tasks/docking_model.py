@@ -4,7 +4,6 @@ The pose's translation, rotation and torsion angles are diffused. Latents are po
 the residues of the receptor, inferred from the true pose.
 """
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bitdiff.conditions import Condition, Request, derive_keys
+from bitdiff.conditions import Request, derive_keys
 from bitdiff.conditions.latents import gumbel_softmax
 from bitdiff.data import Source
 from bitdiff.data.complexes import Ligand, Receptor, Sizes, padded, sizes_of
@@ -71,14 +70,14 @@ def make_docking(config: Any) -> Docking:
     )
 
 
-def make_docking_task(config: Any, network: nn.Module | None = None, conditions: Sequence[Condition] = ()) -> Task:
+def make_docking_task(config: Any, network: nn.Module | None = None) -> Task:
     """The task that a config with the task 'docking' describes.
 
     Raises:
-      UsageError: as in `make_docking`, or a network or conditions are passed.
+      UsageError: as in `make_docking`, or a network is passed.
     """
-    if network is not None or conditions:
-        raise UsageError("docking has a network and conditions of its own; no others can be passed")
+    if network is not None:
+        raise UsageError("docking has a network of its own; no other can be passed")
     model = make_docking(config)
     return Task(
         field="pose",
