@@ -60,6 +60,7 @@ def test_predicting_zero_costs_one_for_each_part_of_the_pose(data, monkeypatch):
     assert float(t.mean()) == pytest.approx(2 / 3, abs=0.03)  # the mean of Beta(2, 1)
 
 
+@pytest.mark.slow
 def test_the_encoder_is_trained_through_the_pointers(data):
     task = make_task(small_config())
     params, batch = task.init(jax.random.key(0)), stack(data.train)
@@ -70,6 +71,7 @@ def test_the_encoder_is_trained_through_the_pointers(data):
     assert max(float(jnp.abs(part).max()) for part in jax.tree.leaves(gradient["encoder"])) == 0
 
 
+@pytest.mark.slow
 def test_the_loss_does_not_depend_on_where_the_complex_is(data):
     task = make_task(small_config())
     params, batch = task.init(jax.random.key(0)), stack(data.train)
@@ -215,6 +217,7 @@ def prior_config():
     return config
 
 
+@pytest.mark.slow
 def test_the_prior_learns_the_probabilities_of_the_encoder(data, monkeypatch):
     probabilities = jax.nn.softmax(3 * jax.random.normal(jax.random.key(1), (2, 75)))
 
