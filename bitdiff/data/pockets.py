@@ -31,7 +31,7 @@ _CLEARANCE = 3.8  # least distance between residues, and from a residue to an at
 _MARKER = 7.2  # distance from a pocket's marker to the center of the ligand
 _NO_CLASH = 2.8  # least distance between atoms that are more than three bonds apart
 _POCKETS_APART = (16.0, 22.0)
-_RADIUS = 18.0  # of the receptor, whose center is halfway between its pockets
+_RADIUS = 18.0  # radius of the receptor; its center is the midpoint between the pockets
 _TRIES = 500
 _TRAIN, _TEST = 2_000, 300
 
