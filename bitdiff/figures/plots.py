@@ -63,7 +63,7 @@ def error_bars(
     ticks = sorted({value for points in lines.values() for value in points})
     if ticks[0] > 0 and ticks[-1] >= 8 * ticks[0]:
         axes.set_xscale("log")
-        axes.set_xticks(ticks, [f"{value:.2g}" if value < 100 else f"{value:g}" for value in ticks])
+        axes.set_xticks(ticks, _spaced(ticks))
         axes.set_xticks([], minor=True)
     for name, level in (levels or {}).items():
         axes.axhline(level, color="black", linestyle="--", linewidth=1, label=name)
@@ -74,6 +74,17 @@ def error_bars(
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
     save(path, figure)
+
+
+def _spaced(ticks: Sequence[float]) -> list[str]:
+    """Labels of ticks on a logarithmic axis, '' for those too close to the next one."""
+    least = 0.06 * np.log(ticks[-1] / ticks[0])
+    labels, after = [], np.inf
+    for value in reversed(ticks):
+        crowded = np.log(after / value) < least
+        labels.append("" if crowded else f"{value:.2g}" if value < 100 else f"{value:g}")
+        after = after if crowded else value
+    return labels[::-1]
 
 
 def panels(path: Path, parts: Mapping[str, Mapping[str, Mapping[float, Sequence[float]]]], *, y_label: str) -> None:

@@ -1,6 +1,7 @@
 """Tests of verdicts, of the catalog of claims, and of a whole check of a small claim."""
 
 import json
+import signal
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ from bitdiff.claims.claim import Claim, Model, Point, Score, best_falls, better,
 from bitdiff.claims.claim_models import MODELS
 from bitdiff.claims.verdicts import FAILS, HOLDS, UNDECIDED, Verdict, combine, decide
 from bitdiff.configuration import load_config
+from bitdiff.figures import plots
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import sample_options
+from bitdiff.training import workdir
 
 
 @pytest.mark.parametrize(
@@ -153,3 +156,43 @@ def test_curvature_is_measured_at_every_level_of_the_claim(tmp_path):
     assert values.values.keys() == {(point.line, point.x) for point in claim.points}
     assert all(value > 0 for value in values.values.values())
     assert values.real is None
+
+
+def test_labels_of_ticks_do_not_overlap():
+    assert plots._spaced([5, 9, 10, 19, 20, 39, 40]) == ["5", "", "10", "", "20", "", "40"]
+    assert plots._spaced([750, 1_500, 3_000]) == ["750", "1500", "3000"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (
+            ["--claims", "self_conditionin"],
+            "unknown claim (--claims) 'self_conditionin'; valid names are: self_conditioning",
+        ),
+        (["--seeds", "0,0"], "--seeds is 0,0; it must be different integers"),
+        (["--seeds", "one"], "--seeds"),
+        (["--jobs", "0"], "--jobs"),
+    ],
+)
+def test_bad_flags_are_explained(command, tmp_path, arguments, problem):
+    code, output = command("findings", "--workdir", tmp_path / "findings", *arguments)
+    assert code in (1, 2)
+    assert problem in output
+    assert not (tmp_path / "findings").exists()
+
+
+@pytest.mark.slow
+def test_a_stopped_command_saves_and_resumes(command, tmp_path):
+    arguments = ("findings", "--workdir", tmp_path, "--claims", "curvature_of_points", "--seeds", "0", "--jobs", "1")
+    for least in (1, 2):
+        process = command.start(*arguments)
+        output = ""
+        while "step/s" not in output:  # the progress bar, after the first steps
+            output += process.stdout.read(1)
+        process.send_signal(signal.SIGTERM)
+        output += process.communicate(timeout=300)[0]
+        assert process.returncode == 128 + signal.SIGTERM, output
+        assert ("resuming from step 1 " in output) == (least == 2), output
+    assert workdir.has_checkpoints(tmp_path / "toy_0")
+    assert not (tmp_path / "findings.json").exists()
