@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 
 from bitdiff.runtime import files
 
+_FAR = 4.0  # factor between a level and the means, beyond which the level would leave no room for them
+
 
 def histogram(path: Path, counts: Sequence[int], scale: float) -> None:
     """Plots the distribution of analog bits from -scale to scale, as fractions per bin on a logarithmic axis."""
@@ -51,7 +53,8 @@ def error_bars(
 ) -> None:
     """Plots the mean and standard deviation over seeds against x, one curve per name, and named horizontal levels.
 
-    An axis is logarithmic if its values are positive and span a factor of 8 or more.
+    An axis is logarithmic if its values are positive and span a factor of 8 or more. A level far from all means is
+    given in the legend only.
     """
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
     for name, points in lines.items():
@@ -65,10 +68,12 @@ def error_bars(
         axes.set_xscale("log")
         axes.set_xticks(ticks, _spaced(ticks))
         axes.set_xticks([], minor=True)
-    for name, level in (levels or {}).items():
-        axes.axhline(level, color="black", linestyle="--", linewidth=1, label=name)
     means = [float(np.mean(values)) for points in lines.values() for values in points.values()]
-    means += (levels or {}).values()
+    for name, level in (levels or {}).items():
+        if min(means) <= _FAR * level and level <= _FAR * max(means):
+            axes.axhline(level, color="black", linestyle="--", linewidth=1, label=name)
+        else:
+            axes.plot([], [], " ", label=f"{name}: {level:.3g}")
     if min(means) > 0 and max(means) >= 8 * min(means):
         axes.set_yscale("log")
     axes.grid(alpha=0.3)
