@@ -5,11 +5,15 @@ of their counterparts. Products of these with the direction of an edge are dot p
 with scalars, which is all that a tensor product of degree up to 1 consists of (e3nn, Geiger and Smidt 2022).
 """
 
+import math
 from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+_PRODUCTS = 9  # with a direction, besides those of the scalars with 1: one, two, three and three of each kind
 
 
 class Features(NamedTuple):
@@ -17,8 +21,8 @@ class Features(NamedTuple):
 
     scalars: float [N, S], unchanged by rotations and reflections.
     pseudoscalars: float [N, V], negated by reflections.
-    vectors: float [N, V, 3], which rotate, and are negated by the reflection through the origin.
-    pseudovectors: float [N, V, 3], which rotate, and are not negated by that reflection.
+    vectors: float [N, 3, V], which rotate, and are negated by the reflection through the origin.
+    pseudovectors: float [N, 3, V], which rotate, and are not negated by that reflection.
     """
 
     scalars: jax.Array
@@ -44,19 +48,31 @@ class Edges(NamedTuple):
 
 
 def products(features: Features, directions: jax.Array) -> Features:
-    """All products of features [E, ...] with unit vectors [E, 3] of degree up to 1, side by side.
+    """All products of features [N, ...] with unit vectors [N, 3] of degree up to 1, side by side.
 
     For example, the vectors are the vectors themselves, the scalars times the direction, and the cross products of the
     pseudovectors with the direction.
     """
     s, q, v, p = features
-    r = directions[:, None, :]
+    r = directions[..., None]
     return Features(
-        jnp.concatenate([s, jnp.sum(v * r, axis=-1)], axis=-1),
-        jnp.concatenate([q, jnp.sum(p * r, axis=-1)], axis=-1),
-        jnp.concatenate([v, s[..., None] * r, jnp.cross(p, jnp.broadcast_to(r, p.shape))], axis=-2),
-        jnp.concatenate([p, q[..., None] * r, jnp.cross(v, jnp.broadcast_to(r, v.shape))], axis=-2),
+        jnp.concatenate([s, dot(v, directions)], axis=-1),
+        jnp.concatenate([q, dot(p, directions)], axis=-1),
+        jnp.concatenate([v, s[:, None] * r, cross(p, directions)], axis=-1),
+        jnp.concatenate([p, q[:, None] * r, cross(v, directions)], axis=-1),
     )
+
+
+def dot(vectors: jax.Array, directions: jax.Array) -> jax.Array:
+    """Dot products of vectors [..., 3, V] with one vector [..., 3] each: [..., V]."""
+    return jnp.sum(vectors * directions[..., None], axis=-2)
+
+
+def cross(vectors: jax.Array, directions: jax.Array) -> jax.Array:
+    """Cross products of vectors [..., 3, V] with one vector [..., 3] each: [..., 3, V]."""
+    ahead, behind = ((1, 2, 0), (2, 0, 1))
+    r = directions[..., None]
+    return vectors[..., ahead, :] * r[..., behind, :] - vectors[..., behind, :] * r[..., ahead, :]
 
 
 def radial_basis(length: jax.Array, most: float, count: int) -> jax.Array:
@@ -75,6 +91,9 @@ def unit(vectors: jax.Array) -> tuple[jax.Array, jax.Array]:
 class Interaction(nn.Module):
     """One layer: every node adds the mean of its edges' messages, the products of its neighbors with the edges.
 
+    The products with the same kind of result are added, each with weights that are a function of the edge, so that
+    few numbers are kept per edge.
+
     Attributes:
       scalars: number of scalars.
       vectors: number of each of the other kinds.
@@ -86,40 +105,30 @@ class Interaction(nn.Module):
     @nn.compact
     def __call__(self, nodes: Features, edges: Edges) -> Features:
         """Maps features of N nodes to new ones, with `scalars` scalars and `vectors` of each other kind."""
-        sent = Features(*(part[edges.senders] for part in nodes))
-        known = [edges.features, nodes.scalars[edges.receivers], sent.scalars]
-        message = self._weighted(products(sent, edges.directions), jnp.concatenate(known, axis=-1))
-        count = len(nodes.scalars)
-        degree = jax.ops.segment_sum(edges.exist.astype(jnp.float32), edges.receivers, count)
-
-        def mean(part: jax.Array) -> jax.Array:
-            shape = (-1,) + (1,) * (part.ndim - 1)
-            total = jax.ops.segment_sum(part * edges.exist.reshape(shape), edges.receivers, count)
-            return total / jnp.maximum(degree, 1.0).reshape(shape)
-
-        received = Features(*map(mean, message))
+        weights = self._weights(nodes.scalars, edges)
+        carried = nn.Dense(self.vectors, use_bias=False, name="carried")(nodes.scalars)
+        *sent, carried = _gather((*nodes, carried), edges.senders)
+        messages = _messages(Features(*sent), carried, weights, edges.directions)
+        degree = jax.ops.segment_sum(edges.exist.astype(jnp.float32), edges.receivers, len(nodes.scalars))
+        received = _sums(messages, edges.receivers, 1.0 / jnp.maximum(degree, 1.0))
         return normalize(add(self._mixed(nodes, "own"), activate(self._mixed(received, "received", gates=True))))
 
-    def _weighted(self, message: Features, known: jax.Array) -> Features:
-        """Scales every channel of the messages by a function of scalars that are known at the edge."""
-        sizes = [part.shape[1] for part in message]
-        hidden = nn.silu(nn.Dense(2 * self.scalars, name="edge_in")(known))
-        weights = jnp.split(nn.Dense(sum(sizes), name="edge_out")(hidden), [sum(sizes[:i]) for i in (1, 2, 3)], axis=-1)
-        s, q, v, p = weights
-        return Features(
-            message.scalars * s,
-            message.pseudoscalars * q,
-            message.vectors * v[..., None],
-            message.pseudovectors * p[..., None],
-        )
+    def _weights(self, scalars: jax.Array, edges: Edges) -> list[jax.Array]:
+        """The weight of every channel of each product [E, channels], from scalars that are known at the edge."""
+        width = 2 * self.scalars
+        hidden = nn.Dense(width, name="edge")(edges.features)
+        hidden += nn.Dense(width, use_bias=False, name="receiver")(scalars)[edges.receivers]
+        hidden += nn.Dense(width, use_bias=False, name="sender")(scalars)[edges.senders]
+        sizes = [scalars.shape[1]] + _PRODUCTS * [self.vectors]
+        weights = nn.Dense(sum(sizes), name="weights")(nn.silu(hidden)) * edges.exist[:, None]
+        return jnp.split(weights, np.cumsum(sizes)[:-1], axis=-1)
 
     def _mixed(self, features: Features, name: str, *, gates: bool = False) -> Features:
         """Linear combinations of the channels of each kind; with `gates`, more scalars, for `activate`."""
         extra = 3 * self.vectors if gates else 0
 
         def combine(part: jax.Array, kind: str) -> jax.Array:
-            dense = nn.Dense(self.vectors, use_bias=False, name=f"{name}_{kind}")
-            return dense(part) if part.ndim == 2 else dense(part.swapaxes(-1, -2)).swapaxes(-1, -2)
+            return nn.Dense(self.vectors, use_bias=False, name=f"{name}_{kind}")(part)
 
         return Features(
             nn.Dense(self.scalars + extra, name=f"{name}_scalars")(features.scalars),
@@ -129,16 +138,51 @@ class Interaction(nn.Module):
         )
 
 
+def _messages(sent: Features, carried: jax.Array, weights: list[jax.Array], directions: jax.Array) -> Features:
+    """Sums of the products of each kind, with weights; `carried` [E, V] are scalars that become vectors."""
+    s, q, v, p = sent
+    scalar, turned, *others = weights
+    pseudo, vector, pseudovector = (
+        [weight[:, None] for weight in part] for part in (others[:2], others[2:5], others[5:])
+    )
+    r = directions[..., None]
+    return Features(
+        jnp.concatenate([scalar * s, turned * dot(v, directions)], axis=-1),
+        pseudo[0][:, 0] * q + pseudo[1][:, 0] * dot(p, directions),
+        vector[0] * v + vector[1] * carried[:, None] * r + vector[2] * cross(p, directions),
+        pseudovector[0] * p + pseudovector[1] * q[:, None] * r + pseudovector[2] * cross(v, directions),
+    )
+
+
+def _gather(parts: tuple[jax.Array, ...], index: jax.Array) -> list[jax.Array]:
+    """Rows of several arrays [N, ...], gathered at once."""
+    flat = jnp.concatenate([part.reshape(len(part), -1) for part in parts], axis=-1)[index]
+    return _unpack(flat, parts)
+
+
+def _sums(features: Features, index: jax.Array, scale: jax.Array) -> Features:
+    """Sums of features [E, ...] with the same index, times `scale` [N]."""
+    flat = jnp.concatenate([part.reshape(len(part), -1) for part in features], axis=-1)
+    return Features(*_unpack(jax.ops.segment_sum(flat, index, len(scale)) * scale[:, None], features))
+
+
+def _unpack(flat: jax.Array, like: tuple[jax.Array, ...]) -> list[jax.Array]:
+    """The parts of a concatenation along the last axis, in the shapes of other arrays except for the first axis."""
+    sizes = [math.prod(part.shape[1:]) for part in like]
+    parts = jnp.split(flat, np.cumsum(sizes)[:-1], axis=-1)
+    return [part.reshape(len(flat), *other.shape[1:]) for part, other in zip(parts, like, strict=True)]
+
+
 def activate(features: Features) -> Features:
     """SiLU of the scalars; the other kinds are multiplied by gates, sigmoids of the last scalars."""
-    count = features.vectors.shape[1]
+    count = features.vectors.shape[-1]
     scalars, gates = jnp.split(features.scalars, [features.scalars.shape[1] - 3 * count], axis=-1)
     q, v, p = jnp.split(nn.sigmoid(gates), 3, axis=-1)
     return Features(
         nn.silu(scalars),
         features.pseudoscalars * q,
-        features.vectors * v[..., None],
-        features.pseudovectors * p[..., None],
+        features.vectors * v[:, None],
+        features.pseudovectors * p[:, None],
     )
 
 

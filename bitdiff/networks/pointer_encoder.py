@@ -34,8 +34,8 @@ class PointerEncoder(nn.Module):
         atoms = nn.Embed(self.atom_types + 1, self.scalars, name="atoms")(graph.atoms)
         residues = nn.Embed(self.residue_types + 1, self.scalars, name="residues")(graph.residues)
         scalars = jnp.concatenate([atoms, residues])
-        empty = jnp.zeros((len(scalars), self.vectors, 3))
-        nodes = Features(scalars, empty[..., 0], empty, empty)
+        empty = jnp.zeros((len(scalars), 3, self.vectors))
+        nodes = Features(scalars, empty[:, 0], empty, empty)
         edges = connect(graph, x, jnp.zeros(()), self.reach)
         for i in range(self.layers):
             nodes = Interaction(self.scalars, self.vectors, name=f"layer{i}")(nodes, edges)

@@ -137,8 +137,8 @@ class PoseTrunk(nn.Module):
         if self.latents:
             parts.append(jnp.zeros((count, self.latents)) if pointers is None else pointers.T)
         scalars = nn.Dense(self.scalars, name="embedding")(jnp.concatenate(parts, axis=-1))
-        empty = jnp.zeros((count, self.vectors, 3))
-        return Features(scalars, empty[..., 0], empty, empty)
+        empty = jnp.zeros((count, 3, self.vectors))
+        return Features(scalars, empty[:, 0], empty, empty)
 
 
 class PoseNetwork(nn.Module):
@@ -186,8 +186,8 @@ class PoseNetwork(nn.Module):
         outputs = []
         for name, part in (("translation", found.vectors), ("rotation", found.pseudovectors)):
             hidden = nn.silu(nn.Dense(2 * self.trunk.scalars, name=f"{name}_in")(known))
-            weights = nn.Dense(part.shape[1], name=f"{name}_out")(hidden) * exist[:, None]
-            total = jnp.einsum("ac,acd->d", weights, part) / jnp.maximum(jnp.sum(exist), 1)
+            weights = nn.Dense(part.shape[-1], name=f"{name}_out")(hidden) * exist[:, None]
+            total = jnp.einsum("ac,adc->d", weights, part) / jnp.maximum(jnp.sum(exist), 1)
             gate = nn.Dense(1, name=f"{name}_scale")(jnp.concatenate([jnp.sum(total**2)[None], time]))
             outputs.append(total * (1.0 + gate))
         return outputs[0], outputs[1]
@@ -206,9 +206,9 @@ class PoseNetwork(nn.Module):
         found = jnp.concatenate(
             [
                 jnp.broadcast_to(q, (len(bonds), *q.shape)),
-                jnp.einsum("acd,tad->tac", p, direction),
-                jnp.einsum("acd,tad->tac", p, along),
-                jnp.einsum("acd,tad->tac", v, jnp.cross(along, direction)),
+                equivariant.dot(p, direction),
+                equivariant.dot(p, along),
+                equivariant.dot(v, jnp.cross(along, direction)),
             ],
             axis=-1,
         )

@@ -16,7 +16,7 @@ def random_features(rng):
     return Features(
         *(
             jnp.asarray(rng.normal(size=shape), jnp.float32)
-            for shape in ((NODES, SCALARS), (NODES, VECTORS), (NODES, VECTORS, 3), (NODES, VECTORS, 3))
+            for shape in ((NODES, SCALARS), (NODES, VECTORS), (NODES, 3, VECTORS), (NODES, 3, VECTORS))
         )
     )
 
@@ -52,8 +52,8 @@ def transformed(features, matrix):
     return Features(
         features.scalars,
         sign * features.pseudoscalars,
-        features.vectors @ matrix.T,
-        sign * features.pseudovectors @ matrix.T,
+        jnp.einsum("ij,njv->niv", matrix, features.vectors),
+        sign * jnp.einsum("ij,njv->niv", matrix, features.pseudovectors),
     )
 
 
@@ -105,13 +105,13 @@ def test_products_are_those_of_vector_algebra():
     features, direction = random_features(rng), jnp.asarray(rng.normal(size=(NODES, 3)), jnp.float32)
     found = equivariant.products(features, direction)
     i, j = 2, 1
-    r, v, p = (np.asarray(a, float) for a in (direction[i], features.vectors[i, j], features.pseudovectors[i, j]))
+    r, v, p = (np.asarray(a, float) for a in (direction[i], features.vectors[i, :, j], features.pseudovectors[i, :, j]))
     np.testing.assert_allclose(found.scalars[i, SCALARS + j], v @ r, rtol=1e-5)
     np.testing.assert_allclose(found.pseudoscalars[i, VECTORS + j], p @ r, rtol=1e-5)
-    np.testing.assert_allclose(found.vectors[i, VECTORS + j], features.scalars[i, j] * r, rtol=1e-5)
-    np.testing.assert_allclose(found.vectors[i, VECTORS + SCALARS + j], np.cross(p, r), rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(found.pseudovectors[i, VECTORS + j], features.pseudoscalars[i, j] * r, rtol=1e-5)
-    np.testing.assert_allclose(found.pseudovectors[i, 2 * VECTORS + j], np.cross(v, r), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found.vectors[i, :, VECTORS + j], features.scalars[i, j] * r, rtol=1e-5)
+    np.testing.assert_allclose(found.vectors[i, :, VECTORS + SCALARS + j], np.cross(p, r), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found.pseudovectors[i, :, VECTORS + j], features.pseudoscalars[i, j] * r, rtol=1e-5)
+    np.testing.assert_allclose(found.pseudovectors[i, :, 2 * VECTORS + j], np.cross(v, r), rtol=1e-4, atol=1e-6)
 
 
 def test_two_nodes_at_the_same_place_have_finite_gradients(case):
@@ -130,19 +130,23 @@ def test_products_are_those_of_e3nn():
 
     def tensor_product(kind, part, output):
         """All products of a kind of features with the direction that have the output's kind, [N, channels, ...]."""
-        flat = part.reshape(NODES, -1)
-        count = part.shape[1]
+        count = part.shape[-1]
+        flat = jnp.moveaxis(part, -1, 1).reshape(NODES, -1)
         product = e3nn.tensor_product(e3nn.IrrepsArray(f"{count}x{kind}", flat), edge, filter_ir_out=[output])
-        return product.array.reshape(NODES, count, -1)
+        return jnp.moveaxis(product.array.reshape(NODES, count, -1), 1, -1)
 
     # e3nn normalizes the dot product by sqrt(3) and the cross product by sqrt(2).
     v, p = features.vectors, features.pseudovectors
     dot, cross = np.sqrt(3), np.sqrt(2)
-    np.testing.assert_allclose(found.scalars[:, SCALARS:], dot * tensor_product("1o", v, "0e")[..., 0], atol=1e-5)
-    np.testing.assert_allclose(found.pseudoscalars[:, VECTORS:], dot * tensor_product("1e", p, "0o")[..., 0], atol=1e-5)
-    np.testing.assert_allclose(found.pseudovectors[:, 2 * VECTORS :], cross * tensor_product("1o", v, "1e"), atol=1e-5)
-    np.testing.assert_allclose(found.vectors[:, VECTORS + SCALARS :], cross * tensor_product("1e", p, "1o"), atol=1e-5)
+    np.testing.assert_allclose(found.scalars[:, SCALARS:], dot * tensor_product("1o", v, "0e")[:, 0], atol=1e-5)
+    np.testing.assert_allclose(found.pseudoscalars[:, VECTORS:], dot * tensor_product("1e", p, "0o")[:, 0], atol=1e-5)
+    np.testing.assert_allclose(
+        found.pseudovectors[..., 2 * VECTORS :], cross * tensor_product("1o", v, "1e"), atol=1e-5
+    )
+    np.testing.assert_allclose(
+        found.vectors[..., VECTORS + SCALARS :], cross * tensor_product("1e", p, "1o"), atol=1e-5
+    )
     scaled = tensor_product("0e", features.scalars, "1o")
-    np.testing.assert_allclose(found.vectors[:, VECTORS : VECTORS + SCALARS], scaled, atol=1e-5)
+    np.testing.assert_allclose(found.vectors[..., VECTORS : VECTORS + SCALARS], scaled, atol=1e-5)
     scaled = tensor_product("0o", features.pseudoscalars, "1e")
-    np.testing.assert_allclose(found.pseudovectors[:, VECTORS : 2 * VECTORS], scaled, atol=1e-5)
+    np.testing.assert_allclose(found.pseudovectors[..., VECTORS : 2 * VECTORS], scaled, atol=1e-5)
