@@ -1,11 +1,15 @@
 """Writes a data set sampled from a trained model: python -m bitdiff.distill --workdir runs/teacher --out distilled.
 
+Of a docking run, these are poses of its training complexes, on which a confidence model is trained
+(configs/docking.py); --num_samples is their number, by default one for each complex.
+
 Captions every training picture of the model's data set; a model of text generates as many sequences as its training
 set holds. A model trained with `--config.data.distilled=distilled` then learns these in place of the data's own
 (sequence-level distillation; Kim and Rush 2016). With `--beams K`, all K captions are kept, and the student learns
 the one that is most typical of all captions (`data/typicality.py`). After an interruption, the same command resumes.
 """
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +17,11 @@ from absl import flags
 
 from bitdiff import data
 from bitdiff.cli import command, sampling_flags
+from bitdiff.data import Source
 from bitdiff.inference.shards import Layout, write_shards
 from bitdiff.inference.trained import check_examples, check_options
 from bitdiff.runtime.errors import UsageError
+from bitdiff.tasks import docking_scores
 from bitdiff.tasks.task import training_examples_for
 
 _SHARD_SIZE = 1_000
@@ -34,8 +40,10 @@ def main() -> None:
     if out.suffix or out.is_file():
         raise UsageError(f"--out is {out}; it must be a folder")
     run = sampling_flags.read_run().open()
-    if run.task.field != "tokens":
-        raise UsageError(f"only models of tokens can be distilled; {flags.FLAGS.workdir} generates {run.task.field!r}")
+    if run.task.field not in ("tokens", "pose"):
+        raise UsageError(
+            f"only models of tokens and of poses can be distilled; {flags.FLAGS.workdir} generates {run.task.field!r}"
+        )
     if run.config.data.num_classes:
         raise UsageError(
             f"config.data.num_classes is {run.config.data.num_classes}; only models without classes can be distilled"
@@ -43,15 +51,19 @@ def main() -> None:
     dataset = data.load(run.config.data)
     examples = training_examples_for(run.task, dataset)
     request = sampling_flags.read_draw()
-    if request.num_samples is not None:
+    poses = run.task.field == "pose"
+    if request.num_samples is not None and not poses:
         raise UsageError("--num_samples is not supported: one sequence is written for every training example")
-    samples = request.resolve(run, run.config.sample)._replace(num_samples=len(dataset.train))
+    count = request.num_samples or len(dataset.train)
+    samples = request.resolve(run, run.config.sample)._replace(num_samples=count)
     if examples is None and samples.options.sampler == "beam":
         raise UsageError("the sampler is 'beam', which writes the same text every time; pass --sampler random")
     check_examples(run, samples.options, examples)
     check_options(run, [samples.options], samples.batch_size)
-    drawn = write_shards(run, samples, None, out, Layout(_SHARD_SIZE, png=False), examples, _sequences)
-    print(f"{out} holds {samples.num_samples} sequences from step {run.step}, {drawn} of them sampled now")
+    arrays = partial(_poses, dataset.train) if poses else _sequences
+    drawn = write_shards(run, samples, None, out, Layout(_SHARD_SIZE, png=False), examples, arrays)
+    what = "poses" if poses else "sequences"
+    print(f"{out} holds {samples.num_samples} {what} from step {run.step}, {drawn} of them sampled now")
 
 
 def _sequences(outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -59,6 +71,12 @@ def _sequences(outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     tokens = outputs["beams"] if "beams" in outputs else outputs["tokens"][:, None]
     scores = outputs.get("beam_scores", np.zeros(tokens.shape[:2], np.float32))
     return {"tokens": tokens, "scores": scores, "invalid": outputs["invalid"]}
+
+
+def _poses(examples: Source, outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays of a shard: 'pose' float [N, A, 3], 'source' int [N] and 'deviation' float [N], the RMSD."""
+    deviation = docking_scores.deviations(outputs, examples).astype(np.float32)
+    return {name: outputs[name] for name in ("pose", "source", "invalid")} | {"deviation": deviation}
 
 
 if __name__ == "__main__":

@@ -5,9 +5,16 @@ r"""Docking in receptors with two pockets, where the distribution of the ligand'
         --config.first_run=runs/docking
     python -m bitdiff.evaluate --workdir runs/docking_prior
 
+A confidence model ranks the poses of a run of any other variant:
+
+    python -m bitdiff.distill --workdir runs/docking_prior --num_samples 8000 --out runs/docking_poses
+    python -m bitdiff.train --config configs/docking.py:confidence --workdir runs/docking_confidence \
+        --config.first_run=runs/docking_prior --config.data.distilled=runs/docking_poses
+    python -m bitdiff.evaluate --workdir runs/docking_confidence
+
 Variants: plain (the default), disco (with two latents, which point at atoms or residues; its evaluation infers them
-from the true poses), prior (over disco's latents); each also with the prefix molecules_, for small molecules with
-rotatable bonds (pip install -e '.[docking]') in place of rigid ligands. The complexes are synthetic, see
+from the true poses), prior (over disco's latents), confidence; each also with the prefix molecules_, for small
+molecules with rotatable bonds (pip install -e '.[docking]') in place of rigid ligands. The complexes are synthetic, see
 bitdiff/data/pockets.py. Not yet run.
 """
 
@@ -15,7 +22,8 @@ import ml_collections
 
 from bitdiff.configuration import base_config, presets, sections
 
-VARIANTS = tuple(f"{ligands}{model}" for ligands in ("", "molecules_") for model in ("plain", "disco", "prior"))
+MODELS = ("plain", "disco", "prior", "confidence")
+VARIANTS = tuple(f"{ligands}{model}" for ligands in ("", "molecules_") for model in MODELS)
 
 
 def get_config(variant: str = "plain") -> ml_collections.ConfigDict:
@@ -42,7 +50,12 @@ def get_config(variant: str = "plain") -> ml_collections.ConfigDict:
     config.sample.sampler = "sde"
     config.sample.steps = 20
     config.evaluate.num_samples = 1_500  # five for each test complex
-    if not variant.endswith("plain"):
+    if variant.endswith("confidence"):
+        presets.confidence(config)
+        presets.small_run(config, steps=2_000, batch_size=32)
+        config.train.sample_every_steps = 0
+        config.evaluate.num_samples = 3_000
+    if variant.endswith(("disco", "prior")):
         config.latents.count = 2
         config.latents.encoder = sections.pointer_encoder(scalars=24, vectors=8, layers=3)
     if variant.endswith("prior"):

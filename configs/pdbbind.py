@@ -4,14 +4,17 @@ r"""Docking of PDBBind's complexes with DiffDock-S, and with pointers as latents
     python -m bitdiff.train --config configs/pdbbind.py:disco --workdir runs/pdbbind --config.data.path=DIR
     python -m bitdiff.train --config configs/pdbbind.py:prior --workdir runs/pdbbind_prior --config.data.path=DIR \
         --config.first_run=runs/pdbbind
-    python -m bitdiff.evaluate --workdir runs/pdbbind_prior
+    python -m bitdiff.distill --workdir runs/pdbbind_prior --num_samples 120000 --out runs/pdbbind_poses
+    python -m bitdiff.train --config configs/pdbbind.py:confidence --workdir runs/pdbbind_confidence \
+        --config.data.path=DIR --config.first_run=runs/pdbbind_prior --config.data.distilled=runs/pdbbind_poses
+    python -m bitdiff.evaluate --workdir runs/pdbbind_confidence
 
 DIR is laid out as described in bitdiff/data/pdbbind_files.py. Variants: plain (the default), disco (two latents, which
-point at atoms or residues), prior (over disco's latents).
+point at atoms or residues), prior (over disco's latents), confidence (ranks the poses of any other variant's run).
 
 The papers report the fraction of top-1 poses, ranked by a confidence model, with an RMSD below 2 A: DiffDock-S 32.9%,
-DisCo-DiffDock-S 35.4%. These numbers are not comparable with the scores here: there is no confidence model, and
-sampling starts from the crystal structure's bond lengths, angles and rings; only the torsions are randomized. Atoms
+DisCo-DiffDock-S 35.4%. These numbers are not comparable with the scores here, because sampling starts from the crystal
+structure's bond lengths, angles and rings; only the torsions are randomized. Atoms
 have only element and aromaticity as features, and residues only their amino acid (no language-model embeddings).
 """
 
@@ -19,7 +22,7 @@ import ml_collections
 
 from bitdiff.configuration import base_config, presets, sections
 
-VARIANTS = ("plain", "disco", "prior")
+VARIANTS = ("plain", "disco", "prior", "confidence")
 
 
 def get_config(variant: str = "plain") -> ml_collections.ConfigDict:
@@ -47,7 +50,10 @@ def get_config(variant: str = "plain") -> ml_collections.ConfigDict:
     config.sample.steps = 20
     config.sample.batch_size = 40
     config.evaluate.num_samples = 14_520  # 40 for each of 363 test complexes, if none is left out
-    if variant != "plain":
+    if variant == "confidence":
+        presets.confidence(config)
+        config.train.steps = 100_000
+    if variant in ("disco", "prior"):
         config.latents.count = 2
         config.latents.encoder = sections.pointer_encoder()
     if variant == "prior":

@@ -26,7 +26,9 @@ TOP = {
         "docking (poses of a ligand in a receptor)",
     ),
     "seed": integer(0, "seeds the weights, the order of the data, and the noise"),
-    "first_run": text("", "the workdir of a prior's first stage, or of the teacher in distillation"),
+    "first_run": text(
+        "", "the workdir of a prior's first stage, of a student's teacher, or of a confidence model's docking run"
+    ),
 }
 
 DATA = {
@@ -85,7 +87,11 @@ DATA = {
     "tokenizer_hash": text("", "hash of the tokenizer, filled in from it"),
     "eos": integer(-1, "end-of-sequence token, filled in from the tokenizer", low=-1),
     "pad": integer(-1, "padding token, filled in from the tokenizer", low=-1),
-    "distilled": text("", "a folder written by bitdiff.distill, whose sequences replace those of the training split"),
+    "distilled": text(
+        "",
+        "a folder written by bitdiff.distill, whose sequences replace those of the training split, or whose poses a "
+        "confidence model learns to rank",
+    ),
     "cut": boolean(False, "whether texts longer than data.length are truncated; otherwise they are an error"),
     "prefetch_batches": integer(
         4, "batches read ahead, each by its own thread; 0 reads within the training loop", high=2**10

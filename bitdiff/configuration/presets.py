@@ -46,6 +46,12 @@ def distillation(config: ml_collections.ConfigDict, *, steps: int) -> None:
     config.train.sample_every_steps = 0
 
 
+def confidence(config: ml_collections.ConfigDict) -> None:
+    """Turns the config of a docking model into that of a confidence model, which ranks its poses."""
+    config.first = config.copy_and_resolve_references()
+    config.task = "confidence"
+
+
 def paper_encoding(config: ml_collections.ConfigDict, encoding: str, *, dropout: float) -> None:
     """Sets one of PAPER_ENCODINGS and the options used with it in the paper's image tables.
 

@@ -1,4 +1,4 @@
-"""Training sequences sampled from another model, in place of a data set's own (see `bitdiff.distill`)."""
+"""Training sequences sampled from another model, in place of a data set's own, or poses (see `bitdiff.distill`)."""
 
 import json
 from pathlib import Path
@@ -28,8 +28,22 @@ class Recaptioned:
         return self._source[index] | {"tokens": self._tokens[index][None]}
 
 
+class Reposed:
+    """Complexes of a source with sampled poses: 'sampled' float32 [A, 3], and its RMSD, 'deviation' float32 []."""
+
+    def __init__(self, source: Source, index: np.ndarray, x: np.ndarray, deviation: np.ndarray):
+        self._source, self._index, self._x, self._deviation = source, index, x, deviation
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        found = {"sampled": self._x[index], "deviation": self._deviation[index]}
+        return self._source[int(self._index[index])] | found
+
+
 def distilled(dataset: Dataset, options: Any) -> Dataset:
-    """A data set of captions or tokens whose training sequences are those of the folder options.distilled.
+    """A data set whose training sequences are those of the folder options.distilled, or have its poses beside them.
 
     The test examples remain the data's own.
 
@@ -37,9 +51,13 @@ def distilled(dataset: Dataset, options: Any) -> Dataset:
       UsageError: the folder was not written by `bitdiff.distill` with the same data and tokenizer, or is incomplete.
     """
     folder = Path(options.distilled).expanduser()
-    if dataset.field not in ("captions", "tokens"):
-        raise UsageError(f"config.data.distilled is {str(folder)!r}, but the data ({dataset.about}) are not sequences")
+    if dataset.field not in ("captions", "tokens", "pose"):
+        raise UsageError(
+            f"config.data.distilled is {str(folder)!r}, but the data ({dataset.about}) are neither sequences nor poses"
+        )
     record = _read_record(folder, dataset)
+    if dataset.field == "pose":
+        return _with_poses(dataset, folder, record)
     candidates, scores = _read_shards(folder)
     count, length = len(dataset.train), dataset.length or dataset.shape[0]
     if len(candidates) != count or candidates.shape[2] != length:
@@ -56,12 +74,27 @@ def distilled(dataset: Dataset, options: Any) -> Dataset:
     return dataset._replace(train=Recaptioned(dataset.train, tokens), about=about)
 
 
+def _with_poses(dataset: Dataset, folder: Path, record: dict[str, Any]) -> Dataset:
+    """The data set with sampled poses beside those of its training complexes, one row for each sampled pose."""
+    parts = [files.read_arrays(path, ["source", "pose", "deviation"]) for path in sorted(folder.glob("[0-9]*.npz"))]
+    if not parts or any(len(part) < 3 for part in parts):
+        raise UsageError(f"config.data.distilled: {folder} holds no poses of a docking run")
+    index, x, deviation = (np.concatenate([part[name] for part in parts]) for name in ("source", "pose", "deviation"))
+    if x.shape[1:] != dataset.shape or index.max() >= len(dataset.train):
+        raise UsageError(
+            f"config.data.distilled: {folder} holds poses {list(x.shape[1:])} of {index.max() + 1} complexes; the data "
+            f"have poses {list(dataset.shape)} of {len(dataset.train)}"
+        )
+    about = f"{dataset.about}; {len(index)} poses sampled at step {record['step']} of a docking run ({folder.name})"
+    return dataset._replace(train=Reposed(dataset.train, index, x, deviation), about=about)
+
+
 def _read_record(folder: Path, dataset: Dataset) -> dict[str, Any]:
     path = folder / _RECORD
     try:
         record = json.loads(path.read_text())
         teacher = record["run"]["data"]
-        facts: dict[str, Any] = {"vocab_size": dataset.vocab_size}
+        facts: dict[str, Any] = {"vocab_size": dataset.vocab_size} | dict(dataset.sizes)
         if dataset.tokenizer:
             facts["tokenizer_hash"] = dataset.tokenizer.fingerprint()
         if dataset.field == "captions":

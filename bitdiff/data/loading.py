@@ -47,7 +47,7 @@ OWN_VOCABULARY = ("shapes", "expressions")  # data sets whose tokenizer cannot b
 _TASKS = {
     "image": ("images", "masked", "prior", "distillation"),
     "point": ("points", "prior"),
-    "pose": ("docking", "prior"),
+    "pose": ("docking", "prior", "confidence"),
     "tokens": ("tokens", "autoregressive", "blocks", "masked", "prior", "distillation"),
     "captions": ("tokens", "autoregressive", "blocks", "masked", "prior", "distillation"),
 }

@@ -123,7 +123,8 @@ def _draw_by_consensus(run: Trained, request: Draw, dataset: data.Dataset, candi
 
 def provenance(run: Trained, dataset: data.Dataset, judges: Sequence[Judge]) -> dict[str, Any]:
     """The provenance of scores: versions, weights, data and judges, as plain JSON."""
-    pointers = run.config.task == "docking" and run.config.latents.count
+    docking = run.config.first if run.config.task == "confidence" else run.config
+    pointers = docking.task == "docking" and docking.latents.count
     return {
         "bitdiff": __version__,
         "jax": f"{jax.__version__} on {describe_devices()}",
@@ -132,7 +133,7 @@ def provenance(run: Trained, dataset: data.Dataset, judges: Sequence[Judge]) -> 
         "weights": f"moving average, decay {run.config.optimizer.ema_decay}" if run.weights == "ema" else "raw",
         "data": dataset.about,
         "labels": _about_labels(run, dataset),
-        "prior": workdir.plain(run.config.prior) if run.config.task == "prior" else None,
+        "prior": workdir.plain(docking.prior) if docking.task == "prior" else None,
         "latents": "inferred from test examples" if run.task.infer or pointers else None,
         "candidates": run.config.evaluate.candidates,
         "words": run.config.evaluate.tokenizer if dataset.field == "captions" else None,

@@ -14,7 +14,10 @@ def write_sdf(path: Path, outputs: dict[str, np.ndarray]) -> Path:
     for i, x in enumerate(outputs["pose"]):
         atoms, bonds, orders = (outputs[name][i] for name in ("atoms", "bonds", "orders"))
         molecule = ligands.to_molecule(atoms, bonds, orders, x)
-        records.append(ligands.mol_block(molecule, f"sample {i} in complex {outputs['source'][i]}"))
+        title = f"sample {i} in complex {outputs['source'][i]}"
+        if "confidence" in outputs:
+            title += f", confidence {outputs['confidence'][i]:.3f}"
+        records.append(ligands.mol_block(molecule, title))
     files.write_text(path.with_suffix(".sdf"), "".join(records))
     return path.with_suffix(".sdf")
 

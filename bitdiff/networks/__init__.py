@@ -4,6 +4,7 @@ from bitdiff.networks.block_head import BlockHead
 from bitdiff.networks.latent_networks import LATENT_ENCODERS, LatentEncoder, LatentTransformer
 from bitdiff.networks.mlp import MLP
 from bitdiff.networks.pointer_prior import PointerPrior
+from bitdiff.networks.pose_confidence import PoseConfidence
 from bitdiff.networks.registry import (
     make_block_head,
     make_encoder,
@@ -11,6 +12,7 @@ from bitdiff.networks.registry import (
     make_network,
     make_pointer_encoder,
     make_pointer_prior,
+    make_pose_confidence,
     make_pose_network,
 )
 from bitdiff.networks.transformer import Transformer
@@ -24,6 +26,7 @@ __all__ = [
     "LatentEncoder",
     "LatentTransformer",
     "PointerPrior",
+    "PoseConfidence",
     "Transformer",
     "UNet",
     "ViT",
@@ -33,5 +36,6 @@ __all__ = [
     "make_network",
     "make_pointer_encoder",
     "make_pointer_prior",
+    "make_pose_confidence",
     "make_pose_network",
 ]

@@ -11,6 +11,7 @@ from bitdiff.networks.latent_networks import LATENT_ENCODERS, LatentEncoder, Lat
 from bitdiff.networks.mlp import MLP
 from bitdiff.networks.pointer_encoder import PointerEncoder
 from bitdiff.networks.pointer_prior import PointerPrior
+from bitdiff.networks.pose_confidence import PoseConfidence
 from bitdiff.networks.pose_network import PoseNetwork, PoseTrunk, Reach
 from bitdiff.networks.transformer import Transformer
 from bitdiff.networks.unet import UNet
@@ -81,6 +82,11 @@ def make_pose_network(config: Any) -> PoseNetwork:
 def make_pointer_prior(config: Any) -> PointerPrior:
     """The prior of docking's latents, whose trunk is that of `make_pose_network`."""
     return PointerPrior(_make_trunk(config))
+
+
+def make_pose_confidence(config: Any) -> PoseConfidence:
+    """The confidence in poses, whose trunk is that of `make_pose_network`."""
+    return PoseConfidence(_make_trunk(config))
 
 
 def make_pointer_encoder(config: Any) -> PointerEncoder:

@@ -11,6 +11,7 @@ from bitdiff.runtime.errors import UsageError, choose
 from bitdiff.tasks.autoregressive import make_autoregressive_task
 from bitdiff.tasks.blocks import make_block_task
 from bitdiff.tasks.distillation import make_distillation_task
+from bitdiff.tasks.docking_confidence import make_confidence_task
 from bitdiff.tasks.docking_model import make_docking_task
 from bitdiff.tasks.images import make_image_task
 from bitdiff.tasks.masked import make_masked_task
@@ -30,6 +31,7 @@ TASKS = {
     "prior": make_prior_task,
     "distillation": make_distillation_task,
     "docking": make_docking_task,
+    "confidence": make_confidence_task,
 }
 _CONDITIONAL = ("images", "tokens", "points")  # take conditions besides those that a config describes
 

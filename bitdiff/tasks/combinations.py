@@ -159,6 +159,15 @@ def check_docking(config: Any) -> None:
             raise UsageError(f"config.docking.{part} is {(low, high)}; the first sigma must be smaller than the second")
 
 
+def check_confidence(config: Any) -> None:
+    """Checks the sections of a confidence model's config, which has the network of the docking run.
+
+    Raises:
+      UsageError: fields that the model would ignore.
+    """
+    _check_unsupported(config, ("latents.count", *_NOT_DOCKING), "a confidence model")
+
+
 def _check_unsupported(config: Any, fields: Sequence[str], model: str) -> None:
     """Rejects fields that the model would ignore."""
     for field in fields:

@@ -4,37 +4,49 @@ from typing import Any
 
 import numpy as np
 
-from bitdiff.data import Dataset, pockets
+from bitdiff.data import Dataset, Source, pockets
 from bitdiff.data.dataset import rows
 from bitdiff.metrics.pose_scores import rmsd, symmetries
 from bitdiff.tasks.options import SampleOptions
 from bitdiff.tasks.task import Score, examples_of
 
-_CLOSE, _NEAR = 2.0, 5.0  # angstroms
+CLOSE, _NEAR = 2.0, 5.0  # angstroms
+_FIRST = 5  # poses of a complex, of which the best one counts
+
+
+def deviations(outputs: dict[str, np.ndarray], examples: Source) -> np.ndarray:
+    """The RMSD of sampled poses [N, A, 3] from those of the complexes that `outputs['source']` names: float [N]."""
+    return np.array([found[0] for found in _measure(outputs, rows(examples, outputs["source"]))])
 
 
 def evaluate(outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOptions) -> dict[str, Score]:
     """Scores sampled poses [N, A, 3] against those of the complexes that `outputs['source']` names."""
     del options
     truth = rows(examples_of(dataset), outputs["source"])
-    first = {int(source): i for i, source in reversed(list(enumerate(outputs["source"])))}
-    permutations = {source: _symmetries(_row(truth, i)) for source, i in first.items()}
-    measured = [
-        _distances(pose, _row(truth, i), permutations[int(source)])
-        for i, (pose, source) in enumerate(zip(outputs["pose"], outputs["source"], strict=True))
-    ]
-    deviation, centroid, nearest = (np.array(values) for values in zip(*measured, strict=True))
+    deviation, centroid, nearest = (np.array(values) for values in zip(*_measure(outputs, truth), strict=True))
     count = len(deviation)
     scores = {
-        "rmsd_below_2": _fraction(deviation < _CLOSE, f"of {count} poses with an RMSD below 2 A"),
+        "rmsd_below_2": _fraction(deviation < CLOSE, f"of {count} poses with an RMSD below 2 A"),
         "rmsd_below_5": _fraction(deviation < _NEAR, f"of {count} poses with an RMSD below 5 A"),
         "rmsd_median": Score(float(np.median(deviation)), "median RMSD in angstroms"),
-        "centroid_below_2": _fraction(centroid < _CLOSE, f"of {count} poses with a center within 2 A of the true one"),
+        "centroid_below_2": _fraction(centroid < CLOSE, f"of {count} poses with a center within 2 A of the true one"),
     }
     scores |= _best_of(deviation, outputs["source"])
+    if "confidence" in outputs:
+        scores |= _ranked(deviation, outputs["source"], outputs["confidence"])
     if "poses" in truth:
         scores |= _two_pockets(outputs, truth, nearest)
     return scores
+
+
+def _measure(outputs: dict[str, np.ndarray], truth: dict[str, np.ndarray]) -> list[tuple[float, float, np.ndarray]]:
+    """`_distances` of every pose from the true one in the same row."""
+    first = {int(source): i for i, source in reversed(list(enumerate(outputs["source"])))}
+    permutations = {source: _symmetries(_row(truth, i)) for source, i in first.items()}
+    return [
+        _distances(pose, _row(truth, i), permutations[int(source)])
+        for i, (pose, source) in enumerate(zip(outputs["pose"], outputs["source"], strict=True))
+    ]
 
 
 def _row(arrays: dict[str, np.ndarray], i: int) -> dict[str, np.ndarray]:
@@ -57,15 +69,38 @@ def _distances(
     return rmsd(x[None], aim, permutations)[0], float(np.linalg.norm(x.mean(0) - aim.mean(0))), nearest
 
 
-def _best_of(deviation: np.ndarray, source: np.ndarray, most: int = 5) -> dict[str, Score]:
+def _best_of(deviation: np.ndarray, source: np.ndarray) -> dict[str, Score]:
     """The fraction of complexes of which one of the first five poses is close; {} if any has fewer."""
-    order = np.argsort(source, kind="stable")
-    groups = np.split(deviation[order], np.flatnonzero(np.diff(source[order])) + 1)
-    if min(map(len, groups)) < most:
+    groups = _by_complex(deviation, source, np.arange(len(source)))
+    if min(map(len, groups)) < _FIRST:
         return {}
-    best = np.array([group[:most].min() for group in groups])
-    about = f"of {len(groups)} complexes whose best of {most} poses has an RMSD below 2 A"
-    return {"best_of_5": _fraction(best < _CLOSE, about)}
+    best = np.array([group[:_FIRST].min() for group in groups])
+    about = f"of {len(groups)} complexes whose best of {_FIRST} poses has an RMSD below 2 A"
+    return {"best_of_5": _fraction(best < CLOSE, about)}
+
+
+def _ranked(deviation: np.ndarray, source: np.ndarray, confidence: np.ndarray) -> dict[str, Score]:
+    """Scores of the poses of each complex in the order of a confidence model, the most confident one first."""
+    groups = _by_complex(deviation, source, -confidence)
+    count = f"of {len(groups)} complexes whose"
+    top = np.array([group[0] for group in groups])
+    close = deviation < CLOSE
+    scores = {
+        "top1_below_2": _fraction(top < CLOSE, f"{count} most confident pose has an RMSD below 2 A"),
+        "top1_below_5": _fraction(top < _NEAR, f"{count} most confident pose has an RMSD below 5 A"),
+        "confidence_accuracy": _fraction((confidence > 0.5) == close, "of poses that are classified correctly"),
+    }
+    if min(map(len, groups)) > _FIRST:
+        best = np.array([group[:_FIRST].min() for group in groups])
+        about = f"{count} best of the {_FIRST} most confident poses has an RMSD below 2 A"
+        scores["top5_below_2"] = _fraction(best < CLOSE, about)
+    return scores
+
+
+def _by_complex(values: np.ndarray, source: np.ndarray, order: np.ndarray) -> list[np.ndarray]:
+    """The values of each complex, sorted by `order`."""
+    index = np.lexsort((order, source))
+    return np.split(values[index], np.flatnonzero(np.diff(source[index])) + 1)
 
 
 def _two_pockets(outputs: dict[str, np.ndarray], truth: dict[str, np.ndarray], nearest: np.ndarray) -> dict[str, Score]:
@@ -74,7 +109,7 @@ def _two_pockets(outputs: dict[str, np.ndarray], truth: dict[str, np.ndarray], n
     off = abs(float(np.mean(chosen == 0)) - pockets.STRONG)
     floor = np.sqrt(2.0 * pockets.STRONG * (1.0 - pockets.STRONG) / (np.pi * count))
     scores = {
-        "known_below_2": _fraction(nearest.min(axis=1) < _CLOSE, f"of {count} poses within 2 A of a true pose"),
+        "known_below_2": _fraction(nearest.min(axis=1) < CLOSE, f"of {count} poses within 2 A of a true pose"),
         "pocket_tv": Score(off, "total variation between the pockets' fractions and their true probabilities"),
         "pocket_tv_floor": Score(float(floor), f"expected pocket_tv of {count} poses drawn from the true distribution"),
     }

@@ -1,4 +1,7 @@
-"""A prior's first stage, or a student's teacher: its config and its trained weights, taken from its workdir."""
+"""The run that another one starts from: its config and its trained weights, taken from its workdir.
+
+It is a prior's first stage, a student's teacher, or the docking run whose poses a confidence model ranks.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ import numpy as np
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import make_first_stage, make_task
 from bitdiff.tasks.distillation import check_teacher
+from bitdiff.tasks.docking_confidence import make_ranked
 from bitdiff.training import workdir
 from bitdiff.training.checkpoints import Checkpoints
 from bitdiff.training.optimizer import make_optimizer
@@ -20,18 +24,19 @@ from bitdiff.training.state import init_state
 _NO_FIRST_STAGE = {
     "prior": "training a prior requires the workdir of its first stage: pass --config.first_run=DIR",
     "distillation": "distillation requires the workdir of its teacher: pass --config.first_run=DIR",
+    "confidence": "a confidence model requires the workdir of a docking run: pass --config.first_run=DIR",
 }
 # The data fields that both stages must have in common; the location of the data may differ.
 _DATA = ("name", "builder", "image_size", "channels", "length", "vocab_size", "tokenizer_hash", "resize", "num_classes")
 
 
 def with_first_stage(config: ml_collections.ConfigDict, folder: Path) -> ml_collections.ConfigDict:
-    """A copy of the config that holds the config of its first stage or teacher as it was trained.
+    """A copy of the config that holds the config of the run it starts from, as it was trained.
 
     If the teacher is itself a student, this is the config of the first teacher in the chain; all share its network.
 
     Args:
-      config: the config of any task; only a prior has a first stage, and only a student a teacher.
+      config: the config of any task; only priors, students and confidence models start from another run.
       folder: the workdir; a run that is resumed there already holds its first stage.
 
     Raises:
@@ -81,7 +86,7 @@ def load_first_stage(config: Any) -> Any:
     if not config.first_run:
         raise UsageError(_NO_FIRST_STAGE[config.task])
     folder = Path(config.first_run)
-    first = config.first if config.task == "prior" else workdir.load_config(folder)
+    first = workdir.load_config(folder) if config.task == "distillation" else config.first
     task = make_task(first)
     optimizer = make_optimizer(first.optimizer, first.train.steps, task.frozen)
     abstract = jax.eval_shape(lambda: init_state(task.init(jax.random.key(0)), optimizer))
@@ -98,6 +103,8 @@ def _read_config(folder: Path, config: Any) -> ml_collections.ConfigDict:
         first = workdir.load_config(folder)
         if config.task == "prior":
             make_first_stage(first)
+        elif config.task == "confidence":
+            make_ranked(first)
         else:
             first = first.first if first.task == "distillation" else first
             check_teacher(first)

@@ -14,8 +14,8 @@ from bitdiff.training.first_stage import load_first_stage
 def initial_params(config: Any, task: Task, key: jax.Array) -> Any:
     """Random parameters, except for published weights of an encoder and those of config.first_run.
 
-    A prior's parameters include its first stage's; in docking, the prior's trunk starts from the first stage's. A
-    student's start from its teacher's, and include them.
+    A prior's parameters include its first stage's, and those of a confidence model its docking run's. In docking, the
+    trunks of both start from the docking run's. A student's start from its teacher's, and include them.
 
     Args:
       config: a resolved config.
@@ -33,6 +33,11 @@ def initial_params(config: Any, task: Task, key: jax.Array) -> Any:
         if config.prior.model == "pointers":
             trunk = jax.tree.map(jnp.copy, params["first"]["network"]["trunk"])
             params = params | {"prior": params["prior"] | {"trunk": trunk}}
+    if config.task == "confidence":
+        first = load_first_stage(config)
+        docking = first["first"] if config.first.task == "prior" else first
+        trunk = jax.tree.map(jnp.copy, docking["network"]["trunk"])
+        params = {"confidence": params["confidence"] | {"trunk": trunk}, "first": first}
     if config.task == "distillation":
         teacher = load_first_stage(config)
         params = {"student": teacher, "teacher": jax.tree.map(jnp.copy, teacher)}

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from bitdiff.configuration import base_config, load_config, sections
@@ -260,4 +261,89 @@ def test_a_prior_requires_the_model_and_the_network_of_its_first_stage():
     config = prior_config()
     config.network = sections.pose(layers=7)
     with pytest.raises(UsageError, match="must equal that of the first stage"):
+        make_task(config)
+
+
+def confidence_config(variant="plain"):
+    config = load_config("docking:confidence")
+    config.first = prior_config() if variant == "prior" else small_config(variant)
+    config.network = (config.first.first if variant == "prior" else config.first).network
+    return config
+
+
+@pytest.mark.parametrize("variant", ["plain", "prior"])
+def test_samples_of_a_docking_run_get_a_confidence(data, variant):
+    config = confidence_config(variant)
+    task = make_task(config)
+    params, options = task.init(jax.random.key(0)), sample_options(config.sample, steps=2)
+    condition = task.condition(np.arange(12), None, data.test)
+    outputs = draw(task, params, condition, options)
+    alone = draw(make_task(config.first), params["first"], condition, options)
+    np.testing.assert_allclose(outputs["pose"], alone["pose"], atol=1e-3)
+    assert ("latents" in outputs) == (variant == "prior")
+    assert ((outputs["confidence"] > 0) & (outputs["confidence"] < 1)).all()
+
+
+@pytest.mark.slow
+def test_a_confidence_model_learns_which_poses_are_close(data):
+    task = make_task(confidence_config())
+    batch = stack(data.train)
+    rng = np.random.default_rng(0)
+    distance = np.resize(np.float32([0.5, 3.5]), 48)
+    batch = {name: np.resize(array, (48, *array.shape[1:])) for name, array in batch.items()}
+    direction = rng.normal(size=(48, 1, 3)).astype(np.float32)
+    direction /= np.linalg.norm(direction, axis=-1, keepdims=True)
+    batch |= {"sampled": batch["pose"] + distance[:, None, None] * direction, "deviation": distance}
+    params = task.init(jax.random.key(0))
+    optimizer = optax.adam(1e-2)
+
+    @jax.jit
+    def step(params, state):
+        (value, metrics), gradient = jax.value_and_grad(task.loss, has_aux=True)(params, batch, keys(48))
+        update, state = optimizer.update(gradient["confidence"], state)
+        return params | {"confidence": optax.apply_updates(params["confidence"], update)}, state, value, metrics
+
+    state, found = optimizer.init(params["confidence"]), []
+    for _ in range(60):
+        params, state, value, metrics = step(params, state)
+        found.append((float(value), float(metrics["accuracy"])))
+    assert found[0][0] == pytest.approx(np.log(2), abs=0.3)  # untrained, it knows nothing
+    assert found[-1][0] < 0.4
+    assert found[-1][1] > 0.85
+    with pytest.raises(UsageError, match=r"config.data.distilled"):
+        task.loss(params, stack(data.train), keys(12))
+
+
+def test_the_most_confident_poses_are_scored(data):
+    truth = stack(data.test)
+    source = np.repeat(np.arange(12), 6).astype(np.int32)
+    offset = np.tile(np.float32([9, 4, 1, 9, 9, 0.5]), 12)  # angstroms, of the six poses of each complex
+    outputs = {"pose": truth["pose"][source] + offset[:, None, None] * np.float32([1, 0, 0]), "source": source}
+
+    def scores(confidence):
+        found = docking_scores.evaluate(outputs | {"confidence": np.tile(np.float32(confidence), 12)}, data, None)
+        return {name: score.value for name, score in found.items()}
+
+    right = scores([0.1, 0.3, 0.8, 0.1, 0.1, 0.9])
+    assert right["top1_below_2"] == right["top1_below_5"] == right["top5_below_2"] == right["confidence_accuracy"] == 1
+    wrong = scores([0.2, 0.9, 0.2, 0.1, 0.2, 0.1])
+    assert wrong["top1_below_2"] == 0
+    assert wrong["top1_below_5"] == 1
+    assert wrong["top5_below_2"] == 1
+    assert wrong["confidence_accuracy"] == pytest.approx(3 / 6)
+    assert wrong["best_of_5"] == 1  # of the first five, in the order in which they were sampled
+
+
+def test_a_confidence_model_requires_a_docking_run():
+    config = confidence_config()
+    config.first = load_config("digits")
+    with pytest.raises(UsageError, match="requires a docking run"):
+        make_task(config)
+    config = confidence_config()
+    config.network = sections.pose(layers=4)
+    with pytest.raises(UsageError, match="must equal that of the docking run"):
+        make_task(config)
+    config = confidence_config()
+    config.latents.count = 2
+    with pytest.raises(UsageError, match=r"latents.count is 2; it must be 0 with a confidence model"):
         make_task(config)
