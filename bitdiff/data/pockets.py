@@ -33,6 +33,7 @@ _NO_CLASH = 2.8  # least distance between atoms that are more than three bonds a
 _POCKETS_APART = (16.0, 22.0)
 _RADIUS = 18.0  # radius of the receptor; its center is the midpoint between the pockets
 _TRIES = 500
+_PLACES = 50  # random points of which one must be free
 _TRAIN, _TEST = 2_000, 300
 
 _SMILES = (
@@ -259,12 +260,11 @@ def _place(
     rng: np.random.Generator, around: np.ndarray, distance: float, atoms: np.ndarray, taken: list[np.ndarray]
 ) -> np.ndarray | None:
     """A random point at a distance from another, at least _CLEARANCE from `atoms` and `taken`; None if not found."""
-    for _ in range(50):
-        place = around + distance * _unit(rng.normal(size=3))
-        near = np.concatenate([atoms, np.reshape(taken, (-1, 3))])
-        if np.linalg.norm(near - place, axis=1).min() >= _CLEARANCE:
-            return place
-    return None
+    directions = rng.normal(size=(_PLACES, 3))
+    places = around + distance * directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    near = np.concatenate([atoms, np.reshape(taken, (-1, 3))])
+    free = np.sum((near - places[:, None]) ** 2, axis=-1).min(axis=1) >= _CLEARANCE**2
+    return places[free.argmax()] if free.any() else None
 
 
 def _fill(

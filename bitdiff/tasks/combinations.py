@@ -165,7 +165,7 @@ def check_confidence(config: Any) -> None:
     Raises:
       UsageError: fields that the model would ignore.
     """
-    _check_unsupported(config, ("latents.count", *_NOT_DOCKING), "a confidence model")
+    _check_unsupported(config, _NOT_DOCKING, "a confidence model")
 
 
 def _check_unsupported(config: Any, fields: Sequence[str], model: str) -> None:

@@ -344,6 +344,6 @@ def test_a_confidence_model_requires_a_docking_run():
     with pytest.raises(UsageError, match="must equal that of the docking run"):
         make_task(config)
     config = confidence_config()
-    config.latents.count = 2
-    with pytest.raises(UsageError, match=r"latents.count is 2; it must be 0 with a confidence model"):
+    config.diffusion.schedule = "linear"
+    with pytest.raises(UsageError, match=r"diffusion.schedule is 'linear'; it must be 'cosine' with a confidence"):
         make_task(config)
