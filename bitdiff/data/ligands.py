@@ -109,6 +109,44 @@ def read_ligand(path: Path) -> Ligand:
     Raises:
       UsageError: RDKit is missing, or cannot read the file.
     """
+    return from_molecule(_read_molecule(path))
+
+
+def matched_conformer(path: Path, seed: int) -> np.ndarray:
+    """A conformer that RDKit builds (ETKDG) for the molecule of `read_ligand`, as close to the file's as possible.
+
+    It has the torsion angles of the file's conformer and is aligned to it, so that only bond lengths, bond angles and
+    rings differ, and equivalent atoms may be exchanged (conformer matching; DiffDock, Corso et al. 2023, appendix).
+
+    Returns:
+      float [A, 3], in the order of `read_ligand`'s atoms; the file's conformer if RDKit cannot build one.
+
+    Raises:
+      UsageError: as in `read_ligand`.
+    """
+    chem = _rdkit()
+    from rdkit.Chem import AllChem, rdMolAlign, rdMolTransforms
+
+    known = chem.RemoveHs(_read_molecule(path))
+    built = chem.AddHs(chem.Mol(known), addCoords=False)
+    built.RemoveAllConformers()
+    if AllChem.EmbedMolecule(built, randomSeed=seed) != 0:  # pyrefly: ignore[missing-attribute]
+        return np.array(known.GetConformer().GetPositions())
+    built = chem.RemoveHs(built)
+    own = from_molecule(known)
+    for i, j in own.rotatable.tolist():
+        # Any further neighbors of both atoms define the torsion angle.
+        a, b = (
+            next(n.GetIdx() for n in known.GetAtomWithIdx(one).GetNeighbors() if n.GetIdx() != other)
+            for one, other in ((i, j), (j, i))
+        )
+        angle = rdMolTransforms.GetDihedralRad(known.GetConformer(), a, i, j, b)
+        rdMolTransforms.SetDihedralRad(built.GetConformer(), a, i, j, b, angle)
+    rdMolAlign.AlignMol(built, known, atomMap=[(i, i) for i in range(known.GetNumAtoms())])
+    return np.array(built.GetConformer().GetPositions())
+
+
+def _read_molecule(path: Path) -> Any:
     chem = _rdkit()
     try:
         if path.suffix == ".mol2":
@@ -119,7 +157,7 @@ def read_ligand(path: Path) -> Ligand:
         raise UsageError(f"{path} cannot be read: {error}") from error
     if molecule is None or not molecule.GetNumConformers():
         raise UsageError(f"{path} holds no molecule with positions that RDKit can read")
-    return from_molecule(molecule)
+    return molecule
 
 
 def read_receptor(path: Path) -> Receptor:

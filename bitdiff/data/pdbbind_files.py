@@ -4,42 +4,55 @@ config.data.path holds one folder per complex, NAME/NAME_protein_processed.pdb w
 `PDBBind_processed` of https://zenodo.org/records/6408497. config.data.train_split and test_split are text files with a
 name per line, relative to the path; DiffDock's repository (gcorso/DiffDock) has them in data/splits as
 timesplit_no_lig_overlap_train and timesplit_test.
+
+A ligand's crystal structure is 'pose'. The model is trained on, and sampling starts from, 'conformer', which RDKit
+builds (see `ligands.matched_conformer`), since a new ligand's bond lengths, bond angles and rings are not known.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from bitdiff.data import ligands
-from bitdiff.data.complexes import Ligand, Receptor, Sizes, fields_of, padded, sizes_of
+from bitdiff.data.complexes import Ligand, Receptor, Sizes, fields_of, pad, padded, sizes_of
 from bitdiff.data.dataset import Dataset
 from bitdiff.runtime.console import progress_bar
 from bitdiff.runtime.errors import UsageError
 
 
-class Complexes:
-    """Complexes by index; a receptor is read when it is first used, then cached."""
+class Found(NamedTuple):
+    """A ligand, and the file it was read from."""
 
-    def __init__(self, root: Path, found: dict[str, Ligand], sizes: Sizes):
-        self._root, self._names, self._ligands, self._sizes = root, list(found), found, sizes
-        self._receptors: dict[str, Receptor] = {}
+    ligand: Ligand
+    path: Path
+
+
+class Complexes:
+    """Complexes by index; receptors are read, and conformers built, when they are first used, then cached."""
+
+    def __init__(self, root: Path, found: dict[str, Found], sizes: Sizes):
+        self._root, self._names, self._found, self._sizes = root, list(found), found, sizes
+        self._cached: dict[str, tuple[Receptor, np.ndarray]] = {}
 
     def __len__(self) -> int:
         return len(self._names)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         name = self._names[index]
-        if name not in self._receptors:
-            self._receptors[name] = ligands.read_receptor(_protein(self._root, name))
-        return padded(self._ligands[name], self._receptors[name], self._sizes)
+        ligand, path = self._found[name]
+        if name not in self._cached:
+            receptor = ligands.read_receptor(_protein(self._root, name))
+            self._cached[name] = receptor, ligands.matched_conformer(path, seed=0)
+        receptor, conformer = self._cached[name]
+        return padded(ligand, receptor, self._sizes) | {"conformer": pad(conformer, self._sizes.atoms)}
 
 
 def load(options: Any) -> Dataset:
     """The complexes of both splits whose ligand RDKit can read and whose sizes the config allows.
 
-    Ligands are read at once, and receptors when they are first used.
+    Ligands are read at once; receptors are read, and conformers built, when they are first used.
 
     Raises:
       UsageError: a folder or file is missing, a size is not set, or no complex of a split can be used.
@@ -79,15 +92,15 @@ def _names(root: Path, split: str) -> list[str]:
     return path.read_text().split()
 
 
-def _read(root: Path, split: str, names: list[str], sizes: Sizes) -> tuple[dict[str, Ligand], int]:
+def _read(root: Path, split: str, names: list[str], sizes: Sizes) -> tuple[dict[str, Found], int]:
     """The ligands of a split's complexes that can be used, by name, and how many others there are."""
-    found: dict[str, Ligand] = {}
+    found: dict[str, Found] = {}
     with progress_bar(f"reading {split}", "complex", total=len(names)) as bar:
         for name in names:
-            ligand = _ligand(root, name)
+            one = _find_ligand(root, name)
             protein = _protein(root, name)
-            if ligand is not None and protein.is_file() and _fits(ligand, _count_residues(protein), sizes):
-                found[name] = ligand
+            if one is not None and protein.is_file() and _fits(one.ligand, _count_residues(protein), sizes):
+                found[name] = one
             bar.update()
     if not found:
         raise UsageError(
@@ -97,11 +110,11 @@ def _read(root: Path, split: str, names: list[str], sizes: Sizes) -> tuple[dict[
     return found, len(names) - len(found)
 
 
-def _ligand(root: Path, name: str) -> Ligand | None:
+def _find_ligand(root: Path, name: str) -> Found | None:
     """A complex's ligand from the first file that can be read; None if there is none."""
     for path in _ligand_files(root, name):
         try:
-            return ligands.read_ligand(path)
+            return Found(ligands.read_ligand(path), path)
         except UsageError:
             continue
     return None

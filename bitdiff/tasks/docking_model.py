@@ -126,7 +126,7 @@ def losses(
     root mean square, so that predicting zero costs 1 on average for each part (0 for torsions of a rigid ligand).
     """
     derived = derive_keys(keys)
-    batch = centered(batch | {"conformer": batch["pose"]})
+    batch = centered(with_conformer(batch))
     arrays = {name: batch[name] for name in GIVEN}
     pointers = jax.vmap(partial(_observe, model, params))(arrays, derived.latents)
     parts, t = jax.vmap(partial(_denoise, model, params))(arrays, pointers, derived.diffusion)
@@ -261,7 +261,7 @@ def condition_on(
     request = Request(np.asarray(indices), None, Arrays(_blank(model.sizes)) if examples is None else examples)
     if not request.offers("atoms"):
         raise UsageError("docking requires examples that are complexes of a ligand and a receptor")
-    rows = [row | {"conformer": row["pose"]} for row in request.rows]
+    rows = [with_conformer(row) for row in request.rows]
     arrays = {name: np.stack([row[name] for row in rows]) for name in {*GIVEN, *SHOWN}}
     if model.encoder is not None:
         if "latents" in rows[0]:
@@ -269,6 +269,11 @@ def condition_on(
         else:
             arrays["example"] = arrays["conformer"]
     return arrays | {"source": request.source}
+
+
+def with_conformer(arrays: dict[str, Any]) -> dict[str, Any]:
+    """The arrays with 'conformer', the ligand in its true pose as the model builds it; by default 'pose'."""
+    return {"conformer": arrays["pose"]} | arrays
 
 
 def _blank(sizes: Sizes) -> dict[str, np.ndarray]:

@@ -69,7 +69,7 @@ def loss(
     stages: Stages, params: Any, batch: dict[str, jax.Array], keys: jax.Array
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The cross-entropy of the pointers, summed over them, against the probabilities of the first stage's encoder."""
-    centered = docking_model.centered(batch | {"conformer": batch["pose"]})
+    centered = docking_model.centered(docking_model.with_conformer(batch))
     arrays = {name: centered[name] for name in GIVEN}
     return jnp.mean(jax.vmap(partial(_loss_of_one, stages, params))(arrays, keys)), {}
 

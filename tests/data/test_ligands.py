@@ -72,6 +72,41 @@ def test_a_molecule_is_read_from_sdf(tmp_path):
         np.testing.assert_allclose(one, other, atol=1e-4)  # SDF has four decimals
 
 
+@pytest.mark.parametrize("smiles", ["CCOc1ccccc1CCN", "OCC(O)CCCCN", "c1ccccc1"])
+def test_a_conformer_is_matched_to_the_one_in_the_file(tmp_path, smiles):
+    from rdkit.Chem import AllChem, rdMolTransforms
+
+    molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    AllChem.EmbedMolecule(molecule, randomSeed=3)
+    with Chem.SDWriter(str(tmp_path / "a.sdf")) as writer:
+        writer.write(molecule)
+    ligand = ligands.read_ligand(tmp_path / "a.sdf")
+    first, second = (ligands.matched_conformer(tmp_path / "a.sdf", seed) for seed in (1, 5))
+    lengths = [np.linalg.norm(x[ligand.bonds[:, 0]] - x[ligand.bonds[:, 1]], axis=1) for x in (ligand.x, first)]
+    np.testing.assert_allclose(lengths[0], lengths[1], atol=0.15)
+    assert np.abs(lengths[0] - lengths[1]).max() > 1e-3  # RDKit built it
+    deviation = np.sqrt(np.mean(np.sum((first - ligand.x) ** 2, axis=1)))
+    assert 1e-3 < deviation < 1.0  # rings and bond angles differ
+    assert np.abs(first - second).max() > 1e-3
+    kept = Chem.RemoveHs(molecule)
+    other = Chem.Mol(kept)
+    for i, place in enumerate(first.tolist()):
+        other.GetConformer().SetAtomPosition(i, place)
+    for i, j in ligand.rotatable.tolist():
+        angles = [
+            [
+                rdMolTransforms.GetDihedralRad(one.GetConformer(), a.GetIdx(), i, j, b.GetIdx())
+                for a in kept.GetAtomWithIdx(i).GetNeighbors()
+                for b in kept.GetAtomWithIdx(j).GetNeighbors()
+                if a.GetIdx() != j and b.GetIdx() != i
+            ]
+            for one in (kept, other)
+        ]
+        difference = (np.array(angles[0]) - angles[1] + np.pi) % (2 * np.pi) - np.pi
+        assert np.abs(difference).min() < 1e-3  # the angle that was set, of those about this bond
+        assert np.abs(difference).max() < 0.3
+
+
 @pytest.mark.parametrize("smiles", ["CC(=O)Nc1ccccc1", "CN(C)CCc1c[nH]cn1", "CCOc1ccc(C#N)cc1", "C[Se]CF"])
 def test_a_molecule_is_written_as_sdf(tmp_path, smiles):
     ligand = ligands.from_smiles(smiles, seed=0)

@@ -59,6 +59,7 @@ def test_complexes_that_fit_are_read_and_padded(folder):
     rows = stack(dataset.train)
     assert {name: array.shape[1:] for name, array in rows.items()} == {
         "pose": (14, 3),
+        "conformer": (14, 3),
         "atoms": (14,),
         "bonds": (28, 2),
         "orders": (28,),
