@@ -6,17 +6,25 @@ import jax
 import ml_collections
 import numpy as np
 
+from bitdiff.data.complexes import sizes_of
 from bitdiff.data.dataset import Arrays
 from bitdiff.diffusion.step_rules import RULES
 from bitdiff.evaluation.timing import no_cache
 from bitdiff.planning.slices import Slice
 from bitdiff.runtime import flops
 from bitdiff.runtime.errors import UsageError
-from bitdiff.tasks import Task, make_task, network_evaluations, sample_options
+from bitdiff.tasks import Task, docking_model, make_task, network_evaluations, sample_options
 from bitdiff.tasks.sample_batches import compile_sampler
 from bitdiff.training.optimizer import make_optimizer
 from bitdiff.training.state import init_state
 from bitdiff.training.step import Rows, make_train_step
+
+_SIZES = {  # the fields of config.data that must be set, by the task's field
+    "image": ("image_size", "channels"),
+    "tokens": ("length",),
+    "point": ("channels",),
+    "pose": ("atoms", "length"),
+}
 
 
 class NotCompiledError(Exception):
@@ -62,10 +70,14 @@ def blank_examples(config: ml_collections.ConfigDict, task: Task) -> dict[str, n
       UsageError: the config leaves a size to be taken from the data.
     """
     data = config.data
-    sizes = {"image": ("image_size", "channels"), "tokens": ("length",), "point": ("channels",)}[task.field]
+    sizes = _SIZES[task.field]
     missing = [name for name in (*sizes, *(("image_size", "channels") if config.encoder else ())) if not data[name]]
     if missing:
         raise UsageError(f"config.data.{missing[0]} is 0 (to be inferred from the data); bitdiff.plan needs its value")
+    if task.field == "pose":
+        arrays = docking_model.blank_examples(sizes_of(data))
+        sampled = {"sampled": arrays["pose"], "deviation": np.zeros(1, np.float32)}
+        return arrays | (sampled if config.task == "confidence" else {})
     image = np.zeros((1, data.image_size, data.image_size, data.channels), np.uint8)
     captions = (data.captions_drawn or data.captions,) if config.encoder else ()
     arrays = {

@@ -258,7 +258,7 @@ def condition_on(
     """
     if labels is not None:
         raise UsageError("labels were given, but docking has no classes")
-    request = Request(np.asarray(indices), None, Arrays(_blank(model.sizes)) if examples is None else examples)
+    request = Request(np.asarray(indices), None, Arrays(blank_examples(model.sizes)) if examples is None else examples)
     if not request.offers("atoms"):
         raise UsageError("docking requires examples that are complexes of a ligand and a receptor")
     rows = [with_conformer(row) for row in request.rows]
@@ -276,7 +276,7 @@ def with_conformer(arrays: dict[str, Any]) -> dict[str, Any]:
     return {"conformer": arrays["pose"]} | arrays
 
 
-def _blank(sizes: Sizes) -> dict[str, np.ndarray]:
+def blank_examples(sizes: Sizes) -> dict[str, np.ndarray]:
     """One empty complex: arrays [1, ...]."""
     nothing = np.zeros(0, int)
     rigid = (np.zeros((0, 2), int), np.zeros((0, 0), bool))

@@ -10,6 +10,7 @@ from conftest import TINY_FLAGS, tiny_config
 
 from bitdiff import data
 from bitdiff.configs import digits, mixture, shapes, toy_disco
+from bitdiff.configuration import load_config
 from bitdiff.planning import costs, largest, plans, programs, slices
 from bitdiff.planning.chips import CHIPS, has_shape
 from bitdiff.runtime.errors import UsageError
@@ -32,6 +33,19 @@ def test_blank_examples_have_the_shapes_of_the_data(module):
         example["tokens"] = example["tokens"][: config.data.captions_drawn or None]
     expected = {name: (np.shape(value), np.asarray(value).dtype) for name, value in example.items()}
     assert {name: (value.shape[1:], value.dtype) for name, value in blank.items()} == expected
+
+
+@pytest.mark.parametrize("variant", ["disco", "prior", "confidence"])
+def test_docking_is_planned_without_data(variant):
+    config = load_config(f"docking:{variant}")
+    task = make_task(config)
+    blank = programs.blank_examples(config, task)
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1))
+    loss, _ = jax.eval_shape(task.loss, jax.eval_shape(task.init, jax.random.key(0)), blank, keys)
+    assert loss.shape == ()
+    assert programs.sampler_steps(config) == (20, 1)
+    shapes, _ = programs._conditions(config, task, 3)
+    assert shapes["positions"].shape == (3, 60, 3)
 
 
 def test_a_size_that_only_the_data_state_is_reported():
