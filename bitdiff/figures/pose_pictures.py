@@ -16,8 +16,8 @@ def write_poses(path: Path, outputs: Mapping[str, np.ndarray]) -> None:
 
     Args:
       path: the PNG file.
-      outputs: a docking task's samples, with 'pose', 'atoms', 'bonds', 'residues' and 'positions'; nodes that 'latents'
-        point at are circled.
+      outputs: a docking task's samples, with 'pose', 'atoms', 'bonds', 'residues', 'positions', and 'conformer', the
+        true pose, in green; nodes that 'latents' point at are circled.
     """
     count = min(len(outputs["pose"]), _MOST)
     rows, columns = -(-count // _COLUMNS), min(count, _COLUMNS)
@@ -39,12 +39,17 @@ def _draw(axes: plt.Axes, one: dict[str, np.ndarray]) -> None:
 
     axes.scatter(*project(places).T, s=30, color="0.8")
     x = project(one["pose"])
-    for i, j in one["bonds"]:
-        if i != j:
-            axes.plot(*x[[i, j]].T, color="tab:blue", linewidth=2)
+    _draw_bonds(axes, project(one["conformer"]), one["bonds"], "palegreen", 5)
+    _draw_bonds(axes, x, one["bonds"], "tab:blue", 2)
     exist = one["atoms"] > 0
     axes.scatter(*x[exist].T, s=12, c=one["atoms"][exist], cmap="tab20", vmin=0, vmax=20, zorder=3)
     if "latents" in one and (one["latents"] >= 0).all():
         nodes = np.concatenate([one["pose"], one["positions"]])
         axes.scatter(*project(nodes[one["latents"]]).T, s=120, facecolors="none", edgecolors="tab:red", zorder=4)
     axes.set_aspect("equal")
+
+
+def _draw_bonds(axes: plt.Axes, x: np.ndarray, bonds: np.ndarray, color: str, width: float) -> None:
+    for i, j in bonds:
+        if i != j:
+            axes.plot(*x[[i, j]].T, color=color, linewidth=width)

@@ -27,7 +27,7 @@ from bitdiff.tasks.docking_scores import evaluate
 from bitdiff.tasks.options import DIFFUSION_OPTIONS, SampleOptions, options_in_use
 from bitdiff.tasks.task import Task
 
-SHOWN = ("atoms", "bonds", "orders", "residues", "positions")  # returned with the samples
+SHOWN = ("atoms", "bonds", "orders", "residues", "positions", "conformer")  # returned with the samples
 GIVEN = ("atoms", "bonds", "residues", "positions", "conformer", "rotatable", "moved")  # what a complex consists of
 _UNSUPPORTED = {name: value for name, value in DIFFUSION_OPTIONS.items() if name != "frames"}
 _UNSUPPORTED |= {"guidance": 0.0, "image_guidance": 0.0, "beams": 1}
