@@ -63,7 +63,7 @@ def apply(x: jax.Array, move: Move, tree: Tree) -> jax.Array:
     The torsions come first. Their effect is aligned to the previous positions, so that they change neither the center
     nor, to first order, the orientation. Then the ligand is rotated about its center, and translated.
     """
-    twisted = _align(_twist(x, move.torsion, tree), x, tree.atoms)
+    twisted = _align(_twist(x, move.torsion, tree), x, tree.atoms) if len(move.torsion) else x
     middle = center(twisted, tree.atoms)
     turned = (twisted - middle) @ so3.to_matrix(move.rotation).T + middle
     return jnp.where(tree.atoms[:, None], turned + move.translation, 0.0)
@@ -87,7 +87,7 @@ def draw_noise(key: jax.Array, sigma: Move, tree: Tree) -> Move:
 
 def draw_prior(key: jax.Array, ranges: Ranges, tree: Tree) -> Move:
     """The change of a pose at t = 1: a normal translation, and uniform rotations and torsions."""
-    keys = jax.random.split(key, 4)
+    keys = jax.random.split(key, 3)
     quaternion = jax.random.normal(keys[1], (4,))
     quaternion /= jnp.linalg.norm(quaternion)
     angle = 2.0 * jnp.arccos(jnp.clip(jnp.abs(quaternion[0]), 0.0, 1.0))
