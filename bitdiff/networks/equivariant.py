@@ -47,6 +47,12 @@ class Edges(NamedTuple):
     features: jax.Array
 
 
+def from_scalars(scalars: jax.Array, vectors: int) -> Features:
+    """Features with scalars [N, S], and `vectors` zeros of each other kind."""
+    empty = jnp.zeros((len(scalars), 3, vectors))
+    return Features(scalars, empty[:, 0], empty, empty)
+
+
 def products(features: Features, directions: jax.Array) -> Features:
     """All products of features [N, ...] with unit vectors [N, 3] of degree up to 1, side by side.
 

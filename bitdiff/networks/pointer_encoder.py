@@ -4,8 +4,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from bitdiff.networks.equivariant import Features, Interaction
-from bitdiff.networks.pose_network import ComplexGraph, Reach, connect
+from bitdiff.networks import equivariant
+from bitdiff.networks.equivariant import Interaction
+from bitdiff.networks.pose_network import ComplexGraph, Reach, connect, embed_types
 
 
 class PointerEncoder(nn.Module):
@@ -31,11 +32,8 @@ class PointerEncoder(nn.Module):
     @nn.compact
     def __call__(self, graph: ComplexGraph, x: jax.Array) -> jax.Array:
         """Atoms at x [A, 3] -> float32 [count, A + R], atoms first; -inf where there is no node."""
-        atoms = nn.Embed(self.atom_types + 1, self.scalars, name="atoms")(graph.atoms)
-        residues = nn.Embed(self.residue_types + 1, self.scalars, name="residues")(graph.residues)
-        scalars = jnp.concatenate([atoms, residues])
-        empty = jnp.zeros((len(scalars), 3, self.vectors))
-        nodes = Features(scalars, empty[:, 0], empty, empty)
+        scalars = embed_types(graph, self.atom_types, self.residue_types, self.scalars)
+        nodes = equivariant.from_scalars(scalars, self.vectors)
         edges = connect(graph, x, jnp.zeros(()), self.reach)
         for i in range(self.layers):
             nodes = Interaction(self.scalars, self.vectors, name=f"layer{i}")(nodes, edges)

@@ -129,16 +129,20 @@ class PoseTrunk(nn.Module):
 
     def _embed(self, graph: ComplexGraph, time: jax.Array, pointers: jax.Array | None) -> Features:
         """The nodes' first features: embeddings of type and time, and how much each latent points at the node."""
-        atoms = nn.Embed(self.atom_types + 1, self.scalars, name="atoms")(graph.atoms)
-        residues = nn.Embed(self.residue_types + 1, self.scalars, name="residues")(graph.residues)
-        parts = [jnp.concatenate([atoms, residues])]
+        parts = [embed_types(graph, self.atom_types, self.residue_types, self.scalars)]
         count = len(parts[0])
         parts.append(jnp.broadcast_to(time, (count, self.scalars)))
         if self.latents:
             parts.append(jnp.zeros((count, self.latents)) if pointers is None else pointers.T)
         scalars = nn.Dense(self.scalars, name="embedding")(jnp.concatenate(parts, axis=-1))
-        empty = jnp.zeros((count, 3, self.vectors))
-        return Features(scalars, empty[:, 0], empty, empty)
+        return equivariant.from_scalars(scalars, self.vectors)
+
+
+def embed_types(graph: ComplexGraph, atom_types: int, residue_types: int, scalars: int) -> jax.Array:
+    """Embeddings of the types of all nodes, atoms first: float [A + R, scalars]; for the compact method of a module."""
+    atoms = nn.Embed(atom_types + 1, scalars, name="atoms")(graph.atoms)
+    residues = nn.Embed(residue_types + 1, scalars, name="residues")(graph.residues)
+    return jnp.concatenate([atoms, residues])
 
 
 class PoseNetwork(nn.Module):
