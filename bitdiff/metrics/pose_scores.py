@@ -1,4 +1,4 @@
-"""Scores of a ligand's poses: the root mean square deviation from the true pose, corrected for symmetry."""
+"""Scores of a ligand's poses: deviations in position and in torsion angles, corrected for symmetry."""
 
 from collections.abc import Iterator
 
@@ -39,6 +39,44 @@ def rmsd(poses: np.ndarray, truth: np.ndarray, permutations: np.ndarray) -> np.n
     """
     squared = [np.mean(np.sum((poses - truth[permutation]) ** 2, axis=-1), axis=-1) for permutation in permutations]
     return np.sqrt(np.min(squared, axis=0))
+
+
+def torsion_errors(
+    pose: np.ndarray, truth: np.ndarray, permutations: np.ndarray, bonds: np.ndarray, rotatable: np.ndarray
+) -> np.ndarray:
+    """The differences of the torsion angles between a pose and the true one, whose atoms are permuted as in `rmsd`.
+
+    Args:
+      pose: float [A, 3].
+      truth: float [A, 3].
+      permutations: int [S, A], as returned by `symmetries`.
+      bonds: int [B, 2], pairs of bonded atoms.
+      rotatable: int [T, 2], rotatable bonds.
+
+    Returns:
+      float [T], from 0 to 180 degrees.
+    """
+    best = truth[min(permutations, key=lambda permutation: np.sum((pose - truth[permutation]) ** 2))]
+    quadruples = [(_neighbor(bonds, i, j), i, j, _neighbor(bonds, j, i)) for i, j in rotatable.tolist()]
+    if not quadruples:
+        return np.zeros(0)
+    one, other = (_dihedrals(x, np.array(quadruples)) for x in (pose, best))
+    return np.degrees(np.abs((one - other + np.pi) % (2.0 * np.pi) - np.pi))
+
+
+def _neighbor(bonds: np.ndarray, atom: int, without: int) -> int:
+    """The first atom that is bonded to another, except for one."""
+    others = [*bonds[bonds[:, 0] == atom, 1], *bonds[bonds[:, 1] == atom, 0]]
+    return min(other for other in others if other != without)
+
+
+def _dihedrals(x: np.ndarray, quadruples: np.ndarray) -> np.ndarray:
+    """The torsion angles of atoms a-i-j-b, int [T, 4], in radians: float [T]."""
+    a, i, j, b = (x[quadruples[:, k]] for k in range(4))
+    axis = (j - i) / np.linalg.norm(j - i, axis=-1, keepdims=True)
+    first, second = np.cross(a - i, axis), np.cross(b - j, axis)
+    along = np.sum(np.cross(first, second) * axis, axis=-1)
+    return np.arctan2(along, np.sum(first * second, axis=-1))
 
 
 def _extend(atoms: np.ndarray, bonded: np.ndarray, images: list[int]) -> Iterator[list[int]]:

@@ -1,29 +1,48 @@
 """Scores of sampled poses: distances from the true pose and, where all true poses are known, from the nearest one."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from bitdiff.data import Dataset, Source, pockets
 from bitdiff.data.dataset import rows
-from bitdiff.metrics.pose_scores import rmsd, symmetries
+from bitdiff.metrics.pose_scores import rmsd, symmetries, torsion_errors
 from bitdiff.tasks.options import SampleOptions
 from bitdiff.tasks.task import Score, examples_of
 
 CLOSE, _NEAR = 2.0, 5.0  # angstroms
+_TORSION_LIMITS = (10, 30, 90)  # degrees
 _FIRST = 5  # poses of a complex, of which the best one counts
+
+
+class Distances(NamedTuple):
+    """How far a pose is from the true ones.
+
+    deviation: the RMSD from the pose in the data.
+    centroid: the distance of the centers.
+    nearest: the RMSD from each of the known true poses.
+    torsions: the errors of the torsion angles, in degrees, from the nearest true pose.
+    """
+
+    deviation: float
+    centroid: float
+    nearest: np.ndarray
+    torsions: np.ndarray
 
 
 def deviations(outputs: dict[str, np.ndarray], examples: Source) -> np.ndarray:
     """The RMSD of sampled poses [N, A, 3] from those of the complexes that `outputs['source']` names: float [N]."""
-    return np.array([found[0] for found in _measure(outputs, rows(examples, outputs["source"]))])
+    return np.array([one.deviation for one in _measure(outputs, rows(examples, outputs["source"]))])
 
 
 def evaluate(outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOptions) -> dict[str, Score]:
     """Scores sampled poses [N, A, 3] against those of the complexes that `outputs['source']` names."""
     del options
     truth = rows(examples_of(dataset), outputs["source"])
-    deviation, centroid, nearest = (np.array(values) for values in zip(*_measure(outputs, truth), strict=True))
+    measured = _measure(outputs, truth)
+    deviation, centroid, nearest = (
+        np.array([getattr(one, name) for one in measured]) for name in ("deviation", "centroid", "nearest")
+    )
     count = len(deviation)
     scores = {
         "rmsd_below_2": _fraction(deviation < CLOSE, f"of {count} poses with an RMSD below 2 A"),
@@ -32,6 +51,7 @@ def evaluate(outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOp
         "centroid_below_2": _fraction(centroid < CLOSE, f"of {count} poses with a center within 2 A of the true one"),
     }
     scores |= _best_of(deviation, outputs["source"])
+    scores |= _torsions(np.concatenate([one.torsions for one in measured]))
     if "confidence" in outputs:
         scores |= _ranked(deviation, outputs["source"], outputs["confidence"])
     if "poses" in truth:
@@ -39,8 +59,8 @@ def evaluate(outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOp
     return scores
 
 
-def _measure(outputs: dict[str, np.ndarray], truth: dict[str, np.ndarray]) -> list[tuple[float, float, np.ndarray]]:
-    """`_distances` of every pose from the true one in the same row."""
+def _measure(outputs: dict[str, np.ndarray], truth: dict[str, np.ndarray]) -> list[Distances]:
+    """The distances of every pose from the true ones in the same row."""
     first = {int(source): i for i, source in reversed(list(enumerate(outputs["source"])))}
     permutations = {source: _symmetries(_row(truth, i)) for source, i in first.items()}
     return [
@@ -54,19 +74,34 @@ def _row(arrays: dict[str, np.ndarray], i: int) -> dict[str, np.ndarray]:
 
 
 def _symmetries(truth: dict[str, np.ndarray]) -> np.ndarray:
-    bonds = truth["bonds"][truth["bonds"][:, 0] != truth["bonds"][:, 1]]
-    return symmetries(truth["atoms"][truth["atoms"] > 0], bonds)
+    return symmetries(truth["atoms"][truth["atoms"] > 0], _real(truth["bonds"]))
 
 
-def _distances(
-    pose: np.ndarray, truth: dict[str, np.ndarray], permutations: np.ndarray
-) -> tuple[float, float, np.ndarray]:
-    """The RMSD, the distance of the centers, and the RMSD from each of the known true poses."""
+def _real(bonds: np.ndarray) -> np.ndarray:
+    """The bonds that are not padding."""
+    return bonds[bonds[:, 0] != bonds[:, 1]]
+
+
+def _distances(pose: np.ndarray, truth: dict[str, np.ndarray], permutations: np.ndarray) -> Distances:
     exist = truth["atoms"] > 0
     x, aim = pose[exist], truth["pose"][exist]
     known = truth.get("poses", truth["pose"][None])[:, exist]
     nearest = np.array([rmsd(x[None], one, permutations)[0] for one in known])
-    return rmsd(x[None], aim, permutations)[0], float(np.linalg.norm(x.mean(0) - aim.mean(0))), nearest
+    torsions = torsion_errors(
+        x, known[nearest.argmin()], permutations, _real(truth["bonds"]), _real(truth["rotatable"])
+    )
+    return Distances(
+        rmsd(x[None], aim, permutations)[0], float(np.linalg.norm(x.mean(0) - aim.mean(0))), nearest, torsions
+    )
+
+
+def _torsions(errors: np.ndarray) -> dict[str, Score]:
+    """The distribution of the errors of torsion angles, in degrees; {} for rigid ligands."""
+    about = f"of {len(errors)} torsion angles within {{}} degrees of those of the nearest true pose"
+    return {
+        f"torsion_below_{limit}": _fraction(errors < limit, about.format(limit))
+        for limit in (_TORSION_LIMITS if len(errors) else ())
+    }
 
 
 def _best_of(deviation: np.ndarray, source: np.ndarray) -> dict[str, Score]:

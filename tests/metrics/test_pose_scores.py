@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from bitdiff.metrics import pose_scores
 
@@ -44,3 +45,38 @@ def test_deviations_are_those_of_spyrmsd():
         expected = spyrmsd.symmrmsd(truth, pose, atoms, atoms, adjacency, adjacency)
         found = pose_scores.rmsd(pose[None], truth, pose_scores.symmetries(atoms, bonds))
         assert found[0] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("degrees", [0.0, 20.0, 75.0, 180.0])
+def test_torsion_errors_are_the_angles_of_rotations(degrees):
+    rng = np.random.default_rng(2)
+    truth = rng.normal(size=(4, 3))
+    axis = (truth[2] - truth[1]) / np.linalg.norm(truth[2] - truth[1])
+    pose = truth.copy()
+    pose[3] = truth[2] + Rotation.from_rotvec(np.radians(degrees) * axis).apply(truth[3] - truth[2])
+    moved = Rotation.random(random_state=3).apply(pose) + 5
+    rotatable = np.array([[1, 2]])
+    found = pose_scores.torsion_errors(moved, truth, np.arange(4)[None], CHAIN[1], rotatable)
+    np.testing.assert_allclose(found, [degrees], atol=1e-4)
+    assert pose_scores.torsion_errors(pose, truth, np.arange(4)[None], CHAIN[1], rotatable[:0]).shape == (0,)
+
+
+def test_torsion_errors_ignore_an_exchange_of_equal_atoms():
+    rng = np.random.default_rng(4)
+    truth = rng.normal(size=(4, 3))
+    reversed_chain = truth[::-1]
+    permutations = pose_scores.symmetries(*SYMMETRIC_CHAIN)
+    found = pose_scores.torsion_errors(reversed_chain, truth, permutations, SYMMETRIC_CHAIN[1], np.array([[1, 2]]))
+    np.testing.assert_allclose(found, [0], atol=1e-6)
+
+
+def test_torsion_angles_are_those_of_rdkit():
+    chem = pytest.importorskip("rdkit.Chem")
+    from rdkit.Chem import rdMolTransforms
+
+    x = np.random.default_rng(5).normal(size=(4, 3))
+    conformer = chem.Conformer(4)
+    for i, place in enumerate(x.tolist()):
+        conformer.SetAtomPosition(i, place)
+    found = pose_scores._dihedrals(x, np.array([[0, 1, 2, 3]]))
+    assert found[0] == pytest.approx(rdMolTransforms.GetDihedralRad(conformer, 0, 1, 2, 3), abs=1e-6)

@@ -347,3 +347,18 @@ def test_a_confidence_model_requires_a_docking_run():
     config.diffusion.schedule = "linear"
     with pytest.raises(UsageError, match=r"diffusion.schedule is 'linear'; it must be 'cosine' with a confidence"):
         make_task(config)
+
+
+def test_torsions_of_molecules_are_scored():
+    pytest.importorskip("rdkit")
+    arrays = pockets.draw_examples(4, seed=0, source=pockets.MOLECULES)
+    data = Dataset("pose", Arrays(arrays), Arrays(arrays), (pockets.ATOMS[1], 3), 0, 0, (), "")
+    source = np.arange(4, dtype=np.int32)
+    for poses in (arrays["pose"], arrays["poses"][source, 1 - arrays["pocket"]]):
+        scores = docking_scores.evaluate({"pose": poses, "source": source}, data, None)
+        assert scores["torsion_below_10"].value == 1  # of the nearest true pose, in either pocket
+    blurred = arrays["pose"] + np.random.default_rng(0).normal(size=arrays["pose"].shape).astype(np.float32)
+    scores = docking_scores.evaluate({"pose": blurred, "source": source}, data, None)
+    found = [scores[f"torsion_below_{degrees}"].value for degrees in (10, 30, 90)]
+    assert found == sorted(found)
+    assert found[0] < 1
