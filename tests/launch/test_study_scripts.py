@@ -19,7 +19,7 @@ from bitdiff.tasks import make_task
 
 sys.path.insert(0, str(ROOT / "launch"))
 codes, study = (importlib.import_module(name) for name in ("codes", "study"))
-STUDIES = {name: importlib.import_module(name).STUDY for name in ("captions", "options", "texts")}
+STUDIES = {name: importlib.import_module(name).STUDY for name in ("captions", "docking", "options", "texts")}
 MODELS = [(script, name) for script, one in STUDIES.items() for name in one.names]
 
 
