@@ -151,5 +151,5 @@ def _rate(sweep: Sweep, options: SampleOptions) -> Scores:
         jax.block_until_ready(sampler(run.params, inputs))
         calls += 1
     rate = calls * size / (time.perf_counter() - start)
-    length = run.config.data.length
+    length = run.config.data.length if run.task.field == "tokens" else 0
     return {"tokens_per_second": rate * length} if length else {"samples_per_second": rate}

@@ -5,7 +5,7 @@ from bitdiff.tasks import GUIDANCE, SampleOptions
 
 Rows = list[tuple[SampleOptions, Scores]]
 # The score to plot if none is named: the first of these that was measured.
-PREFERRED = ("fid", "swd", "frechet_pixels", "tv", "marginal_tv", "w2", "CIDEr", "true")
+PREFERRED = ("fid", "swd", "frechet_pixels", "tv", "marginal_tv", "w2", "CIDEr", "true", "known_below_2", "rmsd_below_2")
 _ALWAYS = ("sampler", "steps", "td")
 
 
