@@ -4,8 +4,9 @@ from bitdiff.evaluation.sweep_cells import AXES, Scores
 from bitdiff.tasks import GUIDANCE, SampleOptions
 
 Rows = list[tuple[SampleOptions, Scores]]
+_IMAGES, _TOKENS, _POSES = ("fid", "swd", "frechet_pixels"), ("tv", "marginal_tv"), ("known_below_2", "rmsd_below_2")
 # The score to plot if none is named: the first of these that was measured.
-PREFERRED = ("fid", "swd", "frechet_pixels", "tv", "marginal_tv", "w2", "CIDEr", "true", "known_below_2", "rmsd_below_2")
+PREFERRED = (*_IMAGES, *_TOKENS, "w2", "CIDEr", "true", *_POSES)
 _ALWAYS = ("sampler", "steps", "td")
 
 
