@@ -5,7 +5,6 @@ of their counterparts. Products of these with the direction of an edge are dot p
 with scalars, which is all that a tensor product of degree up to 1 consists of (e3nn, Geiger and Smidt 2022).
 """
 
-import math
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -113,10 +112,16 @@ class Interaction(nn.Module):
         """Maps features of N nodes to new ones, with `scalars` scalars and `vectors` of each other kind."""
         weights = self._weights(nodes.scalars, edges)
         carried = nn.Dense(self.vectors, use_bias=False, name="carried")(nodes.scalars)
-        *sent, carried = _gather((*nodes, carried), edges.senders)
-        messages = _messages(Features(*sent), carried, weights, edges.directions)
-        degree = jax.ops.segment_sum(edges.exist.astype(jnp.float32), edges.receivers, len(nodes.scalars))
-        received = _sums(messages, edges.receivers, 1.0 / jnp.maximum(degree, 1.0))
+        sent = Features(*(part[edges.senders] for part in nodes))
+        messages = _messages(sent, carried[edges.senders], weights, edges.directions)
+        count = len(nodes.scalars)
+        degree = jax.ops.segment_sum(edges.exist.astype(jnp.float32), edges.receivers, count)
+
+        def mean(part: jax.Array) -> jax.Array:
+            total = jax.ops.segment_sum(part, edges.receivers, count)
+            return total / jnp.maximum(degree, 1.0).reshape(-1, *(1,) * (part.ndim - 1))
+
+        received = Features(*map(mean, messages))
         return normalize(add(self._mixed(nodes, "own"), activate(self._mixed(received, "received", gates=True))))
 
     def _weights(self, scalars: jax.Array, edges: Edges) -> list[jax.Array]:
@@ -158,25 +163,6 @@ def _messages(sent: Features, carried: jax.Array, weights: list[jax.Array], dire
         vector[0] * v + vector[1] * carried[:, None] * r + vector[2] * cross(p, directions),
         pseudovector[0] * p + pseudovector[1] * q[:, None] * r + pseudovector[2] * cross(v, directions),
     )
-
-
-def _gather(parts: tuple[jax.Array, ...], index: jax.Array) -> list[jax.Array]:
-    """Rows of several arrays [N, ...], gathered at once."""
-    flat = jnp.concatenate([part.reshape(len(part), -1) for part in parts], axis=-1)[index]
-    return _unpack(flat, parts)
-
-
-def _sums(features: Features, index: jax.Array, scale: jax.Array) -> Features:
-    """Sums of features [E, ...] with the same index, times `scale` [N]."""
-    flat = jnp.concatenate([part.reshape(len(part), -1) for part in features], axis=-1)
-    return Features(*_unpack(jax.ops.segment_sum(flat, index, len(scale)) * scale[:, None], features))
-
-
-def _unpack(flat: jax.Array, like: tuple[jax.Array, ...]) -> list[jax.Array]:
-    """The parts of a concatenation along the last axis, in the shapes of other arrays except for the first axis."""
-    sizes = [math.prod(part.shape[1:]) for part in like]
-    parts = jnp.split(flat, np.cumsum(sizes)[:-1], axis=-1)
-    return [part.reshape(len(flat), *other.shape[1:]) for part, other in zip(parts, like, strict=True)]
 
 
 def activate(features: Features) -> Features:
