@@ -298,7 +298,7 @@ def _unit(vector: np.ndarray) -> np.ndarray:
     return vector / np.linalg.norm(vector)
 
 
-_TREE_KINDS, _MOLECULE_KINDS = Kinds(4), Kinds(ligands.ATOM_TYPES)
+_TREE_KINDS, _MOLECULE_KINDS = Kinds(8), Kinds(ligands.ATOM_TYPES)
 TREES = LigandSource(
     _TREE_KINDS,
     Sizes(ATOMS[1], 2 * ATOMS[1], 0, RESIDUES[1]),
