@@ -1,12 +1,12 @@
 """Writes a data set sampled from a trained model: python -m bitdiff.distill --workdir runs/teacher --out distilled.
 
-Of a docking run, these are poses of its training complexes, on which a confidence model is trained
-(configs/docking.py); --num_samples is their number, by default one for each complex.
-
 Captions every training picture of the model's data set; a model of text generates as many sequences as its training
 set holds. A model trained with `--config.data.distilled=distilled` then learns these in place of the data's own
 (sequence-level distillation; Kim and Rush 2016). With `--beams K`, all K captions are kept, and the student learns
 the one that is most typical of all captions (`data/typicality.py`). After an interruption, the same command resumes.
+
+With a docking run, it writes poses sampled for the training complexes, on which a confidence model is trained
+(configs/docking.py); `--num_samples` sets their number, by default one per complex.
 """
 
 from functools import partial
@@ -42,7 +42,13 @@ def main() -> None:
     run = sampling_flags.read_run().open()
     if run.task.field not in ("tokens", "pose"):
         raise UsageError(
-            f"only models of tokens and of poses can be distilled; {flags.FLAGS.workdir} generates {run.task.field!r}"
+            f"bitdiff.distill requires a model of tokens or of poses; {flags.FLAGS.workdir} generates "
+            f"{run.task.field!r}"
+        )
+    if run.config.task == "confidence":
+        raise UsageError(
+            f"{flags.FLAGS.workdir} holds a confidence model; pass the docking run whose poses it ranks, "
+            f"{run.config.first_run}"
         )
     if run.config.data.num_classes:
         raise UsageError(
@@ -53,7 +59,7 @@ def main() -> None:
     request = sampling_flags.read_draw()
     poses = run.task.field == "pose"
     if request.num_samples is not None and not poses:
-        raise UsageError("--num_samples is not supported: one sequence is written for every training example")
+        raise UsageError("--num_samples is for docking runs; with tokens, one sequence is written per training example")
     count = request.num_samples or len(dataset.train)
     samples = request.resolve(run, run.config.sample)._replace(num_samples=count)
     if examples is None and samples.options.sampler == "beam":
@@ -63,7 +69,7 @@ def main() -> None:
     arrays = partial(_poses, dataset.train) if poses else _sequences
     drawn = write_shards(run, samples, None, out, Layout(_SHARD_SIZE, png=False), examples, arrays)
     what = "poses" if poses else "sequences"
-    print(f"{out} holds {samples.num_samples} {what} from step {run.step}, {drawn} of them sampled now")
+    print(f"{out} holds {samples.num_samples} {what} from step {run.step}, {drawn} of them sampled in this call")
 
 
 def _sequences(outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

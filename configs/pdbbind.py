@@ -13,8 +13,8 @@ DIR is laid out as described in bitdiff/data/pdbbind_files.py. Variants: plain (
 point at atoms or residues), prior (over disco's latents), confidence (ranks the poses of any other variant's run).
 
 The papers report the fraction of top-1 poses, ranked by a confidence model, with an RMSD below 2 A: DiffDock-S 32.9%,
-DisCo-DiffDock-S 35.4%. Unlike there, atoms have only element and aromaticity as features, and residues only their amino
-acid (no language-model embeddings).
+DisCo-DiffDock-S 35.4%. Unlike in the papers, atoms have only element and aromaticity as features, and residues only
+their amino acid (no language-model embeddings).
 """
 
 import ml_collections

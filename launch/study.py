@@ -191,7 +191,8 @@ def _measure_speed(study: Study, out: Path, names: list[str], seed: int) -> None
                 run("sweep", "--workdir", copy, "--num_samples", 64, *options)
                 scores = _cell(copy, cell)
                 assert scores is not None
-                speeds.setdefault(f"{name}, {title}", []).append(round(scores["tokens_per_second"]))
+                if "tokens_per_second" in scores:
+                    speeds.setdefault(f"{name}, {title}", []).append(round(scores["tokens_per_second"]))
     (out / "speed.json").write_text(json.dumps(speeds, indent=1) + "\n")
 
 
@@ -254,7 +255,8 @@ def _row(study: Study, out: Path, table: Table, name: str, title: str, folders: 
     model = table.models[name]
     measured = [(folder, cell) for folder in folders if (cell := _cell(folder, model.cells[title])) is not None]
     trained = [folder.name.rpartition("_")[2] for folder in folders]
-    minutes = [sum(_minutes(study, out, needed, seed) for needed in (name, *model.needs)) for seed in trained]
+    counted = dict.fromkeys(study.owner.get(needed, needed) for needed in (name, *model.needs))
+    minutes = [sum(_minutes(study, out, needed, seed) for needed in counted) for seed in trained]
     scores = {
         label: [round(cell[key] * factor, 3) for _, cell in measured if key in cell]
         for label, (key, factor) in table.scores.items()
@@ -270,9 +272,9 @@ def _row(study: Study, out: Path, table: Table, name: str, title: str, folders: 
 
 
 def _minutes(study: Study, out: Path, name: str, seed: str) -> float:
-    if name in study.made and name not in study.owner:
+    if name in study.made:
         return 0.0
-    path = out / f"{study.owner.get(name, name)}_{seed}" / "minutes.json"
+    path = out / f"{name}_{seed}" / "minutes.json"
     return json.loads(path.read_text())["minutes"]
 
 

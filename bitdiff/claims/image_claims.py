@@ -126,7 +126,7 @@ def _samplers() -> Claim:
         evidence={
             "DDIM is better than DDPM": better("DDIM", "DDPM", (5, 10)),
             "DPM-Solver++ is better than DDIM": better("DPM-Solver++", "DDIM", (5, 10)),
-            "at 40 steps, DDIM with churn is better than DDIM and DPM-Solver++ without": better(
+            "at 40 steps, DDIM with churn is better than DDIM or DPM-Solver++ without churn": better(
                 "DDIM, churn 0.1", ("DDIM", "DPM-Solver++"), (40,)
             ),
         },

@@ -23,7 +23,7 @@ TOP = {
         "images",
         "images | tokens | points | blocks (of tokens) | autoregressive (the baseline for tokens) | "
         "masked (diffusion of images or tokens) | prior (of latents) | distillation (into half as many steps) | "
-        "docking (poses of a ligand in a receptor)",
+        "docking (poses of a ligand in a receptor) | confidence (ranks the poses of a docking run)",
     ),
     "seed": integer(0, "seeds the weights, the order of the data, and the noise"),
     "first_run": text(
@@ -89,8 +89,8 @@ DATA = {
     "pad": integer(-1, "padding token, filled in from the tokenizer", low=-1),
     "distilled": text(
         "",
-        "a folder written by bitdiff.distill, whose sequences replace those of the training split, or whose poses a "
-        "confidence model learns to rank",
+        "a folder written by bitdiff.distill: sequences that replace the training split's, or poses that a confidence "
+        "model is trained on",
     ),
     "cut": boolean(False, "whether texts longer than data.length are truncated; otherwise they are an error"),
     "prefetch_batches": integer(

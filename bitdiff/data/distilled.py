@@ -1,4 +1,7 @@
-"""Training sequences sampled from another model, in place of a data set's own, or poses (see `bitdiff.distill`)."""
+"""Training data sampled from another model: sequences that replace a data set's own, or poses of its complexes.
+
+They are written by `bitdiff.distill`.
+"""
 
 import json
 from pathlib import Path
@@ -12,6 +15,7 @@ from bitdiff.runtime import files
 from bitdiff.runtime.errors import UsageError
 
 _RECORD = "samples.json"
+_SAME_COMPLEXES = ("name", "builder", "train_split")  # fields of config.data on which the order of complexes depends
 _MARGIN = 2.0  # nats; captions within this of the best score count as equally good
 
 
@@ -29,7 +33,7 @@ class Recaptioned:
 
 
 class Reposed:
-    """Complexes of a source with sampled poses: 'sampled' float32 [A, 3], and its RMSD, 'deviation' float32 []."""
+    """Complexes of a source with sampled poses: 'sampled' float32 [A, 3], and the RMSD of each, 'deviation' []."""
 
     def __init__(self, source: Source, index: np.ndarray, x: np.ndarray, deviation: np.ndarray):
         self._source, self._index, self._x, self._deviation = source, index, x, deviation
@@ -43,7 +47,7 @@ class Reposed:
 
 
 def distilled(dataset: Dataset, options: Any) -> Dataset:
-    """A data set whose training sequences are those of the folder options.distilled, or have its poses beside them.
+    """A data set whose training sequences are those of the folder options.distilled, or whose complexes have its poses.
 
     The test examples remain the data's own.
 
@@ -57,7 +61,7 @@ def distilled(dataset: Dataset, options: Any) -> Dataset:
         )
     record = _read_record(folder, dataset)
     if dataset.field == "pose":
-        return _with_poses(dataset, folder, record)
+        return _with_poses(dataset, folder, record, options)
     candidates, scores = _read_shards(folder)
     count, length = len(dataset.train), dataset.length or dataset.shape[0]
     if len(candidates) != count or candidates.shape[2] != length:
@@ -74,16 +78,23 @@ def distilled(dataset: Dataset, options: Any) -> Dataset:
     return dataset._replace(train=Recaptioned(dataset.train, tokens), about=about)
 
 
-def _with_poses(dataset: Dataset, folder: Path, record: dict[str, Any]) -> Dataset:
+def _with_poses(dataset: Dataset, folder: Path, record: dict[str, Any], options: Any) -> Dataset:
     """The data set with sampled poses beside those of its training complexes, one row for each sampled pose."""
-    parts = [files.read_arrays(path, ["source", "pose", "deviation"]) for path in sorted(folder.glob("[0-9]*.npz"))]
+    parts = [files.read_arrays(path, ["source", "pose", "deviation"]) for path in _shards(folder)]
     if not parts or any(len(part) < 3 for part in parts):
-        raise UsageError(f"config.data.distilled: {folder} holds no poses of a docking run")
+        raise UsageError(f"config.data.distilled: {folder} holds no poses; write them with bitdiff.distill")
+    for name in _SAME_COMPLEXES:
+        own, other = options[name], record["run"]["data"].get(name)
+        if own != other:
+            raise UsageError(
+                f"config.data.distilled: {folder} was sampled with data.{name} {other!r}, but config.data.{name} is "
+                f"{own!r}"
+            )
     index, x, deviation = (np.concatenate([part[name] for part in parts]) for name in ("source", "pose", "deviation"))
     if x.shape[1:] != dataset.shape or index.max() >= len(dataset.train):
         raise UsageError(
-            f"config.data.distilled: {folder} holds poses {list(x.shape[1:])} of {index.max() + 1} complexes; the data "
-            f"have poses {list(dataset.shape)} of {len(dataset.train)}"
+            f"config.data.distilled: {folder} holds poses {list(x.shape[1:])} for complexes up to {index.max()}; the "
+            f"data have poses {list(dataset.shape)} for complexes 0 to {len(dataset.train) - 1}"
         )
     about = f"{dataset.about}; {len(index)} poses sampled at step {record['step']} of a docking run ({folder.name})"
     return dataset._replace(train=Reposed(dataset.train, index, x, deviation), about=about)
@@ -114,10 +125,14 @@ def _read_record(folder: Path, dataset: Dataset) -> dict[str, Any]:
     return record
 
 
+def _shards(folder: Path) -> list[Path]:
+    return sorted(folder.glob("[0-9]*.npz"))
+
+
 def _read_shards(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """Sequences int [N, beams, L] and their scores float [N, beams]."""
     parts = []
-    for path in sorted(folder.glob("[0-9]*.npz")):
+    for path in _shards(folder):
         arrays = files.read_arrays(path, ["tokens", "scores"])
         tokens, scores = arrays.get("tokens"), arrays.get("scores")
         if tokens is None or scores is None or tokens.ndim != 3 or scores.shape != tokens.shape[:2]:

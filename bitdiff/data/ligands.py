@@ -32,11 +32,8 @@ def from_smiles(smiles: str, seed: int) -> Ligand:
     molecule = chem.MolFromSmiles(smiles)
     if molecule is None:
         raise UsageError(f"RDKit cannot read the molecule {smiles!r}")
-    from rdkit.Chem import AllChem
-
     molecule = chem.AddHs(molecule)
-    if AllChem.EmbedMolecule(molecule, randomSeed=seed) != 0:  # pyrefly: ignore[missing-attribute]
-        raise UsageError(f"RDKit cannot build a conformer of {smiles!r}")
+    _embed(molecule, seed, repr(smiles))
     return from_molecule(molecule)
 
 
@@ -113,29 +110,29 @@ def read_ligand(path: Path) -> Ligand:
 
 
 def matched_conformer(path: Path, seed: int) -> np.ndarray:
-    """A conformer that RDKit builds (ETKDG) for the molecule of `read_ligand`, as close to the file's as possible.
+    """A conformer that RDKit builds (ETKDG) for the molecule of `read_ligand`, aligned to the file's conformer.
 
-    It has the torsion angles of the file's conformer and is aligned to it, so that only bond lengths, bond angles and
-    rings differ, and equivalent atoms may be exchanged (conformer matching; DiffDock, Corso et al. 2023, appendix).
+    One torsion angle per rotatable bond is that of the file's conformer. Bond lengths, bond angles and rings are
+    RDKit's, and centers without a stereo label may be inverted. This resembles conformer matching (Jing et al. 2022),
+    but does not optimize the torsion angles.
 
     Returns:
-      float [A, 3], in the order of `read_ligand`'s atoms; the file's conformer if RDKit cannot build one.
+      float [A, 3], in the order of `read_ligand`'s atoms.
 
     Raises:
-      UsageError: as in `read_ligand`.
+      UsageError: RDKit is missing, or cannot read the file or build a conformer.
     """
     chem = _rdkit()
-    from rdkit.Chem import AllChem, rdMolAlign, rdMolTransforms
+    from rdkit.Chem import rdMolAlign, rdMolTransforms
 
     known = chem.RemoveHs(_read_molecule(path))
     built = chem.AddHs(chem.Mol(known), addCoords=False)
     built.RemoveAllConformers()
-    if AllChem.EmbedMolecule(built, randomSeed=seed) != 0:  # pyrefly: ignore[missing-attribute]
-        return np.array(known.GetConformer().GetPositions())
+    _embed(built, seed, str(path))
     built = chem.RemoveHs(built)
     own = from_molecule(known)
     for i, j in own.rotatable.tolist():
-        # Any further neighbors of both atoms define the torsion angle.
+        # one neighbor on each side, to define the torsion angle
         a, b = (
             next(n.GetIdx() for n in known.GetAtomWithIdx(one).GetNeighbors() if n.GetIdx() != other)
             for one, other in ((i, j), (j, i))
@@ -144,6 +141,21 @@ def matched_conformer(path: Path, seed: int) -> np.ndarray:
         rdMolTransforms.SetDihedralRad(built.GetConformer(), a, i, j, b, angle)
     rdMolAlign.AlignMol(built, known, atomMap=[(i, i) for i in range(known.GetNumAtoms())])
     return np.array(built.GetConformer().GetPositions())
+
+
+def _embed(molecule: Any, seed: int, about: str) -> None:
+    """Adds a conformer to an RDKit molecule; starts from random coordinates if those of ETKDG fail."""
+    from rdkit.Chem import AllChem
+
+    for random_start in (False, True):
+        if (
+            AllChem.EmbedMolecule(  # pyrefly: ignore[missing-attribute]
+                molecule, randomSeed=seed, useRandomCoords=random_start
+            )
+            == 0
+        ):
+            return
+    raise UsageError(f"RDKit cannot build a conformer of {about}")
 
 
 def _read_molecule(path: Path) -> Any:

@@ -135,6 +135,11 @@ def _check_task(config: Any, dataset: Dataset) -> None:
     if config.task not in tasks:
         names = " or ".join(f"'config.task={task}'" for task in tasks)
         raise UsageError(f"config.task is {config.task!r}, but the data ({dataset.about}) require {names}")
+    if dataset.field == "pose" and (config.task == "confidence") != bool(config.data.distilled):
+        raise UsageError(
+            f"config.data.distilled is {config.data.distilled!r}, but config.task is {config.task!r}; a confidence "
+            "model requires a folder of poses written by bitdiff.distill, and other docking models none"
+        )
     if (dataset.field == "captions") != bool(config.encoder):
         raise UsageError(
             f"config.encoder is {'set' if config.encoder else 'empty'}, but the data ({dataset.about}) have "

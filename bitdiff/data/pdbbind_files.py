@@ -5,10 +5,12 @@ config.data.path holds one folder per complex, NAME/NAME_protein_processed.pdb w
 name per line, relative to the path; DiffDock's repository (gcorso/DiffDock) has them in data/splits as
 timesplit_no_lig_overlap_train and timesplit_test.
 
-A ligand's crystal structure is 'pose'. The model is trained on, and sampling starts from, 'conformer', which RDKit
-builds (see `ligands.matched_conformer`), since a new ligand's bond lengths, bond angles and rings are not known.
+'pose' is the ligand's crystal structure. Training and sampling start from 'conformer', which RDKit builds (see
+`ligands.matched_conformer`; if it cannot, the crystal structure), because the bond lengths, bond angles and rings of a
+new ligand are unknown.
 """
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +24,7 @@ from bitdiff.runtime.console import progress_bar
 from bitdiff.runtime.errors import UsageError
 
 
-class Found(NamedTuple):
+class LigandFile(NamedTuple):
     """A ligand, and the file it was read from."""
 
     ligand: Ligand
@@ -32,7 +34,7 @@ class Found(NamedTuple):
 class Complexes:
     """Complexes by index; receptors are read, and conformers built, when they are first used, then cached."""
 
-    def __init__(self, root: Path, found: dict[str, Found], sizes: Sizes):
+    def __init__(self, root: Path, found: dict[str, LigandFile], sizes: Sizes):
         self._root, self._names, self._found, self._sizes = root, list(found), found, sizes
         self._cached: dict[str, tuple[Receptor, np.ndarray]] = {}
 
@@ -43,16 +45,24 @@ class Complexes:
         name = self._names[index]
         ligand, path = self._found[name]
         if name not in self._cached:
-            receptor = ligands.read_receptor(_protein(self._root, name))
-            self._cached[name] = receptor, ligands.matched_conformer(path, seed=0)
+            self._cached[name] = ligands.read_receptor(_protein(self._root, name)), _conformer(name, ligand, path)
         receptor, conformer = self._cached[name]
         return padded(ligand, receptor, self._sizes) | {"conformer": pad(conformer, self._sizes.atoms)}
+
+
+def _conformer(name: str, ligand: Ligand, path: Path) -> np.ndarray:
+    """The conformer that RDKit builds; with a warning, that of the file if it cannot."""
+    try:
+        return ligands.matched_conformer(path, seed=0)
+    except (UsageError, ValueError, RuntimeError) as error:
+        logging.warning("%s: training and sampling start from the crystal structure: %s", name, error)
+        return ligand.x
 
 
 def load(options: Any) -> Dataset:
     """The complexes of both splits whose ligand RDKit can read and whose sizes the config allows.
 
-    Ligands are read at once; receptors are read, and conformers built, when they are first used.
+    Ligands are read up front; receptors are read, and conformers built, when they are first used.
 
     Raises:
       UsageError: a folder or file is missing, a size is not set, or no complex of a split can be used.
@@ -92,9 +102,9 @@ def _names(root: Path, split: str) -> list[str]:
     return path.read_text().split()
 
 
-def _read(root: Path, split: str, names: list[str], sizes: Sizes) -> tuple[dict[str, Found], int]:
+def _read(root: Path, split: str, names: list[str], sizes: Sizes) -> tuple[dict[str, LigandFile], int]:
     """The ligands of a split's complexes that can be used, by name, and how many others there are."""
-    found: dict[str, Found] = {}
+    found: dict[str, LigandFile] = {}
     with progress_bar(f"reading {split}", "complex", total=len(names)) as bar:
         for name in names:
             one = _find_ligand(root, name)
@@ -110,11 +120,11 @@ def _read(root: Path, split: str, names: list[str], sizes: Sizes) -> tuple[dict[
     return found, len(names) - len(found)
 
 
-def _find_ligand(root: Path, name: str) -> Found | None:
+def _find_ligand(root: Path, name: str) -> LigandFile | None:
     """A complex's ligand from the first file that can be read; None if there is none."""
     for path in _ligand_files(root, name):
         try:
-            return Found(ligands.read_ligand(path), path)
+            return LigandFile(ligands.read_ligand(path), path)
         except UsageError:
             continue
     return None

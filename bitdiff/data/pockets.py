@@ -33,7 +33,7 @@ _NO_CLASH = 2.8  # least distance between atoms that are more than three bonds a
 _POCKETS_APART = (16.0, 22.0)
 _RADIUS = 18.0  # radius of the receptor; its center is the midpoint between the pockets
 _TRIES = 500
-_PLACES = 50  # random points of which one must be free
+_PLACES = 50  # candidate positions of a residue, of which the first free one is used
 _TRAIN, _TEST = 2_000, 300
 
 _SMILES = (
@@ -259,7 +259,7 @@ def _line_pockets(
 def _place(
     rng: np.random.Generator, around: np.ndarray, distance: float, atoms: np.ndarray, taken: list[np.ndarray]
 ) -> np.ndarray | None:
-    """A random point at a distance from another, at least _CLEARANCE from `atoms` and `taken`; None if not found."""
+    """A random point at a distance from another, at least _CLEARANCE from `atoms` and `taken`; None if none is free."""
     directions = rng.normal(size=(_PLACES, 3))
     places = around + distance * directions / np.linalg.norm(directions, axis=1, keepdims=True)
     near = np.concatenate([atoms, np.reshape(taken, (-1, 3))])

@@ -123,8 +123,8 @@ def _draw_by_consensus(run: Trained, request: Draw, dataset: data.Dataset, candi
 
 def provenance(run: Trained, dataset: data.Dataset, judges: Sequence[Judge]) -> dict[str, Any]:
     """The provenance of scores: versions, weights, data and judges, as plain JSON."""
-    docking = run.config.first if run.config.task == "confidence" else run.config
-    pointers = docking.task == "docking" and docking.latents.count
+    base = run.config.first if run.config.task == "confidence" else run.config  # describes the model of the poses
+    pointers = base.task == "docking" and base.latents.count
     return {
         "bitdiff": __version__,
         "jax": f"{jax.__version__} on {describe_devices()}",
@@ -133,7 +133,7 @@ def provenance(run: Trained, dataset: data.Dataset, judges: Sequence[Judge]) -> 
         "weights": f"moving average, decay {run.config.optimizer.ema_decay}" if run.weights == "ema" else "raw",
         "data": dataset.about,
         "labels": _about_labels(run, dataset),
-        "prior": workdir.plain(docking.prior) if docking.task == "prior" else None,
+        "prior": workdir.plain(base.prior) if base.task == "prior" else None,
         "latents": "inferred from test examples" if run.task.infer or pointers else None,
         "candidates": run.config.evaluate.candidates,
         "words": run.config.evaluate.tokenizer if dataset.field == "captions" else None,

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from bitdiff.runtime import files
 
-_FAR = 4.0  # factor between a level and the means, beyond which the level would leave no room for them
+_FAR = 4.0  # the largest ratio of a level to the means at which the level is drawn
 
 
 def histogram(path: Path, counts: Sequence[int], scale: float) -> None:
@@ -53,8 +53,8 @@ def error_bars(
 ) -> None:
     """Plots the mean and standard deviation over seeds against x, one curve per name, and named horizontal levels.
 
-    An axis is logarithmic if its values are positive and span a factor of 8 or more. A level far from all means is
-    given in the legend only.
+    An axis is logarithmic if its values are positive and span a factor of 8 or more. A level more than a factor of 4
+    above or below all means appears only in the legend.
     """
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
     for name, points in lines.items():
@@ -82,7 +82,7 @@ def error_bars(
 
 
 def _spaced(ticks: Sequence[float]) -> list[str]:
-    """Labels of ticks on a logarithmic axis, '' for those too close to the next one."""
+    """Labels of ticks on a logarithmic axis, '' for those too close to the next labeled tick."""
     least = 0.06 * np.log(ticks[-1] / ticks[0])
     labels, after = [], np.inf
     for value in reversed(ticks):

@@ -17,7 +17,7 @@ def write_poses(path: Path, outputs: Mapping[str, np.ndarray]) -> None:
     Args:
       path: the PNG file.
       outputs: a docking task's samples, with 'pose', 'atoms', 'bonds', 'residues', 'positions', and 'conformer', the
-        true pose, in green; nodes that 'latents' point at are circled.
+        true pose or its matched conformer, in green; nodes that 'latents' point at are circled.
     """
     count = min(len(outputs["pose"]), _MOST)
     rows, columns = -(-count // _COLUMNS), min(count, _COLUMNS)

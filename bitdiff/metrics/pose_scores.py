@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 _MOST_SYMMETRIES = 10_000
+_LINEAR = -0.98  # the cosine of the bond angle (169 degrees) beyond which three atoms count as linear
 
 
 def symmetries(atoms: np.ndarray, bonds: np.ndarray) -> np.ndarray:
@@ -44,7 +45,9 @@ def rmsd(poses: np.ndarray, truth: np.ndarray, permutations: np.ndarray) -> np.n
 def torsion_errors(
     pose: np.ndarray, truth: np.ndarray, permutations: np.ndarray, bonds: np.ndarray, rotatable: np.ndarray
 ) -> np.ndarray:
-    """The differences of the torsion angles between a pose and the true one, whose atoms are permuted as in `rmsd`.
+    """Errors of a pose's torsion angles; the true pose's atoms are permuted by the symmetry with the lowest RMSD.
+
+    Torsion angles about the axis of a linear group, which are not defined, are left out.
 
     Args:
       pose: float [A, 3].
@@ -54,18 +57,27 @@ def torsion_errors(
       rotatable: int [T, 2], rotatable bonds.
 
     Returns:
-      float [T], from 0 to 180 degrees.
+      float [T] or fewer, from 0 to 180 degrees.
     """
     best = truth[min(permutations, key=lambda permutation: np.sum((pose - truth[permutation]) ** 2))]
     quadruples = [(_neighbor(bonds, i, j), i, j, _neighbor(bonds, j, i)) for i, j in rotatable.tolist()]
     if not quadruples:
         return np.zeros(0)
-    one, other = (_dihedrals(x, np.array(quadruples)) for x in (pose, best))
+    found = np.array(quadruples)
+    found = found[_is_bent(best, found[:, :3]) & _is_bent(best, found[:, 1:])]
+    one, other = (_dihedrals(x, found) for x in (pose, best))
     return np.degrees(np.abs((one - other + np.pi) % (2.0 * np.pi) - np.pi))
 
 
+def _is_bent(x: np.ndarray, triples: np.ndarray) -> np.ndarray:
+    """Whether the bond angles at the middle atoms of int [T, 3] differ from 180 degrees: bool [T]."""
+    first, second = x[triples[:, 0]] - x[triples[:, 1]], x[triples[:, 2]] - x[triples[:, 1]]
+    lengths = np.linalg.norm(first, axis=-1) * np.linalg.norm(second, axis=-1)
+    return np.sum(first * second, axis=-1) > _LINEAR * lengths
+
+
 def _neighbor(bonds: np.ndarray, atom: int, without: int) -> int:
-    """The first atom that is bonded to another, except for one."""
+    """The lowest-numbered neighbor of an atom other than `without`."""
     others = [*bonds[bonds[:, 0] == atom, 1], *bonds[bonds[:, 1] == atom, 0]]
     return min(other for other in others if other != without)
 

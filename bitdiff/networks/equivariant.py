@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-_PRODUCTS = 9  # with a direction, besides those of the scalars with 1: one, two, three and three of each kind
+_PRODUCTS = 9  # with V channels: 1 scalar, 2 pseudoscalars, 3 vectors and 3 pseudovectors
 
 
 class Features(NamedTuple):
@@ -47,7 +47,7 @@ class Edges(NamedTuple):
 
 
 def from_scalars(scalars: jax.Array, vectors: int) -> Features:
-    """Features with scalars [N, S], and `vectors` zeros of each other kind."""
+    """Features with scalars [N, S], and `vectors` channels of zeros for each other kind."""
     empty = jnp.zeros((len(scalars), 3, vectors))
     return Features(scalars, empty[:, 0], empty, empty)
 
@@ -96,8 +96,8 @@ def unit(vectors: jax.Array) -> tuple[jax.Array, jax.Array]:
 class Interaction(nn.Module):
     """One layer: every node adds the mean of its edges' messages, the products of its neighbors with the edges.
 
-    The products with the same kind of result are added, each with weights that are a function of the edge, so that
-    few numbers are kept per edge.
+    Products that yield the same kind are summed, except for scalars, which are concatenated. Each is weighted by a
+    function of the edge and of the scalars of its two nodes.
 
     Attributes:
       scalars: number of scalars.
@@ -150,18 +150,15 @@ class Interaction(nn.Module):
 
 
 def _messages(sent: Features, carried: jax.Array, weights: list[jax.Array], directions: jax.Array) -> Features:
-    """Sums of the products of each kind, with weights; `carried` [E, V] are scalars that become vectors."""
+    """The weighted products; `carried` [E, V] are the scalars that are multiplied by the direction."""
     s, q, v, p = sent
-    scalar, turned, *others = weights
-    pseudo, vector, pseudovector = (
-        [weight[:, None] for weight in part] for part in (others[:2], others[2:5], others[5:])
-    )
-    r = directions[..., None]
+    s_s, s_v, q_q, q_p, v_v, v_s, v_p, p_p, p_q, p_v = weights  # of the kind before _ from the one after it
+    r = directions[:, :, None]
     return Features(
-        jnp.concatenate([scalar * s, turned * dot(v, directions)], axis=-1),
-        pseudo[0][:, 0] * q + pseudo[1][:, 0] * dot(p, directions),
-        vector[0] * v + vector[1] * carried[:, None] * r + vector[2] * cross(p, directions),
-        pseudovector[0] * p + pseudovector[1] * q[:, None] * r + pseudovector[2] * cross(v, directions),
+        jnp.concatenate([s_s * s, s_v * dot(v, directions)], axis=-1),
+        q_q * q + q_p * dot(p, directions),
+        v_v[:, None] * v + (v_s * carried)[:, None] * r + v_p[:, None] * cross(p, directions),
+        p_p[:, None] * p + (p_q * q)[:, None] * r + p_v[:, None] * cross(v, directions),
     )
 
 

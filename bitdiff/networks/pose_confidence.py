@@ -1,4 +1,4 @@
-"""The confidence in a ligand's pose: whether it is close to the true one (DiffDock, Corso et al. 2023, section 4.4)."""
+"""The network of a confidence model: whether a ligand's pose is close to the true one (DiffDock, Corso et al. 2023)."""
 
 import flax.linen as nn
 import jax
@@ -11,7 +11,7 @@ class PoseConfidence(nn.Module):
     """A complex with a pose -> the logit of the probability that the pose is close to the true one.
 
     Attributes:
-      trunk: that of the network that sampled the poses, whose weights it starts from.
+      trunk: the architecture of the pose network's trunk, from whose weights training starts.
     """
 
     trunk: PoseTrunk

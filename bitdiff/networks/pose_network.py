@@ -83,7 +83,7 @@ def connect(graph: ComplexGraph, x: jax.Array, sigma: jax.Array, reach: Reach) -
 
 
 class PoseTrunk(nn.Module):
-    """Features of the nodes of a complex, from which scores of the pose or pointers are predicted.
+    """Features of the nodes of a complex, from which scores, pointers or the confidence are predicted.
 
     Attributes:
       atom_types, residue_types: the largest types.
@@ -139,7 +139,7 @@ class PoseTrunk(nn.Module):
 
 
 def embed_types(graph: ComplexGraph, atom_types: int, residue_types: int, scalars: int) -> jax.Array:
-    """Embeddings of the types of all nodes, atoms first: float [A + R, scalars]; for the compact method of a module."""
+    """Embeddings of the types of all nodes, atoms first: float [A + R, scalars]. Call it in a compact method."""
     atoms = nn.Embed(atom_types + 1, scalars, name="atoms")(graph.atoms)
     residues = nn.Embed(residue_types + 1, scalars, name="residues")(graph.residues)
     return jnp.concatenate([atoms, residues])

@@ -85,7 +85,7 @@ def make_pointer_prior(config: Any) -> PointerPrior:
 
 
 def make_pose_confidence(config: Any) -> PoseConfidence:
-    """The confidence in poses, whose trunk is that of `make_pose_network`."""
+    """The network of a confidence model, with the trunk of `make_pose_network`."""
     return PoseConfidence(_make_trunk(config))
 
 

@@ -19,7 +19,7 @@ from bitdiff.training.optimizer import make_optimizer
 from bitdiff.training.state import init_state
 from bitdiff.training.step import Rows, make_train_step
 
-_SIZES = {  # the fields of config.data that must be set, by the task's field
+_SIZES = {  # sizes that config.data must state, by what the task generates
     "image": ("image_size", "channels"),
     "tokens": ("length",),
     "point": ("channels",),

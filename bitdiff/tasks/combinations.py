@@ -160,12 +160,14 @@ def check_docking(config: Any) -> None:
 
 
 def check_confidence(config: Any) -> None:
-    """Checks the sections of a confidence model's config, which has the network of the docking run.
+    """Checks the sections of a confidence model's config; latents and sigmas are those of the docking run.
 
     Raises:
       UsageError: fields that the model would ignore.
     """
-    _check_unsupported(config, _NOT_DOCKING, "a confidence model")
+    ignored = ("latents.count", *(f"docking.{name}" for name in base_config().docking), *_NOT_DOCKING)
+    _check_unsupported(config, ignored, "a confidence model")
+    _check_unused(config)
 
 
 def _check_unsupported(config: Any, fields: Sequence[str], model: str) -> None:

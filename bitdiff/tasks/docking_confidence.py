@@ -1,7 +1,8 @@
-"""A confidence model of docking, which ranks the poses that a docking run samples (DiffDock, section 4.4).
+"""A confidence model for docking, which ranks the poses that a docking run samples (DiffDock, Corso et al. 2023).
 
-It is trained on poses that the run sampled for the training complexes (`bitdiff.distill`), to tell those with an RMSD
-below 2 A from the others. Its samples are the run's, each with the probability of being one of them.
+It is trained on poses that the run sampled for the training complexes (`bitdiff.distill`), to distinguish those with an
+RMSD below 2 A from the others. It samples poses from the docking run, and adds to each the probability that its RMSD is
+below 2 A.
 """
 
 from functools import partial
@@ -24,7 +25,7 @@ from bitdiff.tasks.options import SampleOptions
 from bitdiff.tasks.task import Task
 
 
-class Ranked(NamedTuple):
+class Ranker(NamedTuple):
     """The model that samples poses, the network that ranks them, and the ranges of the sigmas."""
 
     first: Task
@@ -36,29 +37,30 @@ def make_confidence_task(config: Any, network: nn.Module | None = None) -> Task:
     """The confidence model of config.first, the config of a docking model or of a prior of its pointers.
 
     Raises:
-      UsageError: another network is passed, config.first does not dock, or config.network differs from its network.
+      UsageError: another network is passed, config.first does not describe docking, or config.network is not its
+        network.
     """
     if network is not None:
         raise UsageError("a confidence model has a network of its own; no other can be passed")
     check_confidence(config)
-    first = make_ranked(config.first)
+    first = make_docking_run(config.first)
     docking = docking_config(config.first)
     if config.network != docking.network:
         raise UsageError(
             "config.network must equal that of the docking run, from whose weights a confidence model starts"
         )
-    ranked = Ranked(first, make_pose_confidence(docking), docking_model.make_docking(docking).ranges)
+    ranker = Ranker(first, make_pose_confidence(docking), docking_model.make_docking(docking).ranges)
     return first._replace(
-        init=partial(init_params, ranked),
-        loss=partial(loss, ranked),
+        init=partial(init_params, ranker),
+        loss=partial(loss, ranker),
         losses=None,
-        sample=partial(sample, ranked),
+        sample=partial(sample, ranker),
         evaluate=evaluate,
         frozen=("first",),
     )
 
 
-def make_ranked(config: Any) -> Task:
+def make_docking_run(config: Any) -> Task:
     """The task of the docking run whose samples a confidence model ranks.
 
     Raises:
@@ -68,7 +70,11 @@ def make_ranked(config: Any) -> Task:
         return docking_model.make_docking_task(config)
     if config and config.task == "prior" and config.first.task == "docking":
         return make_docking_prior_task(config)
-    raise UsageError("a confidence model requires a docking run: pass its workdir as --config.first_run")
+    task = config.task if config else ""
+    raise UsageError(
+        f"config.first.task is {task!r}; a confidence model requires a docking run: pass its workdir as "
+        "--config.first_run"
+    )
 
 
 def docking_config(config: Any) -> Any:
@@ -76,45 +82,45 @@ def docking_config(config: Any) -> Any:
     return config.first if config.task == "prior" else config
 
 
-def init_params(ranked: Ranked, key: jax.Array) -> dict[str, Any]:
-    """Parameters: {'confidence', 'first'}; training starts from the trained run, and its trunk in the confidence."""
+def init_params(ranker: Ranker, key: jax.Array) -> dict[str, Any]:
+    """Parameters: {'confidence', 'first'}; training starts from the docking run's, with its trunk in 'confidence'."""
     own_key, first_key = jax.random.split(key)
     graph, x = docking_model.blank_complex()
-    own = ranked.network.init(own_key, graph, x, jnp.zeros(()))["params"]
-    return {"confidence": own, "first": ranked.first.init(first_key)}
+    own = ranker.network.init(own_key, graph, x, jnp.zeros(()))["params"]
+    return {"confidence": own, "first": ranker.first.init(first_key)}
 
 
 def loss(
-    ranked: Ranked, params: Any, batch: dict[str, jax.Array], keys: jax.Array
+    ranker: Ranker, params: Any, batch: dict[str, jax.Array], keys: jax.Array
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """The cross-entropy, and the fraction of poses that are classified correctly."""
+    """The binary cross-entropy, and the fraction of poses that are classified correctly as close or not."""
     del keys
     if "sampled" not in batch:
         raise UsageError(
             "a confidence model is trained on poses sampled for the training complexes: write them with "
             "bitdiff.distill, and pass the folder as --config.data.distilled"
         )
-    logits = confidence(ranked, params, batch, batch["sampled"])
+    logits = confidence(ranker, params, batch, batch["sampled"])
     close = batch["deviation"] < CLOSE
     cost = optax.sigmoid_binary_cross_entropy(logits, close.astype(jnp.float32))
     return jnp.mean(cost), {"accuracy": jnp.mean((logits > 0.0) == close)}
 
 
-def confidence(ranked: Ranked, params: Any, arrays: dict[str, jax.Array], x: jax.Array) -> jax.Array:
+def confidence(ranker: Ranker, params: Any, arrays: dict[str, jax.Array], x: jax.Array) -> jax.Array:
     """Logits [B] of the probability that the poses x [B, A, 3] are close to the true ones."""
     centers = docking_model.receptor_centers(arrays)
     graphs = docking_model.graph_of(arrays | {"positions": arrays["positions"] - centers})
-    sigma = poses.sigmas(jnp.zeros(()), ranked.ranges).translation
+    sigma = poses.sigmas(jnp.zeros(()), ranker.ranges).translation
 
-    def one(graph, x):
-        return jnp.asarray(ranked.network.apply({"params": params["confidence"]}, graph, x, sigma))
+    def one(graph, pose):
+        return jnp.asarray(ranker.network.apply({"params": params["confidence"]}, graph, pose, sigma))
 
     return jax.vmap(one)(graphs, x - centers)
 
 
 def sample(
-    ranked: Ranked, params: Any, arrays: dict[str, jax.Array], keys: jax.Array, options: SampleOptions
+    ranker: Ranker, params: Any, arrays: dict[str, jax.Array], keys: jax.Array, options: SampleOptions
 ) -> dict[str, jax.Array]:
     """Samples poses from the docking run, with 'confidence' float32 [B] from 0 to 1: the task's `sample`."""
-    outputs = ranked.first.sample(params["first"], arrays, keys, options)
-    return outputs | {"confidence": nn.sigmoid(confidence(ranked, params, arrays, outputs["pose"]))}
+    outputs = ranker.first.sample(params["first"], arrays, keys, options)
+    return outputs | {"confidence": nn.sigmoid(confidence(ranker, params, arrays, outputs["pose"]))}

@@ -251,7 +251,7 @@ def condition_on(
 ) -> dict[str, np.ndarray]:
     """Assigns the examples' complexes to samples in turn: the task's `condition`; without examples, empty ones.
 
-    Latents are inferred from the poses of the examples, unless they have 'latents'.
+    Latents are inferred from the conformers of the examples, unless they have 'latents'.
 
     Raises:
       UsageError: labels are given, or the examples are not complexes.
@@ -272,7 +272,7 @@ def condition_on(
 
 
 def with_conformer(arrays: dict[str, Any]) -> dict[str, Any]:
-    """The arrays with 'conformer', the ligand in its true pose as the model builds it; by default 'pose'."""
+    """The arrays with 'conformer', the true pose that the model is trained on; 'pose' if there is no other."""
     return {"conformer": arrays["pose"]} | arrays
 
 

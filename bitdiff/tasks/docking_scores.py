@@ -1,4 +1,4 @@
-"""Scores of sampled poses: distances from the true pose and, where all true poses are known, from the nearest one."""
+"""Scores of sampled poses: distances from the true poses, errors of torsion angles, and of the top-ranked poses."""
 
 from typing import Any, NamedTuple
 
@@ -12,14 +12,14 @@ from bitdiff.tasks.task import Score, examples_of
 
 CLOSE, _NEAR = 2.0, 5.0  # angstroms
 _TORSION_LIMITS = (10, 30, 90)  # degrees
-_FIRST = 5  # poses of a complex, of which the best one counts
+_TOP = 5  # poses per complex, of which the best one counts
 
 
 class Distances(NamedTuple):
     """How far a pose is from the true ones.
 
     deviation: the RMSD from the pose in the data.
-    centroid: the distance of the centers.
+    centroid: the distance between the centers of the pose and of the pose in the data.
     nearest: the RMSD from each of the known true poses.
     torsions: the errors of the torsion angles, in degrees, from the nearest true pose.
     """
@@ -31,12 +31,12 @@ class Distances(NamedTuple):
 
 
 def deviations(outputs: dict[str, np.ndarray], examples: Source) -> np.ndarray:
-    """The RMSD of sampled poses [N, A, 3] from those of the complexes that `outputs['source']` names: float [N]."""
+    """The RMSD of sampled poses [N, A, 3] from those of the examples at the indices `outputs['source']`: float [N]."""
     return np.array([one.deviation for one in _measure(outputs, rows(examples, outputs["source"]))])
 
 
 def evaluate(outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOptions) -> dict[str, Score]:
-    """Scores sampled poses [N, A, 3] against those of the complexes that `outputs['source']` names."""
+    """Scores sampled poses [N, A, 3] against those of the examples at the indices `outputs['source']`."""
     del options
     truth = rows(examples_of(dataset), outputs["source"])
     measured = _measure(outputs, truth)
@@ -105,31 +105,29 @@ def _torsions(errors: np.ndarray) -> dict[str, Score]:
 
 
 def _best_of(deviation: np.ndarray, source: np.ndarray) -> dict[str, Score]:
-    """The fraction of complexes of which one of the first five poses is close; {} if any has fewer."""
+    """The fraction of complexes for which one of the first five poses is close; {} if any complex has fewer."""
     groups = _by_complex(deviation, source, np.arange(len(source)))
-    if min(map(len, groups)) < _FIRST:
-        return {}
-    best = np.array([group[:_FIRST].min() for group in groups])
-    about = f"of {len(groups)} complexes whose best of {_FIRST} poses has an RMSD below 2 A"
-    return {"best_of_5": _fraction(best < CLOSE, about)}
+    return {"best_of_5": _best_of_first(groups, "first")} if min(map(len, groups)) >= _TOP else {}
 
 
 def _ranked(deviation: np.ndarray, source: np.ndarray, confidence: np.ndarray) -> dict[str, Score]:
-    """Scores of the poses of each complex in the order of a confidence model, the most confident one first."""
+    """Scores of each complex's poses, sorted by confidence, highest first; top5 requires more than five poses each."""
     groups = _by_complex(deviation, source, -confidence)
-    count = f"of {len(groups)} complexes whose"
+    about = f"of {len(groups)} complexes whose top-ranked pose has an RMSD below"
     top = np.array([group[0] for group in groups])
-    close = deviation < CLOSE
+    right = (confidence > 0.5) == (deviation < CLOSE)
     scores = {
-        "top1_below_2": _fraction(top < CLOSE, f"{count} most confident pose has an RMSD below 2 A"),
-        "top1_below_5": _fraction(top < _NEAR, f"{count} most confident pose has an RMSD below 5 A"),
-        "confidence_accuracy": _fraction((confidence > 0.5) == close, "of poses that are classified correctly"),
+        "top1_below_2": _fraction(top < CLOSE, f"{about} 2 A"),
+        "top1_below_5": _fraction(top < _NEAR, f"{about} 5 A"),
+        "confidence_accuracy": _fraction(right, "of poses that are classified correctly as below 2 A or not"),
     }
-    if min(map(len, groups)) > _FIRST:
-        best = np.array([group[:_FIRST].min() for group in groups])
-        about = f"{count} best of the {_FIRST} most confident poses has an RMSD below 2 A"
-        scores["top5_below_2"] = _fraction(best < CLOSE, about)
-    return scores
+    return scores | ({"top5_below_2": _best_of_first(groups, "top-ranked")} if min(map(len, groups)) > _TOP else {})
+
+
+def _best_of_first(groups: list[np.ndarray], which: str) -> Score:
+    best = np.array([group[:_TOP].min() for group in groups])
+    about = f"of {len(groups)} complexes whose best of the {_TOP} {which} poses has an RMSD below 2 A"
+    return _fraction(best < CLOSE, about)
 
 
 def _by_complex(values: np.ndarray, source: np.ndarray, order: np.ndarray) -> list[np.ndarray]:

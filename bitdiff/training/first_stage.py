@@ -14,7 +14,7 @@ import numpy as np
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import make_first_stage, make_task
 from bitdiff.tasks.distillation import check_teacher
-from bitdiff.tasks.docking_confidence import make_ranked
+from bitdiff.tasks.docking_confidence import make_docking_run
 from bitdiff.training import workdir
 from bitdiff.training.checkpoints import Checkpoints
 from bitdiff.training.optimizer import make_optimizer
@@ -28,10 +28,11 @@ _NO_FIRST_STAGE = {
 }
 # The data fields that both stages must have in common; the location of the data may differ.
 _DATA = ("name", "builder", "image_size", "channels", "length", "vocab_size", "tokenizer_hash", "resize", "num_classes")
+_DATA += ("atoms", "torsions", "atom_types", "residue_types")
 
 
 def with_first_stage(config: ml_collections.ConfigDict, folder: Path) -> ml_collections.ConfigDict:
-    """A copy of the config that holds the config of the run it starts from, as it was trained.
+    """A copy of the config that holds the config of the run it starts from, as that run was trained.
 
     If the teacher is itself a student, this is the config of the first teacher in the chain; all share its network.
 
@@ -104,7 +105,7 @@ def _read_config(folder: Path, config: Any) -> ml_collections.ConfigDict:
         if config.task == "prior":
             make_first_stage(first)
         elif config.task == "confidence":
-            make_ranked(first)
+            make_docking_run(first)
         else:
             first = first.first if first.task == "distillation" else first
             check_teacher(first)

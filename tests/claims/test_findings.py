@@ -158,7 +158,7 @@ def test_curvature_is_measured_at_every_level_of_the_claim(tmp_path):
     assert values.real is None
 
 
-def test_labels_of_ticks_do_not_overlap():
+def test_tick_labels_do_not_overlap():
     assert plots._spaced([5, 9, 10, 19, 20, 39, 40]) == ["5", "", "10", "", "20", "", "40"]
     assert plots._spaced([750, 1_500, 3_000]) == ["750", "1500", "3000"]
 
@@ -175,7 +175,7 @@ def test_labels_of_ticks_do_not_overlap():
         (["--jobs", "0"], "--jobs"),
     ],
 )
-def test_bad_flags_are_explained(command, tmp_path, arguments, problem):
+def test_invalid_flags_are_reported(command, tmp_path, arguments, problem):
     code, output = command("findings", "--workdir", tmp_path / "findings", *arguments)
     assert code in (1, 2)
     assert problem in output
@@ -183,16 +183,17 @@ def test_bad_flags_are_explained(command, tmp_path, arguments, problem):
 
 
 @pytest.mark.slow
-def test_a_stopped_command_saves_and_resumes(command, tmp_path):
+def test_a_stopped_command_saves_and_the_next_one_resumes(command, tmp_path):
     arguments = ("findings", "--workdir", tmp_path, "--claims", "curvature_of_points", "--seeds", "0", "--jobs", "1")
-    for least in (1, 2):
+    for attempt in (1, 2):
         process = command.start(*arguments)
         output = ""
-        while "step/s" not in output:  # the progress bar, after the first steps
+        while "step/s" not in output:  # the progress bar
             output += process.stdout.read(1)
+            assert process.poll() is None, output
         process.send_signal(signal.SIGTERM)
         output += process.communicate(timeout=300)[0]
         assert process.returncode == 128 + signal.SIGTERM, output
-        assert ("resuming from step 1 " in output) == (least == 2), output
+        assert ("resuming from step 1 " in output) == (attempt == 2), output
     assert workdir.has_checkpoints(tmp_path / "toy_0")
     assert not (tmp_path / "findings.json").exists()

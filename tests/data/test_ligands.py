@@ -84,7 +84,7 @@ def test_a_conformer_is_matched_to_the_one_in_the_file(tmp_path, smiles):
     first, second = (ligands.matched_conformer(tmp_path / "a.sdf", seed) for seed in (1, 5))
     lengths = [np.linalg.norm(x[ligand.bonds[:, 0]] - x[ligand.bonds[:, 1]], axis=1) for x in (ligand.x, first)]
     np.testing.assert_allclose(lengths[0], lengths[1], atol=0.15)
-    assert np.abs(lengths[0] - lengths[1]).max() > 1e-3  # RDKit built it
+    assert np.abs(lengths[0] - lengths[1]).max() > 1e-3  # not the conformer of the file
     deviation = np.sqrt(np.mean(np.sum((first - ligand.x) ** 2, axis=1)))
     assert 1e-3 < deviation < 1.0  # rings and bond angles differ
     assert np.abs(first - second).max() > 1e-3
@@ -103,7 +103,7 @@ def test_a_conformer_is_matched_to_the_one_in_the_file(tmp_path, smiles):
             for one in (kept, other)
         ]
         difference = (np.array(angles[0]) - angles[1] + np.pi) % (2 * np.pi) - np.pi
-        assert np.abs(difference).min() < 1e-3  # the angle that was set, of those about this bond
+        assert np.abs(difference).min() < 1e-3  # the dihedral that was set, among all about this bond
         assert np.abs(difference).max() < 0.3
 
 

@@ -48,7 +48,7 @@ def test_deviations_are_those_of_spyrmsd():
 
 
 @pytest.mark.parametrize("degrees", [0.0, 20.0, 75.0, 180.0])
-def test_torsion_errors_are_the_angles_of_rotations(degrees):
+def test_torsion_errors_equal_the_angle_of_rotation(degrees):
     rng = np.random.default_rng(2)
     truth = rng.normal(size=(4, 3))
     axis = (truth[2] - truth[1]) / np.linalg.norm(truth[2] - truth[1])
@@ -61,13 +61,21 @@ def test_torsion_errors_are_the_angles_of_rotations(degrees):
     assert pose_scores.torsion_errors(pose, truth, np.arange(4)[None], CHAIN[1], rotatable[:0]).shape == (0,)
 
 
-def test_torsion_errors_ignore_an_exchange_of_equal_atoms():
+def test_torsion_errors_ignore_swapped_equivalent_atoms():
     rng = np.random.default_rng(4)
     truth = rng.normal(size=(4, 3))
     reversed_chain = truth[::-1]
     permutations = pose_scores.symmetries(*SYMMETRIC_CHAIN)
     found = pose_scores.torsion_errors(reversed_chain, truth, permutations, SYMMETRIC_CHAIN[1], np.array([[1, 2]]))
     np.testing.assert_allclose(found, [0], atol=1e-6)
+
+
+def test_torsion_angles_of_linear_groups_are_left_out():
+    bent = np.array([[0.0, 1, 0], [0, 0, 0], [1.5, 0, 0], [2, 1, 1]])
+    linear = np.array([[0.0, 1, 0], [0, 0, 0], [1.5, 0, 0], [3, 0.01, 0]])
+    rotatable = np.array([[1, 2]])
+    for truth, count in ((bent, 1), (linear, 0)):
+        assert len(pose_scores.torsion_errors(bent, truth, np.arange(4)[None], CHAIN[1], rotatable)) == count
 
 
 def test_torsion_angles_are_those_of_rdkit():

@@ -272,7 +272,7 @@ def confidence_config(variant="plain"):
 
 
 @pytest.mark.parametrize("variant", ["plain", "prior"])
-def test_samples_of_a_docking_run_get_a_confidence(data, variant):
+def test_samples_of_a_docking_run_have_a_confidence(data, variant):
     config = confidence_config(variant)
     task = make_task(config)
     params, options = task.init(jax.random.key(0)), sample_options(config.sample, steps=2)
@@ -307,14 +307,14 @@ def test_a_confidence_model_learns_which_poses_are_close(data):
     for _ in range(60):
         params, state, value, metrics = step(params, state)
         found.append((float(value), float(metrics["accuracy"])))
-    assert found[0][0] == pytest.approx(np.log(2), abs=0.3)  # untrained, it knows nothing
+    assert found[0][0] == pytest.approx(np.log(2), abs=0.3)  # chance level before training
     assert found[-1][0] < 0.4
     assert found[-1][1] > 0.85
     with pytest.raises(UsageError, match=r"config.data.distilled"):
         task.loss(params, stack(data.train), keys(12))
 
 
-def test_the_most_confident_poses_are_scored(data):
+def test_top_ranked_poses_are_scored(data):
     truth = stack(data.test)
     source = np.repeat(np.arange(12), 6).astype(np.int32)
     offset = np.tile(np.float32([9, 4, 1, 9, 9, 0.5]), 12)  # angstroms, of the six poses of each complex
