@@ -25,16 +25,17 @@ from bitdiff.figures import pages
 from bitdiff.inference.draws import Draw, draw
 from bitdiff.inference.known_files import read_known
 from bitdiff.inference.picture_folders import as_examples, describe
-from bitdiff.inference.pose_files import has_elements, write_sdf
+from bitdiff.inference.pose_files import has_elements, write_pdb, write_sdf
 from bitdiff.inference.sample_files import write_npz, write_page
 from bitdiff.inference.shards import Layout, count_samples, write_shards
 from bitdiff.inference.trained import Trained, check_examples, check_options, with_texts
 from bitdiff.runtime import files, processes
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import examples_for
+from bitdiff.tasks.docking_model import SHOWN
 
 _NOT_FOLDERS = (".npy", ".png", ".jpg", ".txt", ".json", ".csv", ".zip")  # suffixes that do not name a folder
-_STRIP_ROWS = 16
+_STRIP_ROWS, _POSE_ROWS = 16, 4
 
 
 class Request(NamedTuple):
@@ -169,8 +170,10 @@ def write_file(request: Request, run: Trained, samples: Draw) -> None:
     write_npz(out, outputs)
     page = write_page(out, run, outputs, len(request.labels or ()) or run.config.data.num_classes)
     print(f"wrote {samples.num_samples} samples from step {run.step} to {out}, and a preview page to {page}")
-    if run.task.field == "pose" and has_elements(run.config.data):
-        print(f"wrote the poses to {write_sdf(out, outputs)}")
+    if run.task.field == "pose":
+        elements = has_elements(run.config.data)
+        written = [write_pdb(out, outputs, elements=elements), *([write_sdf(out, outputs)] if elements else [])]
+        print(f"wrote the poses to {' and '.join(map(str, written))}")
     if strip is not None:
         name = out.with_name(out.stem + "_strip")
         rows = len(next(iter(strip.values()))) // request.frames
@@ -203,11 +206,14 @@ def read_examples(request: Request, run: Trained) -> Source | None:
 
 def draw_strip(request: Request, run: Trained, samples: Draw, examples: Source | None) -> dict:
     """Intermediate estimates of the first samples, one trajectory after another."""
-    rows = min(samples.num_samples, _STRIP_ROWS)
+    poses = run.task.field == "pose"
+    rows = min(samples.num_samples, _POSE_ROWS if poses else _STRIP_ROWS)
     options = samples.options._replace(frames=request.frames)
     shorter = Draw(options, rows, samples.seed, rows)
-    trajectory = draw(run.task, run.params, shorter, labels=request.labels, examples=examples)["trajectory"]
-    return {run.task.field: trajectory.reshape(-1, *trajectory.shape[2:])}
+    outputs = draw(run.task, run.params, shorter, labels=request.labels, examples=examples)
+    trajectory = outputs["trajectory"]
+    complexes = {name: np.repeat(outputs[name], request.frames, axis=0) for name in (SHOWN if poses else ())}
+    return complexes | {run.task.field: trajectory.reshape(-1, *trajectory.shape[2:])}
 
 
 def check_labels(run: Trained, labels: tuple[int, ...]) -> None:

@@ -47,7 +47,7 @@ def get_config(variant: str = "plain") -> ml_collections.ConfigDict:
     presets.small_run(config, steps=6_000, batch_size=16)
     config.optimizer.learning_rate = 2e-3
     config.train.sample_every_steps = 0
-    config.sample.sampler = "sde"
+    config.sample.sampler = "ancestral"
     config.sample.steps = 20
     config.evaluate.num_samples = 1_500  # five for each test complex
     if variant.endswith("confidence"):
@@ -57,6 +57,7 @@ def get_config(variant: str = "plain") -> ml_collections.ConfigDict:
         config.evaluate.num_samples = 3_000
     if variant.endswith(("disco", "prior")):
         config.latents.count = 2
+        config.latents.straight_through = True
         config.latents.encoder = sections.pointer_encoder(scalars=24, vectors=8, layers=3)
     if variant.endswith("prior"):
         presets.second_stage(config, "pointers")

@@ -95,7 +95,7 @@ def define_draw_flags() -> None:
         "sampler",
         None,
         "Sampler: ddim, ddpm, ddpm_small, dpm++ or heun; beam or random for autoregressive models; ancestral or "
-        "confidence for masked diffusion; by default the config's.",
+        "confidence for masked diffusion; sde, ode or ancestral for docking; by default the config's.",
     )
     flags.DEFINE_string(
         "schedule",

@@ -235,7 +235,7 @@ SAMPLE = {
     "sampler": text(
         "ddim",
         "ddim | ddpm | ddpm_small | dpm++ | heun; for autoregressive models: beam | random; for masked diffusion: "
-        "ancestral | confidence; for docking: sde | ode",
+        "ancestral | confidence; for docking: sde | ode | ancestral",
     ),
     "steps": integer(100, "sampling steps; 0 for autoregressive models", high=10**5),
     "td": number(0.0, "asymmetric time intervals, in steps", high=10**5),

@@ -10,7 +10,7 @@ class Ligand(NamedTuple):
 
     atoms: int [A], types from 1.
     bonds: int [B, 2], pairs of bonded atoms.
-    orders: int [B], 1 to 3 for single to triple bonds, 4 for aromatic ones.
+    orders: int [B], 1 to 3 for single to triple bonds; aromatic rings have alternating single and double bonds.
     x: float [A, 3], positions in angstroms.
     rotatable: int [T, 2], rotatable bonds (i, j).
     moved: bool [T, A], the atoms on the side of j, which is the smaller side.

@@ -14,7 +14,7 @@ from bitdiff.runtime.errors import UsageError
 
 _ELEMENTS = ("C", "N", "O", "S", "F", "Cl", "Br", "I", "P", "B", "Si")
 ATOM_TYPES = 2 * len(_ELEMENTS) + 1  # two per element (aromatic or not), and one for all others
-_ORDERS = {"SINGLE": 1, "DOUBLE": 2, "TRIPLE": 3, "AROMATIC": 4}
+_ORDERS = {"SINGLE": 1, "DOUBLE": 2, "TRIPLE": 3}
 _RESIDUES = (
     *("ALA", "ARG", "ASN", "ASP", "CYS", "GLN", "GLU", "GLY", "HIS", "ILE"),
     *("LEU", "LYS", "MET", "PHE", "PRO", "SER", "THR", "TRP", "TYR", "VAL"),
@@ -38,33 +38,57 @@ def from_smiles(smiles: str, seed: int) -> Ligand:
 
 
 def from_molecule(molecule: Any) -> Ligand:
-    """The heavy atoms of an RDKit molecule with a conformer."""
-    molecule = _rdkit().RemoveHs(molecule)
+    """The heavy atoms of an RDKit molecule with a conformer.
+
+    Bonds to atoms of linear groups do not count as rotatable, because their torsion angles are undefined.
+    """
+    chem = _rdkit()
+    molecule = chem.RemoveHs(molecule)
     atoms = np.array([_atom_type(atom.GetSymbol(), atom.GetIsAromatic()) for atom in molecule.GetAtoms()])
     bonds = np.array([(b.GetBeginAtomIdx(), b.GetEndAtomIdx()) for b in molecule.GetBonds()], int).reshape(-1, 2)
-    single = [str(b.GetBondType()) == "SINGLE" and not b.IsInRing() for b in molecule.GetBonds()]
-    orders = np.array([_ORDERS.get(str(b.GetBondType()), 1) for b in molecule.GetBonds()], int)
+    linear = {atom.GetIdx() for atom in molecule.GetAtoms() if atom.GetHybridization() == chem.HybridizationType.SP}
+    single = [
+        str(b.GetBondType()) == "SINGLE" and not b.IsInRing() and not linear & {b.GetBeginAtomIdx(), b.GetEndAtomIdx()}
+        for b in molecule.GetBonds()
+    ]
+    kekulized = chem.Mol(molecule)
+    chem.Kekulize(kekulized, clearAromaticFlags=True)
+    orders = np.array([_ORDERS.get(str(b.GetBondType()), 1) for b in kekulized.GetBonds()], int)
     x = np.array(molecule.GetConformer().GetPositions())
     return Ligand(atoms, bonds, orders, x, *torsion_tree(len(atoms), bonds, np.array(single, bool)))
 
 
 def to_molecule(atoms: np.ndarray, bonds: np.ndarray, orders: np.ndarray, x: np.ndarray) -> Any:
-    """An RDKit molecule without hydrogen atoms, from arrays as in `Ligand` that may be padded; it is not sanitized."""
+    """An RDKit molecule without hydrogen atoms, from arrays as in `Ligand` that may be padded.
+
+    Charges are not part of the arrays; only nitrogen with four bonds is charged. The molecule is not sanitized.
+    """
     chem = _rdkit()
     molecule = chem.RWMol()
     for kind in atoms[atoms > 0].tolist():
-        element = _ELEMENTS[(kind - 1) // 2] if kind < ATOM_TYPES else "*"
-        molecule.AddAtom(chem.Atom(element))
-        molecule.GetAtomWithIdx(molecule.GetNumAtoms() - 1).SetIsAromatic(kind < ATOM_TYPES and kind % 2 == 0)
+        molecule.AddAtom(chem.Atom(element_of(kind)))
     names = {order: getattr(chem.BondType, name) for name, order in _ORDERS.items()}
     for (i, j), order in zip(bonds.tolist(), orders.tolist(), strict=True):
         if i != j:
             molecule.AddBond(i, j, names[order])
+    for atom in molecule.GetAtoms():
+        if atom.GetSymbol() == "N" and sum(bond.GetBondTypeAsDouble() for bond in atom.GetBonds()) == 4:
+            atom.SetFormalCharge(1)
     conformer = chem.Conformer(molecule.GetNumAtoms())
     for i, place in enumerate(x[atoms > 0].astype(float).tolist()):
         conformer.SetAtomPosition(i, place)
     molecule.AddConformer(conformer)
     return molecule.GetMol()
+
+
+def element_of(kind: int) -> str:
+    """The element of an atom's type; '*' if it has none of its own."""
+    return _ELEMENTS[(kind - 1) // 2] if kind < ATOM_TYPES else "*"
+
+
+def residue_of(kind: int) -> str:
+    """The amino acid of a residue's type, as in PDB files; 'UNK' if it has none of its own."""
+    return _RESIDUES[kind - 1] if kind < RESIDUE_TYPES else "UNK"
 
 
 def mol_block(molecule: Any, title: str) -> str:
@@ -109,12 +133,12 @@ def read_ligand(path: Path) -> Ligand:
     return from_molecule(_read_molecule(path))
 
 
-def matched_conformer(path: Path, seed: int) -> np.ndarray:
+def matched_conformer(path: Path, seeds: Sequence[int]) -> np.ndarray:
     """A conformer that RDKit builds (ETKDG) for the molecule of `read_ligand`, aligned to the file's conformer.
 
     One torsion angle per rotatable bond is that of the file's conformer. Bond lengths, bond angles and rings are
-    RDKit's, and centers without a stereo label may be inverted. This resembles conformer matching (Jing et al. 2022),
-    but does not optimize the torsion angles.
+    RDKit's, and centers without a stereo label may be inverted. Of one conformer per seed, the closest one is returned.
+    This resembles conformer matching (Jing et al. 2022), but does not optimize the torsion angles.
 
     Returns:
       float [A, 3], in the order of `read_ligand`'s atoms.
@@ -123,15 +147,26 @@ def matched_conformer(path: Path, seed: int) -> np.ndarray:
       UsageError: RDKit is missing, or cannot read the file or build a conformer.
     """
     chem = _rdkit()
-    from rdkit.Chem import rdMolAlign, rdMolTransforms
+    from rdkit.Chem import rdMolAlign
 
     known = chem.RemoveHs(_read_molecule(path))
-    built = chem.AddHs(chem.Mol(known), addCoords=False)
-    built.RemoveAllConformers()
-    _embed(built, seed, str(path))
-    built = chem.RemoveHs(built)
-    own = from_molecule(known)
-    for i, j in own.rotatable.tolist():
+    found: list[tuple[float, np.ndarray]] = []
+    for seed in seeds:
+        built = chem.AddHs(chem.Mol(known), addCoords=False)
+        built.RemoveAllConformers()
+        _embed(built, seed, str(path))
+        built = chem.RemoveHs(built)
+        _copy_torsions(known, built)
+        distance = rdMolAlign.AlignMol(built, known, atomMap=[(i, i) for i in range(known.GetNumAtoms())])
+        found.append((distance, np.array(built.GetConformer().GetPositions())))
+    return min(found, key=lambda one: one[0])[1]
+
+
+def _copy_torsions(known: Any, built: Any) -> None:
+    """Sets one torsion angle per rotatable bond of `built` to that of `known`."""
+    from rdkit.Chem import rdMolTransforms
+
+    for i, j in from_molecule(known).rotatable.tolist():
         # one neighbor on each side, to define the torsion angle
         a, b = (
             next(n.GetIdx() for n in known.GetAtomWithIdx(one).GetNeighbors() if n.GetIdx() != other)
@@ -139,8 +174,6 @@ def matched_conformer(path: Path, seed: int) -> np.ndarray:
         )
         angle = rdMolTransforms.GetDihedralRad(known.GetConformer(), a, i, j, b)
         rdMolTransforms.SetDihedralRad(built.GetConformer(), a, i, j, b, angle)
-    rdMolAlign.AlignMol(built, known, atomMap=[(i, i) for i in range(known.GetNumAtoms())])
-    return np.array(built.GetConformer().GetPositions())
 
 
 def _embed(molecule: Any, seed: int, about: str) -> None:

@@ -8,8 +8,6 @@ import jax.numpy as jnp
 from bitdiff.diffusion import poses
 from bitdiff.diffusion.poses import Move, Ranges, Tree
 
-SAMPLERS = ("sde", "ode")
-
 
 def follow(
     score: Callable[[jax.Array, jax.Array], Move],
@@ -19,7 +17,7 @@ def follow(
     ranges: Ranges,
     *,
     steps: int,
-    noise: bool,
+    sampler: str,
 ) -> tuple[jax.Array, jax.Array]:
     """Samples a pose from the prior around the origin, then takes equal steps in t from 1 to 0; for one example.
 
@@ -30,7 +28,7 @@ def follow(
       tree: its atoms and rotatable bonds.
       ranges: the ranges of the sigmas.
       steps: number of evaluations of the score.
-      noise: True for the reverse SDE, whose last step adds no noise; False for the probability flow ODE.
+      sampler: one of poses.SAMPLERS; the last step adds no noise.
 
     Returns:
       The pose [A, 3], and the poses before every step [steps, A, 3].
@@ -43,8 +41,7 @@ def follow(
     def step(x, inputs):
         i, step_key = inputs
         t = 1.0 - i * dt
-        drift, scale = (1.0, jnp.where(i < steps - 1, 1.0, 0.0)) if noise else (0.5, 0.0)
-        move = poses.reverse_step(step_key, score(x, t), t, dt, ranges, drift=drift, noise=scale)
+        move = poses.reverse_step(step_key, score(x, t), t, dt, ranges, sampler=sampler, last=i == steps - 1)
         move = move._replace(torsion=jnp.where(tree.torsions, move.torsion, 0.0))
         return poses.apply(x, move, tree), x
 

@@ -10,6 +10,8 @@ import jax.numpy as jnp
 
 from bitdiff.diffusion import so3, torus
 
+SAMPLERS = ("sde", "ode", "ancestral")
+
 
 class Ranges(NamedTuple):
     """The smallest and the largest sigma of each part of the pose.
@@ -117,13 +119,16 @@ def score_norm(sigma: Move) -> Move:
 
 
 def reverse_step(
-    key: jax.Array, score: Move, t: jax.Array, dt: jax.Array | float, ranges: Ranges, *, drift: float, noise: Any
+    key: jax.Array, score: Move, t: jax.Array, dt: jax.Array | float, ranges: Ranges, *, sampler: str, last: Any = False
 ) -> Move:
-    """The change of the pose over an Euler step from t to t - dt of the reverse process.
+    """The change of the pose over a step from t to t - dt of the reverse process.
 
-    The change is drift g^2 score dt + noise g sqrt(dt) z: the reverse SDE with (drift, noise) = (1, 1), and the
-    probability flow ODE with (0.5, 0). g^2 is the derivative of the variance: 2
-    sigma^2 ln(sigma_max / sigma_min), twice that for rotations, whose variance is 2 eps^2.
+    'sde' and 'ode' are Euler steps of the reverse SDE, g^2 score dt + g sqrt(dt) z, and of the probability flow ODE,
+    0.5 g^2 score dt. 'ancestral' is (sigma_t^2 - sigma_s^2) score + sigma_s / sigma_t sqrt(sigma_t^2 - sigma_s^2) z
+    with s = t - dt, which is exact for the translation to a single true pose, so that it suits few steps.
+
+    g^2 is the derivative of the variance, 2 sigma^2 ln(sigma_max / sigma_min). For rotations, whose variance is
+    2 eps^2, all variances are doubled.
 
     Args:
       key: the key of the noise z.
@@ -131,16 +136,21 @@ def reverse_step(
       t: the time before the step, in (0, 1].
       dt: the length of the step.
       ranges: the ranges of the sigmas.
-      drift: the factor of the score's term.
-      noise: the factor of the noise, float or [].
+      sampler: one of SAMPLERS.
+      last: whether to add no noise, bool or bool [].
     """
     parts = []
-    for part, sigma, (low, high), variance, part_key in zip(
-        score, sigmas(t, ranges), ranges, (1.0, 2.0, 1.0), jax.random.split(key, 3), strict=True
+    for part, sigma, later, (low, high), variance, part_key in zip(
+        score, sigmas(t, ranges), sigmas(t - dt, ranges), ranges, (1.0, 2.0, 1.0), jax.random.split(key, 3), strict=True
     ):
-        g_squared = 2.0 * variance * sigma**2 * jnp.log(high / low)
+        if sampler == "ancestral":
+            removed = variance * (sigma**2 - later**2)
+            drift, noise = removed, jnp.sqrt(removed) * later / sigma
+        else:
+            removed = 2.0 * variance * sigma**2 * jnp.log(high / low) * dt
+            drift, noise = (removed, jnp.sqrt(removed)) if sampler == "sde" else (0.5 * removed, 0.0)
         z = jax.random.normal(part_key, part.shape)
-        parts.append(drift * g_squared * dt * part + noise * jnp.sqrt(g_squared * dt) * z)
+        parts.append(drift * part + jnp.where(last, 0.0, noise) * z)
     return Move(*parts)
 
 

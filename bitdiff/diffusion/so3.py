@@ -108,14 +108,16 @@ def _images(omega: jax.Array, eps: jax.Array) -> tuple[jax.Array, jax.Array]:
     and b = pi k / eps^2.
     """
     value, slope = jnp.ones_like(omega), jnp.zeros_like(omega)
-    near = omega < 1e-3
+    near = omega < 0.05
     safe = jnp.where(near, 1.0, omega)
     for k in range(1, _IMAGES + 1):
         a, b = (jnp.pi * k / eps) ** 2, jnp.pi * k / eps**2
         up, down = jnp.exp(b * omega - a), jnp.exp(-b * omega - a)
         cosh, sinh = 0.5 * (up + down), 0.5 * (up - down)
-        over = jnp.where(near, b * jnp.exp(-a), sinh / safe)  # sinh(b omega) / omega
-        over_slope = jnp.where(near, b**3 * omega / 3.0 * jnp.exp(-a), (b * cosh - sinh / safe) / safe)
+        series = b * jnp.exp(-a) * (1.0 + (b * omega) ** 2 / 6.0)
+        over = jnp.where(near, series, sinh / safe)  # sinh(b omega) / omega
+        series_slope = b**3 * omega * jnp.exp(-a) * (1.0 / 3.0 + (b * omega) ** 2 / 30.0)
+        over_slope = jnp.where(near, series_slope, (b * cosh - sinh / safe) / safe)
         sign = (-1.0) ** k
         value += sign * (2.0 * cosh - 4.0 * jnp.pi * k * over)
         slope += sign * (2.0 * b * sinh - 4.0 * jnp.pi * k * over_slope)

@@ -85,7 +85,7 @@ def write_samples(path: Path, outputs: dict[str, np.ndarray], vocab_size: int, c
         _save(path, image_grid(outputs["image"], vocab_size, columns))
     elif "pose" in outputs:
         path = path.with_suffix(".png")
-        write_poses(path, outputs)
+        write_poses(path, outputs, columns)
     else:
         path = path.with_suffix(".txt")
         rows = outputs["tokens" if "tokens" in outputs else "point"].tolist()

@@ -11,17 +11,19 @@ from bitdiff.figures import plots
 _MOST, _COLUMNS = 12, 4
 
 
-def write_poses(path: Path, outputs: Mapping[str, np.ndarray]) -> None:
-    """Draws the poses of up to 12 samples in their receptors, seen along the receptor's shortest axis.
+def write_poses(path: Path, outputs: Mapping[str, np.ndarray], columns: int | None = None) -> None:
+    """Renders poses in their receptors, seen along the receptor's shortest axis.
 
     Args:
       path: the PNG file.
       outputs: a docking task's samples, with 'pose', 'atoms', 'bonds', 'residues', 'positions', and 'conformer', the
         true pose or its matched conformer, in green; nodes that 'latents' point at are circled.
+      columns: number of columns; by default up to 4, with at most 12 poses.
     """
-    count = min(len(outputs["pose"]), _MOST)
-    rows, columns = -(-count // _COLUMNS), min(count, _COLUMNS)
-    figure, grid = plt.subplots(rows, columns, figsize=(3 * columns, 3 * rows), layout="constrained", squeeze=False)
+    count = len(outputs["pose"]) if columns else min(len(outputs["pose"]), _MOST)
+    width = columns or min(count, _COLUMNS)
+    rows = -(-count // width)
+    figure, grid = plt.subplots(rows, width, figsize=(3 * width, 3 * rows), layout="constrained", squeeze=False)
     for i, axes in enumerate(grid.ravel()):
         axes.axis("off")
         if i < count:

@@ -1,4 +1,4 @@
-"""Writing sampled poses as an SDF file."""
+"""Writing sampled poses for molecular viewers: an SDF file of ligands, and a PDB file of ligands in their receptors."""
 
 from pathlib import Path
 
@@ -7,6 +7,8 @@ import numpy as np
 from bitdiff.data import ligands
 from bitdiff.runtime import files
 
+_FIRST_ATOM = 5_001  # number of the first atom of a ligand
+
 
 def write_sdf(path: Path, outputs: dict[str, np.ndarray]) -> Path:
     """Writes a docking task's samples beside `path` as one SDF file, a record each; returns the file's path."""
@@ -14,14 +16,66 @@ def write_sdf(path: Path, outputs: dict[str, np.ndarray]) -> Path:
     for i, x in enumerate(outputs["pose"]):
         atoms, bonds, orders = (outputs[name][i] for name in ("atoms", "bonds", "orders"))
         molecule = ligands.to_molecule(atoms, bonds, orders, x)
-        title = f"sample {i} in complex {outputs['source'][i]}"
-        if "confidence" in outputs:
-            title += f", confidence {outputs['confidence'][i]:.3f}"
-        records.append(ligands.mol_block(molecule, title))
+        records.append(ligands.mol_block(molecule, _title(outputs, i)))
     files.write_text(path.with_suffix(".sdf"), "".join(records))
     return path.with_suffix(".sdf")
+
+
+def write_pdb(path: Path, outputs: dict[str, np.ndarray], *, elements: bool) -> Path:
+    """Writes a docking task's samples beside `path` as one PDB file, a model each; returns the file's path.
+
+    A model holds a C-alpha atom per residue in chain A, and the ligand in chain L.
+
+    Args:
+      path: the file, whose suffix is replaced.
+      outputs: the samples.
+      elements: whether types are those of elements and amino acids; otherwise, all are written as carbon and UNK.
+    """
+    lines = []
+    for i in range(len(outputs["pose"])):
+        lines += [f"MODEL     {i + 1:4d}", f"REMARK    {_title(outputs, i)}"]
+        lines += _receptor({name: outputs[name][i] for name in ("residues", "positions")}, elements)
+        lines += _ligand({name: outputs[name][i] for name in ("atoms", "bonds", "pose")}, elements)
+        lines.append("ENDMDL")
+    files.write_text(path.with_suffix(".pdb"), "\n".join([*lines, "END", ""]))
+    return path.with_suffix(".pdb")
 
 
 def has_elements(data: object) -> bool:
     """Whether the atoms of a config's `data` section are those of molecules, so that SDF can express them."""
     return getattr(data, "name", "") == "pdbbind" or getattr(data, "builder", "") == "molecules"
+
+
+def _title(outputs: dict[str, np.ndarray], i: int) -> str:
+    title = f"sample {i} in complex {outputs['source'][i]}"
+    return f"{title}, confidence {outputs['confidence'][i]:.3f}" if "confidence" in outputs else title
+
+
+def _receptor(one: dict[str, np.ndarray], elements: bool) -> list[str]:
+    exist = one["residues"] > 0
+    return [
+        _atom("ATOM", number, "CA", ligands.residue_of(kind) if elements else "UNK", "A", number, x, "C")
+        for number, (kind, x) in enumerate(
+            zip(one["residues"][exist].tolist(), one["positions"][exist], strict=True), start=1
+        )
+    ]
+
+
+def _ligand(one: dict[str, np.ndarray], elements: bool) -> list[str]:
+    """The records of the atoms, numbered from 5001, and of their bonds."""
+    exist = one["atoms"] > 0
+    lines = []
+    for i, (kind, x) in enumerate(zip(one["atoms"][exist].tolist(), one["pose"][exist], strict=True)):
+        element = ligands.element_of(kind).replace("*", "X") if elements else "C"
+        lines.append(_atom("HETATM", _FIRST_ATOM + i, f"{element}{i + 1}", "LIG", "L", 1, x, element))
+    return lines + [f"CONECT{_FIRST_ATOM + i:5d}{_FIRST_ATOM + j:5d}" for i, j in one["bonds"].tolist() if i != j]
+
+
+def _atom(
+    record: str, number: int, name: str, residue: str, chain: str, place: int, x: np.ndarray, element: str
+) -> str:
+    position = "".join(f"{value:8.3f}" for value in x.tolist())
+    return (
+        f"{record:6s}{number:5d} {name[:4].center(4)} {residue:3s} {chain}{place:4d}    {position}  1.00  0.00"
+        f"          {element.upper():>2s}"
+    )

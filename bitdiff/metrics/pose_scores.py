@@ -1,17 +1,17 @@
 """Scores of a ligand's poses: deviations in position and in torsion angles, corrected for symmetry."""
 
 from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 
 _MOST_SYMMETRIES = 10_000
-_LINEAR = -0.98  # the cosine of the bond angle (169 degrees) beyond which three atoms count as linear
 
 
 def symmetries(atoms: np.ndarray, bonds: np.ndarray) -> np.ndarray:
     """The permutations of a molecule's atoms that preserve their types and the bonds: int [S, A].
 
-    The first is the identity; at most 10,000 are returned.
+    At most 10,000 are returned; if there are more, deviations that are minimized over them are upper bounds.
 
     Args:
       atoms: int [A], types.
@@ -19,12 +19,21 @@ def symmetries(atoms: np.ndarray, bonds: np.ndarray) -> np.ndarray:
     """
     bonded = np.zeros((len(atoms), len(atoms)), bool)
     bonded[bonds[:, 0], bonds[:, 1]] = bonded[bonds[:, 1], bonds[:, 0]] = True
-    found = []
-    for permutation in _extend(np.asarray(atoms), bonded, []):
-        found.append(permutation)
-        if len(found) == _MOST_SYMMETRIES:
-            break
-    return np.array(found)
+    order = _outward(bonded)
+    kinds, neighbors = np.asarray(atoms)[order], bonded[np.ix_(order, order)]
+    found = list(islice(_extend(kinds, neighbors, []), _MOST_SYMMETRIES))
+    permutations = np.empty((len(found), len(atoms)), int)
+    permutations[:, order] = order[np.array(found)]
+    return permutations
+
+
+def _outward(bonded: np.ndarray) -> np.ndarray:
+    """The atoms in an order in which each is bonded to an earlier one, if any atom is; otherwise, a search is slow."""
+    order: list[int] = []
+    while len(order) < len(bonded):
+        near = [atom for atom in range(len(bonded)) if atom not in order and bonded[atom, order].any()]
+        order.append(near[0] if near else min(set(range(len(bonded))) - set(order)))
+    return np.array(order)
 
 
 def rmsd(poses: np.ndarray, truth: np.ndarray, permutations: np.ndarray) -> np.ndarray:
@@ -47,8 +56,6 @@ def torsion_errors(
 ) -> np.ndarray:
     """Errors of a pose's torsion angles; the true pose's atoms are permuted by the symmetry with the lowest RMSD.
 
-    Torsion angles about the axis of a linear group, which are not defined, are left out.
-
     Args:
       pose: float [A, 3].
       truth: float [A, 3].
@@ -57,23 +64,14 @@ def torsion_errors(
       rotatable: int [T, 2], rotatable bonds.
 
     Returns:
-      float [T] or fewer, from 0 to 180 degrees.
+      float [T], from 0 to 180 degrees.
     """
     best = truth[min(permutations, key=lambda permutation: np.sum((pose - truth[permutation]) ** 2))]
     quadruples = [(_neighbor(bonds, i, j), i, j, _neighbor(bonds, j, i)) for i, j in rotatable.tolist()]
     if not quadruples:
         return np.zeros(0)
-    found = np.array(quadruples)
-    found = found[_is_bent(best, found[:, :3]) & _is_bent(best, found[:, 1:])]
-    one, other = (_dihedrals(x, found) for x in (pose, best))
+    one, other = (_dihedrals(x, np.array(quadruples)) for x in (pose, best))
     return np.degrees(np.abs((one - other + np.pi) % (2.0 * np.pi) - np.pi))
-
-
-def _is_bent(x: np.ndarray, triples: np.ndarray) -> np.ndarray:
-    """Whether the bond angles at the middle atoms of int [T, 3] differ from 180 degrees: bool [T]."""
-    first, second = x[triples[:, 0]] - x[triples[:, 1]], x[triples[:, 2]] - x[triples[:, 1]]
-    lengths = np.linalg.norm(first, axis=-1) * np.linalg.norm(second, axis=-1)
-    return np.sum(first * second, axis=-1) > _LINEAR * lengths
 
 
 def _neighbor(bonds: np.ndarray, atom: int, without: int) -> int:

@@ -9,13 +9,15 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from bitdiff.networks import equivariant
 from bitdiff.networks.equivariant import Edges, Features, Interaction
 from bitdiff.networks.layers import sinusoid
 
 _ATOM_PAIR, _BOND, _RESIDUE_PAIR, _TO_ATOM, _TO_RESIDUE = range(5)  # kinds of edges
-_RADIAL = 16  # functions of the radial basis
+_RADIAL, _DISTANT = 16, 8  # functions of the radial bases of short and of all distances
+_FARTHEST = 100.0  # angstroms
 _TIME = 32  # size of the sinusoidal embedding of t
 _TIME_SCALE = 1000.0
 
@@ -53,7 +55,8 @@ class Reach(NamedTuple):
 def connect(graph: ComplexGraph, x: jax.Array, sigma: jax.Array, reach: Reach) -> Edges:
     """The edges between atoms at x [A, 3] (the first nodes) and residues (the others), with features.
 
-    All atoms are connected to one another. The features are a radial basis of the length and the kind of the edge.
+    All atoms are connected to one another. The features are a radial basis of the length, one of its logarithm for
+    distant atoms and residues, and the kind of the edge.
     """
     count, residues = len(graph.atoms), len(graph.residues)
     is_atom, is_residue = graph.atoms > 0, graph.residues > 0
@@ -79,7 +82,9 @@ def connect(graph: ComplexGraph, x: jax.Array, sigma: jax.Array, reach: Reach) -
     direction, length = equivariant.unit(places[senders] - places[receivers])
     longest = max(reach.distance, reach.cross_distance)
     basis = equivariant.radial_basis(jnp.minimum(length, longest), longest, _RADIAL)
-    return Edges(senders, receivers, exist, direction, jnp.concatenate([basis, jax.nn.one_hot(kind, 5)], axis=-1))
+    distant = equivariant.radial_basis(jnp.log1p(length), float(np.log1p(_FARTHEST)), _DISTANT)
+    features = jnp.concatenate([basis, distant, jax.nn.one_hot(kind, 5)], axis=-1)
+    return Edges(senders, receivers, exist, direction, features)
 
 
 class PoseTrunk(nn.Module):
@@ -113,16 +118,17 @@ class PoseTrunk(nn.Module):
           x: float [A, 3], positions of the atoms.
           t: float [], the time.
           sigma: float [], sigma of the translation at t.
-          pointers: float [latents, A + R], each a distribution over all nodes; zeros if it is dropped or not yet known.
+          pointers: float [latents, A + R], each a distribution over all nodes; zeros if it is dropped or not yet known,
+            for which all nodes get a learned signal.
         """
         time = nn.silu(nn.Dense(self.scalars, name="time")(sinusoid(_TIME_SCALE * t, _TIME)))
         edges = connect(graph, x, sigma, self.reach)
         nodes = self._embed(graph, time, pointers)
-        edges = edges._replace(
-            features=jnp.concatenate(
-                [edges.features, jnp.broadcast_to(time, (len(edges.features), self.scalars))], axis=-1
-            )
-        )
+        known = [edges.features, jnp.broadcast_to(time, (len(edges.features), self.scalars))]
+        if self.latents:
+            pointers = jnp.zeros((self.latents, len(nodes.scalars))) if pointers is None else pointers
+            known += [pointers[:, edges.senders].T, pointers[:, edges.receivers].T]
+        edges = edges._replace(features=jnp.concatenate(known, axis=-1))
         for i in range(self.layers):
             nodes = Interaction(self.scalars, self.vectors, name=f"layer{i}")(nodes, edges)
         return nodes, time
@@ -133,7 +139,9 @@ class PoseTrunk(nn.Module):
         count = len(parts[0])
         parts.append(jnp.broadcast_to(time, (count, self.scalars)))
         if self.latents:
-            parts.append(jnp.zeros((count, self.latents)) if pointers is None else pointers.T)
+            pointers = jnp.zeros((self.latents, count)) if pointers is None else pointers
+            missing = 1.0 - jnp.sum(pointers, axis=1)
+            parts += [pointers.T, jnp.broadcast_to(missing, (count, self.latents))]
         scalars = nn.Dense(self.scalars, name="embedding")(jnp.concatenate(parts, axis=-1))
         return equivariant.from_scalars(scalars, self.vectors)
 
@@ -181,7 +189,7 @@ class PoseNetwork(nn.Module):
         found = equivariant.products(atoms, direction)
         known = jnp.concatenate(
             [
-                equivariant.radial_basis(length, 10.0, _RADIAL),
+                equivariant.radial_basis(jnp.minimum(length, 10.0), 10.0, _RADIAL),
                 atoms.scalars,
                 jnp.broadcast_to(time, atoms.scalars.shape),
             ],
@@ -219,7 +227,7 @@ class PoseNetwork(nn.Module):
         around = jnp.broadcast_to(
             jnp.concatenate([s, jnp.broadcast_to(time, s.shape)], axis=-1), (*length.shape, 2 * s.shape[1])
         )
-        known = jnp.concatenate([equivariant.radial_basis(length, 10.0, _RADIAL), around], axis=-1)
+        known = jnp.concatenate([equivariant.radial_basis(jnp.minimum(length, 10.0), 10.0, _RADIAL), around], axis=-1)
         hidden = nn.silu(nn.Dense(2 * self.trunk.scalars, name="torsion_in")(known))
         weights = nn.Dense(found.shape[-1], name="torsion_out")(hidden) * exist[:, None]
         total = jnp.sum(weights * found, axis=1) / jnp.maximum(jnp.sum(exist), 1)

@@ -8,6 +8,7 @@ from typing import Any
 
 from bitdiff.configuration.base import base_config
 from bitdiff.runtime.errors import UsageError
+from bitdiff.tasks.options import hashable
 
 _NOT_IN_BLOCKS = (
     "latents.count",
@@ -174,7 +175,7 @@ def _check_unsupported(config: Any, fields: Sequence[str], model: str) -> None:
     """Rejects fields that the model would ignore."""
     for field in fields:
         section, _, name = field.partition(".")
-        value, default = config[section][name], getattr(base_config()[section], name)
+        value, default = hashable(config[section][name]), hashable(base_config()[section][name])
         if value != default:
             raise UsageError(f"config.{field} is {value!r}; it must be {default!r} with {model}")
 

@@ -242,7 +242,7 @@ def _sample_one(
         tree_of(arrays),
         model.ranges,
         steps=options.steps,
-        noise=options.sampler == "sde",
+        sampler=options.sampler,
     )
 
 
@@ -311,7 +311,7 @@ def centered(arrays: dict[str, jax.Array]) -> dict[str, jax.Array]:
 
 
 def _check_options(model: Docking, options: SampleOptions) -> None:
-    choose("sampler of docking (config.sample.sampler, --sampler)", options.sampler, pose_sampling.SAMPLERS)
+    choose("sampler of docking (config.sample.sampler, --sampler)", options.sampler, poses.SAMPLERS)
     given = options_in_use(options, _UNSUPPORTED)
     if given:
         raise UsageError(f"docking does not support {', '.join(given)}")

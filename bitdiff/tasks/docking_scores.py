@@ -11,7 +11,7 @@ from bitdiff.tasks.options import SampleOptions
 from bitdiff.tasks.task import Score, examples_of
 
 CLOSE, _NEAR = 2.0, 5.0  # angstroms
-_TORSION_LIMITS = (10, 30, 90)  # degrees
+_TORSION_LIMITS = (10, 30, 60, 120)  # degrees
 _TOP = 5  # poses per complex, of which the best one counts
 
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from bitdiff.configuration.base import SAMPLE
 from bitdiff.configuration.checking import check_value
-from bitdiff.diffusion import masking, pose_sampling
+from bitdiff.diffusion import masking, poses
 from bitdiff.diffusion.noise_levels import AddedNoise, Churn, Grid, Plan, Restart, evaluations, make_plan
 from bitdiff.diffusion.schedules import make_schedule
 from bitdiff.diffusion.step_rules import RULES
@@ -142,7 +142,7 @@ def network_evaluations(options: SampleOptions, task: Any = None) -> int:
     """
     if not options.steps:
         return 0
-    if options.sampler in (*masking.SAMPLERS, *pose_sampling.SAMPLERS):
+    if options.sampler in (*masking.SAMPLERS, *poses.SAMPLERS):
         return options.steps
     passes = 1 if task is None else task.passes
     return passes * evaluations(plan_of(options._replace(lag=0.0)), RULES[options.sampler].correct is not None)

@@ -41,6 +41,8 @@ def test_butane_has_one_rotatable_bond():
         ("CC", 0),  # both atoms have no other neighbors
         ("OCC(O)CO", 2),
         ("c1ccccc1CCN", 2),
+        ("N#Cc1ccccc1", 0),  # a linear group
+        ("CC#CCC", 0),
     ],
 )
 def test_rotatable_bonds(smiles, count):
@@ -81,13 +83,16 @@ def test_a_conformer_is_matched_to_the_one_in_the_file(tmp_path, smiles):
     with Chem.SDWriter(str(tmp_path / "a.sdf")) as writer:
         writer.write(molecule)
     ligand = ligands.read_ligand(tmp_path / "a.sdf")
-    first, second = (ligands.matched_conformer(tmp_path / "a.sdf", seed) for seed in (1, 5))
+    first, second = (ligands.matched_conformer(tmp_path / "a.sdf", seeds) for seeds in ((1,), (5,)))
     lengths = [np.linalg.norm(x[ligand.bonds[:, 0]] - x[ligand.bonds[:, 1]], axis=1) for x in (ligand.x, first)]
     np.testing.assert_allclose(lengths[0], lengths[1], atol=0.15)
     assert np.abs(lengths[0] - lengths[1]).max() > 1e-3  # not the conformer of the file
     deviation = np.sqrt(np.mean(np.sum((first - ligand.x) ** 2, axis=1)))
     assert 1e-3 < deviation < 1.0  # rings and bond angles differ
     assert np.abs(first - second).max() > 1e-3
+    best = ligands.matched_conformer(tmp_path / "a.sdf", (1, 5))
+    distances = [np.sum((x - ligand.x) ** 2) for x in (first, second, best)]
+    assert distances[2] == pytest.approx(min(distances[:2]))
     kept = Chem.RemoveHs(molecule)
     other = Chem.Mol(kept)
     for i, place in enumerate(first.tolist()):
@@ -107,7 +112,10 @@ def test_a_conformer_is_matched_to_the_one_in_the_file(tmp_path, smiles):
         assert np.abs(difference).max() < 0.3
 
 
-@pytest.mark.parametrize("smiles", ["CC(=O)Nc1ccccc1", "CN(C)CCc1c[nH]cn1", "CCOc1ccc(C#N)cc1", "C[Se]CF"])
+@pytest.mark.parametrize(
+    "smiles",
+    ["CC(=O)Nc1ccccc1", "CN(C)CCc1c[nH]cn1", "CCOc1ccc(C#N)cc1", "C[Se]CF", "O=[N+]([O-])c1ccccc1", "c1cc[nH]c1"],
+)
 def test_a_molecule_is_written_as_sdf(tmp_path, smiles):
     ligand = ligands.from_smiles(smiles, seed=0)
     sizes = Sizes(20, 40, 8, 1)
@@ -117,7 +125,8 @@ def test_a_molecule_is_written_as_sdf(tmp_path, smiles):
     text = ligands.mol_block(molecule, "a title")
     assert text.startswith("a title\n")
     assert text.endswith("$$$$\n")
-    again = Chem.MolFromMolBlock(text.removesuffix("$$$$\n"), sanitize=False)
+    again = Chem.MolFromMolBlock(text.removesuffix("$$$$\n"))  # sanitized, so valences and aromatic rings are valid
+    assert again is not None
     np.testing.assert_allclose(again.GetConformer().GetPositions(), ligand.x, atol=1e-4)
     bonds = [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in again.GetBonds()]
     assert bonds == [tuple(bond) for bond in ligand.bonds.tolist()]

@@ -7,6 +7,7 @@ import pytest
 
 from bitdiff import data
 from bitdiff.configuration import load_config
+from bitdiff.data import ligands
 from bitdiff.data.dataset import stack
 from bitdiff.runtime.errors import UsageError
 
@@ -28,7 +29,7 @@ def write_complex(root, name, smiles, residues, seed=0):
             lines.append(f"ATOM  {len(lines) + 1:5d} {atom} {_AMINO[i % 4]} A{i + 1:4d}    {place}  1.00  0.00")
     (folder / f"{name}_protein_processed.pdb").write_text("\n".join([*lines, "END", ""]))
     molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
-    AllChem.EmbedMolecule(molecule, randomSeed=seed)
+    AllChem.EmbedMolecule(molecule, randomSeed=seed + 100)  # not a seed that the loader uses
     with Chem.SDWriter(str(folder / f"{name}_ligand.sdf")) as writer:
         writer.write(molecule)
 
@@ -75,6 +76,25 @@ def test_complexes_that_fit_are_read_and_padded(folder):
     np.testing.assert_allclose(rows["positions"][0, :20], expected, atol=1e-3)
 
 
+def test_the_conformer_is_one_that_rdkit_builds(folder, caplog):
+    rows = stack(data.load(section(folder)).train)
+    exist = rows["atoms"] > 0
+    deviation = [
+        np.sqrt(np.mean(np.sum((a - b)[e] ** 2, -1)))
+        for a, b, e in zip(rows["pose"], rows["conformer"], exist, strict=True)
+    ]
+    assert min(deviation) > 1e-3
+    assert max(deviation) < 1
+    assert not caplog.records
+
+
+def test_a_ligand_that_rdkit_cannot_build_keeps_its_conformer(folder, caplog, monkeypatch):
+    monkeypatch.setattr(ligands, "matched_conformer", lambda path, seeds: np.full((9, 3), np.nan))
+    row = data.load(section(folder)).train[0]
+    np.testing.assert_array_equal(row["conformer"], row["pose"])
+    assert "0abc: the crystal structure replaces RDKit's conformer" in caplog.text
+
+
 def test_a_mol2_file_is_used_if_the_sdf_file_cannot_be_read(folder):
     (folder / "bad1" / "bad1_ligand.mol2").write_text(
         "@<TRIPOS>MOLECULE\nm\n 2 1 0 0 0\nSMALL\nNO_CHARGES\n\n@<TRIPOS>ATOM\n"
@@ -107,12 +127,20 @@ def test_a_run_on_files_trains_samples_and_is_evaluated(folder, command, tmp_pat
     fields = [f"--config.data.path={folder}", *sizes, *splits, *small]
     code, output = command("train", "--config", "pdbbind:disco", "--workdir", workdir, *fields)
     assert code == 0, output
-    code, output = command("sample", "--workdir", workdir, "--num_samples", 4, "--out", tmp_path / "poses.npz")
+    out = tmp_path / "poses.npz"
+    code, output = command("sample", "--workdir", workdir, "--num_samples", 4, "--out", out, "--frames", 2)
     assert code == 0, output
+    assert all((tmp_path / name).stat().st_size for name in ("poses.png", "poses_strip.png"))
     assert np.load(tmp_path / "poses.npz")["pose"].shape == (4, 14, 3)
     poses = list(Chem.SDMolSupplier(str(tmp_path / "poses.sdf"), sanitize=False))
     assert [pose.GetProp("_Name") for pose in poses] == [f"sample {i} in complex 0" for i in range(4)]
     assert poses[0].GetNumAtoms() == 9
+    models = (tmp_path / "poses.pdb").read_text().split("MODEL ")[1:]
+    assert len(models) == 4
+    whole = Chem.MolFromPDBBlock(models[0].split("\n", 1)[1], sanitize=False)
+    assert whole.GetNumAtoms() == 23 + 9  # residues and atoms of the ligand
+    places = whole.GetConformer().GetPositions()
+    np.testing.assert_allclose(places[23:], np.load(tmp_path / "poses.npz")["pose"][0, :9], atol=1e-3)
     code, output = command("evaluate", "--workdir", workdir, "--num_samples", 4)
     assert code == 0, output
     report = json.loads(next(workdir.glob("evaluation*.json")).read_text())

@@ -45,10 +45,10 @@ def exact_score(x, t):
     return jax.tree.map(lambda *parts: sum(w * part for w, part in zip(weights, parts, strict=True)), *scores)
 
 
-@pytest.mark.parametrize(("steps", "noise"), [(100, True), (200, False)])
-def test_the_exact_score_leads_to_the_true_poses(steps, noise):
+@pytest.mark.parametrize(("steps", "sampler"), [(100, "sde"), (200, "ode"), (40, "ancestral")])
+def test_the_exact_score_leads_to_the_true_poses(steps, sampler):
     def one(key):
-        return pose_sampling.follow(exact_score, key, SHAPE + 5.0, TREE, RANGES, steps=steps, noise=noise)
+        return pose_sampling.follow(exact_score, key, SHAPE + 5.0, TREE, RANGES, steps=steps, sampler=sampler)
 
     count = 1_000
     x, path = map(np.asarray, jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), count)))
@@ -60,3 +60,14 @@ def test_the_exact_score_leads_to_the_true_poses(steps, noise):
     assert (errors.argmin(axis=0) == 0).mean() == pytest.approx(0.7, abs=0.07)
     assert np.quantile(errors.min(axis=0), 0.9) < 0.5  # the smallest sigmas are 0.1 A and 0.03
     np.testing.assert_array_equal(x[:, 4], 0)  # padding
+
+
+@pytest.mark.parametrize(("sampler", "reaches"), [("ancestral", True), ("ode", True), ("sde", False)])
+def test_five_steps_suffice_unless_the_reverse_sde_overshoots(sampler, reaches):
+    # Euler's step of the reverse SDE multiplies the distance from the true pose by 1 - 2 ln(190) / 5 = -1.1.
+    def one(key):
+        return pose_sampling.follow(exact_score, key, SHAPE, TREE, RANGES, steps=5, sampler=sampler)[0]
+
+    x = np.asarray(jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(1), 300)))
+    centers = [np.linalg.norm(x[:, :4].mean(1) - np.asarray(pose[:4]).mean(0), axis=-1) for pose in POSES]
+    assert (np.min(centers, axis=0) < 1).mean() == pytest.approx(1.0 if reaches else 0.0, abs=0.1)

@@ -128,8 +128,8 @@ def exact_score(x, matrix, torsion, sigma):
     return jax.tree.map(lambda *parts: sum(w * part for w, part in zip(weights, parts, strict=True)), *scores)
 
 
-@pytest.mark.parametrize(("steps", "drift", "noise"), [(100, 1.0, 1.0), (200, 0.5, 0.0)])
-def test_the_exact_score_leads_back_to_the_data(steps, drift, noise):
+@pytest.mark.parametrize(("steps", "sampler"), [(100, "sde"), (200, "ode"), (40, "ancestral")])
+def test_the_exact_score_leads_back_to_the_data(steps, sampler):
     def one(key):
         start_key, *keys = jax.random.split(key, steps + 1)
         start = poses.draw_prior(start_key, RANGES, TREE)
@@ -139,7 +139,8 @@ def test_the_exact_score_leads_back_to_the_data(steps, drift, noise):
             x, matrix, torsion = state
             t = 1.0 - i / steps
             score = exact_score(x, matrix, torsion, poses.sigmas(t, RANGES))
-            change = poses.reverse_step(key, score, t, 1 / steps, RANGES, drift=drift, noise=noise)
+            last = i == steps - 1
+            change = poses.reverse_step(key, score, t, 1 / steps, RANGES, sampler=sampler, last=last)
             return (x + change.translation, so3.to_matrix(change.rotation) @ matrix, torsion + change.torsion), None
 
         first = (start.translation, so3.to_matrix(start.rotation), start.torsion)

@@ -114,6 +114,27 @@ def test_products_are_those_of_vector_algebra():
     np.testing.assert_allclose(found.pseudovectors[i, :, 2 * VECTORS + j], np.cross(v, r), rtol=1e-4, atol=1e-6)
 
 
+def test_messages_are_weighted_sums_of_products():
+    rng = np.random.default_rng(6)
+    features, direction = random_features(rng), jnp.asarray(rng.normal(size=(NODES, 3)), jnp.float32)
+    carried = jnp.asarray(rng.normal(size=(NODES, VECTORS)), jnp.float32)
+    sizes = [SCALARS] + 9 * [VECTORS]
+    weights = [jnp.asarray(rng.normal(size=(NODES, size)), jnp.float32) for size in sizes]
+    found = equivariant._messages(features, carried, weights, direction)
+    all_products = equivariant.products(features._replace(scalars=carried), direction)
+    parts = {
+        name: np.split(np.asarray(part), part.shape[-1] // VECTORS, -1) for name, part in all_products._asdict().items()
+    }
+    w = [np.asarray(weight) for weight in weights]
+    scalars = np.concatenate([w[0] * features.scalars, w[1] * parts["scalars"][1]], axis=-1)
+    pseudoscalars = sum(a * b for a, b in zip(w[2:4], parts["pseudoscalars"], strict=True))
+    vectors, pseudovectors = (
+        sum(a[:, None] * b for a, b in zip(some, parts[name], strict=True))
+        for some, name in ((w[4:7], "vectors"), (w[7:], "pseudovectors"))
+    )
+    assert_close(found, Features(scalars, pseudoscalars, vectors, pseudovectors))
+
+
 def test_two_nodes_at_the_same_place_have_finite_gradients(case):
     network, nodes, x, *_ = case
     same = x.at[1].set(x[0])

@@ -1,11 +1,16 @@
 """The network of docking: its graph, and how its scores respond to rotations, reflections and padding."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from bitdiff.networks.pointer_encoder import PointerEncoder
+from bitdiff.networks.pointer_prior import PointerPrior
+from bitdiff.networks.pose_confidence import PoseConfidence
 from bitdiff.networks.pose_network import ComplexGraph, PoseNetwork, PoseTrunk, Reach, connect
 
 ATOMS, RESIDUES, LATENTS = 6, 12, 2
@@ -88,6 +93,43 @@ def test_every_input_has_an_effect(case):
         assert np.abs(found[0] - scores()[0]).max() > 1e-5
 
 
+def test_distant_residues_are_told_apart_by_distance(case):
+    _, graph, *_ = case
+    found = []
+    for distance in (20.0, 30.0, 45.0, 65.0):
+        x = jnp.zeros((ATOMS, 3)) + jnp.array([distance, 0, 0])
+        edges = connect(graph._replace(positions=jnp.zeros((RESIDUES, 3))), x, jnp.array(19.0), REACH)
+        inward = np.asarray(edges.exist & (edges.senders >= ATOMS) & (edges.receivers < ATOMS))
+        found.append(np.asarray(edges.features)[inward][0])
+    for one, other in itertools.combinations(found, 2):
+        assert np.abs(one - other).max() > 0.1
+
+
+@pytest.mark.parametrize("reflect", [1.0, -1.0])
+def test_pointers_and_confidence_do_not_depend_on_the_orientation_or_on_the_order(case, reflect):
+    _, graph, x, *_ = case
+    matrix, shift = reflect * Rotation.random(random_state=1).as_matrix(), np.array([2.0, -1.0, 5.0])
+    move = lambda places: jnp.asarray(places @ matrix.T + shift, jnp.float32)  # noqa: E731
+    rng = np.random.default_rng(3)
+    atoms, residues = rng.permutation(ATOMS), rng.permutation(RESIDUES)
+    place = jnp.asarray(np.argsort(atoms))
+    changed = ComplexGraph(
+        graph.atoms[atoms], place[graph.bonds[:4]], graph.residues[residues], move(graph.positions)[residues]
+    )
+    trunk = PoseTrunk(3, 3, REACH, scalars=8, vectors=4, layers=2, latents=LATENTS)
+    known = jnp.zeros((LATENTS, ATOMS + RESIDUES))
+    order = np.concatenate([atoms, ATOMS + residues])
+    for network, rest in (
+        (PointerEncoder(LATENTS, 3, 3, REACH, scalars=8, vectors=4, layers=2), ()),
+        (PointerPrior(trunk), (SIGMA, known)),
+        (PoseConfidence(trunk), (SIGMA,)),
+    ):
+        params = network.init(jax.random.key(0), graph, x, *rest)
+        first = np.asarray(network.apply(params, graph, x, *rest))
+        second = np.asarray(network.apply(params, changed, move(x)[atoms], *rest))
+        np.testing.assert_allclose(second, first[:, order] if first.ndim else first, atol=1e-5)
+
+
 def test_edges_are_those_of_brute_force(case):
     _, graph, x, *_ = case
     edges = connect(graph, x, jnp.array(0.0), REACH._replace(cross_distance=6.0))
@@ -108,5 +150,5 @@ def test_edges_are_those_of_brute_force(case):
             if distance[j] <= 6:
                 expected |= {(ATOMS + j, i), (i, ATOMS + j)}
     assert found == {(int(i), int(j)) for i, j in expected}
-    bonds = np.asarray(edges.features[:, 16 + 1], bool) & np.asarray(edges.exist)
+    bonds = np.asarray(edges.features[:, 16 + 8 + 1], bool) & np.asarray(edges.exist)
     assert bonds.sum() == 8  # four bonds, in both directions

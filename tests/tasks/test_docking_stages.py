@@ -1,0 +1,126 @@
+"""The stages of docking: a prior and a confidence model start from the trained run, and learn from its poses."""
+
+import jax
+import numpy as np
+import pytest
+
+from bitdiff import distill
+from bitdiff.configuration import load_config
+from bitdiff.data import Dataset, loading, pockets
+from bitdiff.data.complexes import fields_of
+from bitdiff.data.dataset import Arrays, stack
+from bitdiff.data.distilled import distilled
+from bitdiff.evaluation.scores import measure
+from bitdiff.inference.draws import Draw
+from bitdiff.inference.shards import Layout, write_shards
+from bitdiff.inference.trained import load
+from bitdiff.runtime.errors import UsageError
+from bitdiff.tasks import sample_options
+from bitdiff.training.trainer import train
+
+SMALL = {
+    "network.scalars": 8,
+    "network.vectors": 3,
+    "network.layers": 1,
+    "train.steps": 2,
+    "train.batch_size": 8,
+    "optimizer.warmup_steps": 1,
+    "sample.steps": 2,
+    "sample.batch_size": 12,
+}
+
+
+def small_config(variant, **changes):
+    config = load_config(f"docking:{variant}")
+    config.update_from_flattened_dict(SMALL | changes)
+    if variant != "confidence":
+        config.latents.encoder.update(scalars=8, vectors=3, layers=1)
+    return config
+
+
+@pytest.fixture(scope="module")
+def data():
+    arrays = pockets.draw_examples(12, seed=3, source=pockets.TREES)
+    kinds = pockets.TREES.kinds
+    facts = {"sizes": fields_of(pockets.TREES.sizes, kinds.atoms, kinds.residues)}
+    return Dataset("pose", Arrays(arrays), Arrays(arrays), (pockets.ATOMS[1], 3), 0, 0, (), "complexes", **facts)
+
+
+@pytest.fixture(scope="module")
+def runs(data, tmp_path_factory):
+    """A run with latents, a prior of its pointers, and 30 poses sampled from the prior."""
+    folder = tmp_path_factory.mktemp("docking")
+    train(small_config("disco"), folder / "disco", dataset=data)
+    train(small_config("prior", first_run=str(folder / "disco")), folder / "prior", dataset=data)
+    run = load(folder / "prior")
+    request = Draw(sample_options(run.config.sample), 30, 0, 12)
+    record = lambda outputs: distill._poses(data.train, outputs)  # noqa: E731
+    write_shards(run, request, None, folder / "poses", Layout(12, png=False), data.train, record)
+    return folder
+
+
+def section(runs, **changes):
+    config = small_config("confidence")
+    config.data.update({"distilled": str(runs / "poses")} | changes)
+    return config.data
+
+
+@pytest.mark.slow
+def test_a_prior_starts_from_the_trunk_of_the_first_stage(runs):
+    first, prior = (jax.device_get(load(runs / name, weights="raw").params) for name in ("disco", "prior"))
+    for one, other in zip(jax.tree.leaves(first), jax.tree.leaves(prior["first"]), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-3)
+    trunks = (jax.tree.leaves(params["trunk"]) for params in (first["network"], prior["prior"]))
+    for one, other in zip(*trunks, strict=True):
+        np.testing.assert_allclose(one, other, atol=0.02)  # two steps change it by little
+
+
+@pytest.mark.slow
+def test_sampled_poses_are_read_beside_their_complexes(runs, data):
+    found = distilled(data, section(runs))
+    rows, complexes = stack(found.train), stack(data.train)
+    assert len(rows["sampled"]) == 30
+    np.testing.assert_array_equal(rows["pose"], complexes["pose"][np.arange(30) % 12])
+    exist = (rows["atoms"] > 0)[..., None]
+    squared = np.sum((rows["sampled"] - rows["pose"]) ** 2 * exist, axis=(1, 2)) / exist.sum(axis=(1, 2))
+    assert (rows["deviation"] <= np.sqrt(squared) + 1e-3).all()  # equal, unless atoms are equivalent
+    assert (np.abs(rows["deviation"] - np.sqrt(squared)) < 1e-3).mean() > 0.5
+    assert "30 poses sampled at step 2" in found.about
+
+
+@pytest.mark.slow
+def test_poses_of_other_complexes_are_rejected(runs, data, tmp_path):
+    with pytest.raises(UsageError, match=r"was sampled with data.builder '', but config.data.builder is 'molecules'"):
+        distilled(data, section(runs, builder="molecules"))
+    fewer = data._replace(train=Arrays({name: array[:3] for name, array in stack(data.train).items()}))
+    with pytest.raises(UsageError, match=r"for complexes up to 11; the data have .* for complexes 0 to 2"):
+        distilled(fewer, section(runs))
+    (tmp_path / "samples.json").write_text((runs / "poses" / "samples.json").read_text())
+    with pytest.raises(UsageError, match=r"holds no poses; write them with bitdiff.distill"):
+        distilled(data, section(runs, distilled=str(tmp_path)))
+    config = small_config("disco")
+    config.data.distilled = str(runs / "poses")
+    with pytest.raises(UsageError, match="and other docking models none"):
+        loading.resolve(config, data)
+    with pytest.raises(UsageError, match="a confidence model requires a folder of poses"):
+        loading.resolve(small_config("confidence"), data)
+
+
+@pytest.mark.slow
+def test_a_confidence_model_is_trained_on_the_poses_and_evaluated(runs, data, tmp_path):
+    config = small_config("confidence", first_run=str(runs / "prior"))
+    config.data.distilled = str(runs / "poses")
+    train(config, tmp_path / "confidence", dataset=distilled(data, config.data))
+    run = load(tmp_path / "confidence")
+    assert run.config.first.task == "prior"
+    trained, prior = jax.device_get(run.params), jax.device_get(load(runs / "prior").params)
+    trunks = (jax.tree.leaves(params["trunk"]) for params in (trained["confidence"], prior["first"]["network"]))
+    for one, other in zip(*trunks, strict=True):
+        np.testing.assert_allclose(one, other, atol=0.02)  # two steps change it by little
+    scores, outputs = measure(run, Draw(sample_options(run.config.sample), 72, 0, 12), data, [])
+    assert {"top1_below_2", "top5_below_2", "confidence_accuracy", "pointers_agree"} <= scores.keys()
+    assert outputs["confidence"].shape == (72,)
+    other = small_config("confidence", first_run=str(runs / "disco"))
+    other.data.update(distilled=str(runs / "poses"), atom_types=23)
+    with pytest.raises(UsageError, match="atom_types"):
+        train(other, tmp_path / "other", dataset=distilled(data, config.data))
