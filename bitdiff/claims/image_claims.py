@@ -92,7 +92,7 @@ def _prediction() -> Claim:
 
 def _bimodal() -> Claim:
     return _on_fashion(
-        statement="Generated analog bits are bimodal.",
+        statement="Nearly all generated analog bits are close to -1 or 1.",
         paper="Figure 7: nearly all generated bits are close to -1 or 1.",
         score=Score("sharp_bits", "fraction of bits within 10% of -1 or 1"),
         points=by_steps({name: name for name in ENCODINGS}, (10, 40)),

@@ -68,6 +68,8 @@ def error_bars(
         axes.set_xscale("log")
         axes.set_xticks(ticks, _spaced(ticks))
         axes.set_xticks([], minor=True)
+    else:
+        axes.set_xticks(ticks)
     means = [float(np.mean(values)) for points in lines.values() for values in points.values()]
     for name, level in (levels or {}).items():
         if min(means) <= _FAR * level and level <= _FAR * max(means):
