@@ -11,11 +11,12 @@ from pathlib import Path
 from absl import flags
 
 from bitdiff.cli import command
-from bitdiff.evaluation.curvature import RANGE, follow_points
+from bitdiff.evaluation.curvature import RANGE, follow
 from bitdiff.figures import plots
 from bitdiff.inference.trained import load
 from bitdiff.runtime import processes
 from bitdiff.runtime.console import table
+from bitdiff.runtime.errors import UsageError
 
 _SHOWN = 100  # trajectories in the picture
 
@@ -33,9 +34,13 @@ def main() -> None:
     """Runs the command."""
     values = flags.FLAGS
     out = command.out_file(values.out, ".png")
+    runs = {folder: load(Path(folder)) for folder in values.workdirs}
+    for folder, run in runs.items():
+        if run.task.field != "point":
+            raise UsageError(f"{folder} holds a model of {run.task.field!r}; the plot requires a model of 'point'")
     curves = {
-        folder: follow_points(load(Path(folder)), count=values.num_samples, steps=values.steps, seed=values.seed)
-        for folder in values.workdirs
+        folder: follow(run, count=values.num_samples, steps=values.steps, seed=values.seed)
+        for folder, run in runs.items()
     }
     if not processes.is_main():
         return

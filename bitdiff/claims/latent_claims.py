@@ -4,7 +4,7 @@ import numpy as np
 
 from bitdiff.claims.claim import Claim, Point, Score, better, by_steps, lower
 from bitdiff.claims.claim_scores import JUDGED
-from bitdiff.evaluation.curvature import LEVELS, RANGE, follow_points
+from bitdiff.evaluation.curvature import LEVELS, RANGE, follow
 from bitdiff.inference.trained import Trained
 
 _STEPS = (5, 10, 20, 40)
@@ -85,20 +85,21 @@ def _latents_of_points() -> Claim:
     )
 
 
-def _curvature_of_points() -> Claim:
+def _curvature_of(where: str, models: tuple[str, str], count: int) -> Claim:
+    """A claim about the trajectories of a model without and one with latents, of `count` samples each."""
     measured = tuple(level for level in LEVELS if RANGE[0] < level < RANGE[1])
     return Claim(
-        statement="Discrete latents straighten the trajectories from noise to points in the plane.",
+        statement=f"Discrete latents straighten the trajectories from noise to {where}.",
         paper="DisCo-Diff: the curvature of trajectories is lower with latents.",
         score=Score("curvature", "mean curvature of trajectories"),
         points=tuple(
             Point(line, level, model, {})
-            for line, model in {"EDM": "toy", "latents, oracle": "toy_latents"}.items()
+            for line, model in zip(("EDM", "latents, oracle"), models, strict=True)
             for level in measured
         ),
         x_label="sigma",
         evidence={"the curvature is lower with latents": better("latents, oracle", "EDM", measured)},
-        num_samples=1_000,
+        num_samples=count,
         scale=_MORE_SEEDS,
         curve=_curvature,
     )
@@ -106,7 +107,7 @@ def _curvature_of_points() -> Claim:
 
 def _curvature(run: Trained, count: int) -> dict[float, float]:
     """The mean curvature of trajectories, by sigma."""
-    return follow_points(run, count=count, steps=400, seed=run.config.evaluate.seed + run.config.seed).binned()
+    return follow(run, count=count, steps=400, seed=run.config.evaluate.seed + run.config.seed).binned()
 
 
 LATENT_CLAIMS = {
@@ -114,5 +115,6 @@ LATENT_CLAIMS = {
     "latents_of_fashion": _latents_of_bits("fashion", "On Fashion-MNIST"),
     "latents_of_images": _latents_of_images(),
     "latents_of_points": _latents_of_points(),
-    "curvature_of_points": _curvature_of_points(),
+    "curvature_of_points": _curvature_of("points in the plane", ("toy", "toy_latents"), 1_000),
+    "curvature_of_digits": _curvature_of("digits", ("digits_edm", "digits_edm_latents"), 200),
 }

@@ -1,4 +1,4 @@
-"""The trajectories of points from noise to data, and their curvature (DisCo-Diff, section 3.2)."""
+"""The trajectories from noise to points or continuous images, and their curvature (DisCo-Diff, section 3.2)."""
 
 from typing import NamedTuple
 
@@ -19,11 +19,11 @@ _PLAIN = {"churn": (0.0, 0.0, 1e9), "churn_fraction": 0.0, "restarts": ()}
 
 
 class Curves(NamedTuple):
-    """Trajectories of points and their curvature.
+    """Trajectories and their curvature.
 
-    paths: float [N, steps + 1, 2], in data units, from noise to data.
-    sigma: float [steps - 1], where curvature is measured.
-    curvature: float [steps - 1], the mean over the points, in 1 / length.
+    paths: float [N, S, D], in data units, from noise to data; points end at the sample, images one step before it.
+    sigma: float [S - 2], where curvature is measured.
+    curvature: float [S - 2], the mean over the trajectories, in 1 / length.
     """
 
     paths: np.ndarray
@@ -40,26 +40,30 @@ class Curves(NamedTuple):
         return {level: float(self.curvature[interval == i].mean()) for i, level in enumerate(LEVELS) if i in interval}
 
 
-def follow_points(run: Trained, *, count: int, steps: int, seed: int) -> Curves:
-    """Follows points from noise to data by Euler's method; a model with latents infers them from test points.
+def follow(run: Trained, *, count: int, steps: int, seed: int) -> Curves:
+    """Follows samples from noise to data by Euler's method; a model with latents infers them from test examples.
 
     Args:
-      run: a model of points in the plane.
-      count: number of points.
+      run: a model of points or of images with continuous pixels.
+      count: number of samples.
       steps: steps of Euler's method.
       seed: seed of the noise.
 
     Raises:
-      UsageError: the model does not generate points.
+      UsageError: the model generates discrete values.
     """
-    if run.task.field != "point":
-        raise UsageError(f"{run.folder} holds a model of {run.task.field!r}; trajectories require a model of 'point'")
     config = run.config
+    if run.task.field != "point" and (run.task.field != "image" or config.bits.encoding != "continuous"):
+        raise UsageError(
+            f"{run.folder} holds a model of {run.task.field!r}; trajectories require a model of 'point', or of 'image' "
+            "with config.bits.encoding 'continuous'"
+        )
     options = sample_options(config.sample, sampler="ddim", steps=steps, frames=steps, **_PLAIN)
     dataset = data.load(config.data)
     request = Draw(options, count, seed, count)
     outputs = draw(run.task, run.params, request, examples=examples_for(run.task, dataset))
     plan = plan_of(options)
-    states = outputs["path"] / np.sqrt(plan.now)[:, None]
-    paths = np.concatenate([states, outputs["point"][:, None]], axis=1)
-    return Curves(paths, sigma_of(plan.now)[1:], curvature(paths))
+    paths = outputs["path"].reshape(count, steps, -1) / np.sqrt(plan.now)[:, None]
+    if "point" in outputs:
+        paths = np.concatenate([paths, outputs["point"][:, None]], axis=1)
+    return Curves(paths, sigma_of(plan.now)[1 : paths.shape[1] - 1], curvature(paths))

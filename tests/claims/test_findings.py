@@ -147,10 +147,13 @@ def test_a_claim_is_trained_measured_and_reported_once(tmp_path, monkeypatch, ca
 
 
 @pytest.mark.slow
-def test_curvature_is_measured_at_every_level_of_the_claim(tmp_path):
-    short = {"train.steps": 2, "train.batch_size": 16, "network.dim": 8}
-    models = {"toy": Model("toy_disco:plain", short), "toy_latents": Model("toy_disco:disco", short)}
-    claim = CLAIMS["curvature_of_points"]._replace(num_samples=50)
+@pytest.mark.parametrize("name", ["curvature_of_points", "curvature_of_digits"])
+def test_curvature_is_measured_at_every_level_of_the_claim(tmp_path, name):
+    short = {"train.steps": 2, "train.batch_size": 16, "network.dim": 8, "optimizer.warmup_steps": 1}
+    if name == "curvature_of_digits":
+        short |= {"network.head_dim": 8, "network.multipliers": (1,), "network.attention_resolutions": (8,)}
+    claim = CLAIMS[name]._replace(num_samples=10)
+    models = {model: MODELS[model]._replace(changes=short) for model in claim.models}
     values = measure_claim.measure(claim, models, tmp_path, (0,))
     assert not isinstance(values, measure_claim.Stopped)
     assert values.values.keys() == {(point.line, point.x) for point in claim.points}
