@@ -271,6 +271,7 @@ def confidence_config(variant="plain"):
     return config
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["plain", "prior"])
 def test_samples_of_a_docking_run_have_a_confidence(data, variant):
     config = confidence_config(variant)
