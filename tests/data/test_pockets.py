@@ -1,9 +1,12 @@
 """Generated complexes: geometry of ligands and pockets, known probabilities, and padding."""
 
+import sys
+
 import numpy as np
 import pytest
 
 from bitdiff.data import pockets
+from bitdiff.runtime.errors import UsageError
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +102,11 @@ def test_the_data_set_states_its_sizes():
     assert rotatable.min() >= 1
     assert (arrays["moved"].any(-1).sum(axis=1) == rotatable).all()
     assert arrays["atoms"].max() <= pockets.MOLECULES.kinds.atoms
+
+
+def test_rigid_ligands_require_no_rdkit(monkeypatch):
+    monkeypatch.setitem(sys.modules, "rdkit", None)
+    pockets._molecules.cache_clear()
+    assert len(pockets.draw_examples(1, seed=0, source=pockets.TREES)["pose"]) == 1
+    with pytest.raises(UsageError, match=r"molecules require RDKit: pip install -e '.\[docking\]'"):
+        pockets.draw_examples(1, seed=0, source=pockets.MOLECULES)
