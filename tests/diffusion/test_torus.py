@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bitdiff.diffusion import torus
+from bitdiff.diffusion import poses, torus
+from bitdiff.diffusion.poses import Move, Tree
 
 SIGMA = (0.03, 0.3, 1.0, 3.14)
 ANGLES = np.linspace(-np.pi, np.pi, 201)
@@ -46,3 +47,22 @@ def test_angles_are_wrapped():
     np.testing.assert_allclose(
         torus.wrap(jnp.array([0.0, 4.0, -4.0, 7.0])), [0, 4 - 2 * np.pi, 2 * np.pi - 4, 7 - 2 * np.pi], atol=1e-6
     )
+
+
+def test_a_large_sigma_gives_uniform_angles():
+    angle = np.linspace(-np.pi, np.pi, 50)
+    # The first harmonic is 2 exp(-sigma^2 / 2) = 0.0007 of the mean.
+    np.testing.assert_allclose(np.exp(torus.log_density(angle, 4.0)) * 2 * np.pi, 1, atol=1e-3)
+    np.testing.assert_allclose(torus.score(angle, 4.0), 0, atol=1e-3)
+
+
+@pytest.mark.parametrize("sigma", [0.1, 0.7, 2.0])
+def test_drawn_torsions_have_the_moments_of_the_density(sigma):
+    tree = Tree(jnp.ones(4, bool), jnp.array([[1, 2]]), jnp.zeros((1, 4), bool), jnp.ones(1, bool))
+    sigmas = Move(*(jnp.array(sigma),) * 3)
+    keys = jax.random.split(jax.random.key(0), 4_000)
+    angle = np.asarray(jax.vmap(lambda key: poses.draw_noise(key, sigmas, tree).torsion[0])(keys))
+    assert np.abs(angle).max() <= np.pi + 1e-6
+    # The standard error of a mean of cosines is at most 0.012.
+    assert np.cos(angle).mean() == pytest.approx(np.exp(-(sigma**2) / 2), abs=0.04)
+    assert np.sin(angle).mean() == pytest.approx(0, abs=0.04)
