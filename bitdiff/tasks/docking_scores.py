@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.stats import binom
 
 from bitdiff.data import Dataset, Source, pockets
 from bitdiff.data.dataset import rows
@@ -146,12 +147,25 @@ def _two_pockets(outputs: dict[str, np.ndarray], truth: dict[str, np.ndarray], n
         "pocket_tv": Score(off, "total variation between the pockets' fractions and their true probabilities"),
         "pocket_tv_floor": Score(float(floor), f"expected pocket_tv of {count} poses drawn from the true distribution"),
     }
+    groups = _by_complex(chosen == 0, outputs["source"], np.arange(count))
+    if min(map(len, groups)) > 1:
+        each = np.mean([abs(float(np.mean(group)) - pockets.STRONG) for group in groups])
+        expected = np.mean([_expected_deviation(len(group)) for group in groups])
+        about = f"pocket_tv of each of {len(groups)} complexes, averaged"
+        scores["pocket_tv_each"] = Score(float(each), about)
+        scores["pocket_tv_each_floor"] = Score(float(expected), f"expected {about}, of the true distribution")
     if "latents" in outputs and (outputs["latents"] >= 0).all():
         named = np.array([_named(pointers, _row(truth, i)) for i, pointers in enumerate(outputs["latents"])])
         scores["pointers_agree"] = _fraction(
             named == chosen, "of poses in the pocket nearest to the residues that their pointers select"
         )
     return scores
+
+
+def _expected_deviation(count: int) -> float:
+    """The expected distance between the fraction of `count` poses in the strong pocket and its true probability."""
+    hits = np.arange(count + 1)
+    return float(np.sum(binom.pmf(hits, count, pockets.STRONG) * np.abs(hits / count - pockets.STRONG)))
 
 
 def _named(pointers: np.ndarray, truth: dict[str, np.ndarray]) -> int:
