@@ -92,7 +92,7 @@ def sample(predict: Predict, start: jax.Array, keys: jax.Array, *, steps: int, s
 
         def one(x_t, logits, start, key):
             drawn_key, chosen_key = jax.random.split(jax.random.fold_in(key, number))
-            drawn = jax.random.categorical(drawn_key, logits)
+            drawn = draw_values(drawn_key, logits)
             log_p = jnp.take_along_axis(jax.nn.log_softmax(logits), drawn[..., None], axis=-1)[..., 0]
             chosen = choose(x_t, start, log_p, alpha, next_alpha, chosen_key)
             return jnp.where(chosen & (x_t == MASK), drawn.astype(x_t.dtype), x_t)
@@ -100,6 +100,17 @@ def sample(predict: Predict, start: jax.Array, keys: jax.Array, *, steps: int, s
         return jax.vmap(one)(x_t, logits, start, keys), None
 
     return jax.lax.scan(step, start, jnp.arange(steps))[0]
+
+
+def draw_values(key: jax.Array, logits: jax.Array) -> jax.Array:
+    """Values int32 [...] from logits [..., values], by inverting the cumulative distribution.
+
+    This takes one random number per position, where jax.random.categorical takes one per value.
+    """
+    cumulative = jnp.cumsum(jax.nn.softmax(logits), axis=-1)
+    level = jax.random.uniform(key, logits.shape[:-1]) * cumulative[..., -1]
+    below = jnp.sum(cumulative <= level[..., None], axis=-1, dtype=jnp.int32)
+    return jnp.minimum(below, logits.shape[-1] - 1)
 
 
 def _at_random(x_t, start, log_p, alpha, next_alpha, key) -> jax.Array:

@@ -114,3 +114,16 @@ def test_no_mask_is_left(sampler, steps):
 
     samples = masking.sample(predict, jnp.full((50, 3, 3), masking.MASK), keys_of(50), steps=steps, sampler=sampler)
     assert set(np.unique(samples)) == set(range(5))
+
+
+def test_drawn_values_follow_the_probabilities():
+    p = np.array([0.5, 0.0, 0.2, 0.3, 0.0])
+    logits = jnp.broadcast_to(jnp.log(jnp.asarray(p)), (40_000, 5))
+    drawn = np.asarray(masking.draw_values(jax.random.key(0), logits))
+    assert drawn.dtype == np.int32
+    fractions = np.bincount(drawn, minlength=5) / len(drawn)
+    # The standard error is at most 0.0025; values of probability 0 never occur.
+    np.testing.assert_allclose(fractions, p, atol=0.01)
+    assert fractions[1] == fractions[4] == 0
+    certain = masking.draw_values(jax.random.key(1), jnp.full((1_000, 300), -1e9).at[:, 299].set(0.0))
+    np.testing.assert_array_equal(certain, 299)
