@@ -59,7 +59,10 @@ def main() -> None:
     request = sampling_flags.read_draw()
     poses = run.task.field == "pose"
     if request.num_samples is not None and not poses:
-        raise UsageError("--num_samples is for docking runs; with tokens, one sequence is written per training example")
+        raise UsageError(
+            f"--num_samples is {request.num_samples}; it is for docking runs: with tokens, one sequence is written per "
+            "training example"
+        )
     count = request.num_samples or len(dataset.train)
     samples = request.resolve(run, run.config.sample)._replace(num_samples=count)
     if examples is None and samples.options.sampler == "beam":
@@ -69,7 +72,7 @@ def main() -> None:
     arrays = partial(_poses, dataset.train) if poses else _sequences
     drawn = write_shards(run, samples, None, out, Layout(_SHARD_SIZE, png=False), examples, arrays)
     what = "poses" if poses else "sequences"
-    print(f"{out} holds {samples.num_samples} {what} from step {run.step}, {drawn} of them sampled in this call")
+    print(f"{out} holds {samples.num_samples} {what} from step {run.step}, {drawn} of them new")
 
 
 def _sequences(outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

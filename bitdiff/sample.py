@@ -25,7 +25,7 @@ from bitdiff.figures import pages
 from bitdiff.inference.draws import Draw, draw
 from bitdiff.inference.known_files import read_known
 from bitdiff.inference.picture_folders import as_examples, describe
-from bitdiff.inference.pose_files import has_elements, write_pdb, write_sdf
+from bitdiff.inference.pose_files import has_amino_acids, has_elements, write_pdb, write_sdf
 from bitdiff.inference.sample_files import write_npz, write_page
 from bitdiff.inference.shards import Layout, count_samples, write_shards
 from bitdiff.inference.trained import Trained, check_examples, check_options, with_texts
@@ -72,7 +72,9 @@ def define_flags() -> None:
     flags.DEFINE_list("known_positions", None, "Positions, from 0, that --known holds fixed; by default all.")
     flags.DEFINE_enum("format", "npz", ["npz", "png"], "Files in a folder: shards of arrays, or a PNG per image.")
     flags.DEFINE_integer("shard_size", 5000, "Samples per shard.")
-    flags.DEFINE_integer("frames", 0, "Estimates per row in a strip of 16 trajectories; 0 for no strip.", lower_bound=0)
+    flags.DEFINE_integer(
+        "frames", 0, "Frames per row in a strip of 16 trajectories (docking: 4); 0 for no strip.", lower_bound=0
+    )
 
 
 def read_request() -> Request:
@@ -171,8 +173,9 @@ def write_file(request: Request, run: Trained, samples: Draw) -> None:
     page = write_page(out, run, outputs, len(request.labels or ()) or run.config.data.num_classes)
     print(f"wrote {samples.num_samples} samples from step {run.step} to {out}, and a preview page to {page}")
     if run.task.field == "pose":
-        elements = has_elements(run.config.data)
-        written = [write_pdb(out, outputs, elements=elements), *([write_sdf(out, outputs)] if elements else [])]
+        elements, residues = has_elements(run.config.data), has_amino_acids(run.config.data)
+        written = [write_pdb(out, outputs, elements=elements, residues=residues)]
+        written += [write_sdf(out, outputs)] if elements else []
         print(f"wrote the poses to {' and '.join(map(str, written))}")
     if strip is not None:
         name = out.with_name(out.stem + "_strip")
@@ -205,7 +208,7 @@ def read_examples(request: Request, run: Trained) -> Source | None:
 
 
 def draw_strip(request: Request, run: Trained, samples: Draw, examples: Source | None) -> dict:
-    """Intermediate estimates of the first samples, one trajectory after another."""
+    """Intermediate estimates of the first samples, or poses before a step, one trajectory after another."""
     poses = run.task.field == "pose"
     rows = min(samples.num_samples, _POSE_ROWS if poses else _STRIP_ROWS)
     options = samples.options._replace(frames=request.frames)

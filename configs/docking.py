@@ -57,7 +57,7 @@ def get_config(variant: str = "plain") -> ml_collections.ConfigDict:
         config.evaluate.num_samples = 3_000
     if variant.endswith(("disco", "prior")):
         config.latents.count = 2
-        config.latents.straight_through = True
+        config.latents.straight_through = True  # as in the authors' code for docking
         config.latents.encoder = sections.pointer_encoder(scalars=24, vectors=8, layers=3)
     if variant.endswith("prior"):
         presets.second_stage(config, "pointers")

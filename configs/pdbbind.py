@@ -54,7 +54,7 @@ def get_config(variant: str = "plain") -> ml_collections.ConfigDict:
         config.train.steps = 100_000
     if variant in ("disco", "prior"):
         config.latents.count = 2
-        config.latents.straight_through = True
+        config.latents.straight_through = True  # as in the authors' code for docking
         config.latents.encoder = sections.pointer_encoder()
     if variant == "prior":
         presets.second_stage(config, "pointers")

@@ -193,6 +193,8 @@ def _measure_speed(study: Study, out: Path, names: list[str], seed: int) -> None
                 assert scores is not None
                 if "tokens_per_second" in scores:
                     speeds.setdefault(f"{name}, {title}", []).append(round(scores["tokens_per_second"]))
+    if not speeds:
+        sys.exit("--speed is for models of tokens")
     (out / "speed.json").write_text(json.dumps(speeds, indent=1) + "\n")
 
 

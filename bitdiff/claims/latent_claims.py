@@ -86,7 +86,7 @@ def _latents_of_points() -> Claim:
 
 
 def _curvature_of(where: str, models: tuple[str, str], count: int) -> Claim:
-    """A claim about the trajectories of a model without and one with latents, of `count` samples each."""
+    """A claim that latents lower the curvature of trajectories; `count` samples per model."""
     measured = tuple(level for level in LEVELS if RANGE[0] < level < RANGE[1])
     return Claim(
         statement=f"Discrete latents straighten the trajectories from noise to {where}.",

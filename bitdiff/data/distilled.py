@@ -15,7 +15,8 @@ from bitdiff.runtime import files
 from bitdiff.runtime.errors import UsageError
 
 _RECORD = "samples.json"
-_SAME_COMPLEXES = ("name", "builder", "train_split")  # fields of config.data on which the order of complexes depends
+# Fields of config.data that determine which complex has which index, besides the sizes that `_read_record` checks.
+_SAME_COMPLEXES = ("name", "builder", "train_split")
 _MARGIN = 2.0  # nats; captions within this of the best score count as equally good
 
 
@@ -32,8 +33,8 @@ class Recaptioned:
         return self._source[index] | {"tokens": self._tokens[index][None]}
 
 
-class Reposed:
-    """Complexes of a source with sampled poses: 'sampled' float32 [A, 3], and the RMSD of each, 'deviation' []."""
+class WithPoses:
+    """Complexes of a source with sampled poses: 'sampled' float32 [A, 3], and 'deviation' float32 [], its RMSD."""
 
     def __init__(self, source: Source, index: np.ndarray, x: np.ndarray, deviation: np.ndarray):
         self._source, self._index, self._x, self._deviation = source, index, x, deviation
@@ -47,7 +48,7 @@ class Reposed:
 
 
 def distilled(dataset: Dataset, options: Any) -> Dataset:
-    """A data set whose training sequences are those of the folder options.distilled, or whose complexes have its poses.
+    """A data set with the training sequences of the folder options.distilled, or with its poses of training complexes.
 
     The test examples remain the data's own.
 
@@ -97,7 +98,7 @@ def _with_poses(dataset: Dataset, folder: Path, record: dict[str, Any], options:
             f"data have poses {list(dataset.shape)} for complexes 0 to {len(dataset.train) - 1}"
         )
     about = f"{dataset.about}; {len(index)} poses sampled at step {record['step']} of a docking run ({folder.name})"
-    return dataset._replace(train=Reposed(dataset.train, index, x, deviation), about=about)
+    return dataset._replace(train=WithPoses(dataset.train, index, x, deviation), about=about)
 
 
 def _read_record(folder: Path, dataset: Dataset) -> dict[str, Any]:

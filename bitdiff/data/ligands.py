@@ -33,14 +33,16 @@ def from_smiles(smiles: str, seed: int) -> Ligand:
     if molecule is None:
         raise UsageError(f"RDKit cannot read the molecule {smiles!r}")
     molecule = chem.AddHs(molecule)
-    _embed(molecule, seed, repr(smiles))
+    if not _embed(molecule, seed):
+        raise UsageError(f"RDKit cannot build a conformer of {smiles!r}")
     return from_molecule(molecule)
 
 
 def from_molecule(molecule: Any) -> Ligand:
     """The heavy atoms of an RDKit molecule with a conformer.
 
-    Bonds to atoms of linear groups do not count as rotatable, because their torsion angles are undefined.
+    Bonds to atoms of linear groups do not count as rotatable, because their torsion angles are undefined; so the two
+    ends of an internal alkyne cannot rotate relative to each other.
     """
     chem = _rdkit()
     molecule = chem.RemoveHs(molecule)
@@ -61,7 +63,8 @@ def from_molecule(molecule: Any) -> Ligand:
 def to_molecule(atoms: np.ndarray, bonds: np.ndarray, orders: np.ndarray, x: np.ndarray) -> Any:
     """An RDKit molecule without hydrogen atoms, from arrays as in `Ligand` that may be padded.
 
-    Charges are not part of the arrays; only nitrogen with four bonds is charged. The molecule is not sanitized.
+    Charges are not part of the arrays. A nitrogen whose bond orders add up to 4 gets +1, and an oxygen with a single
+    bond to it -1, as in nitro groups. The molecule is not sanitized.
     """
     chem = _rdkit()
     molecule = chem.RWMol()
@@ -74,6 +77,10 @@ def to_molecule(atoms: np.ndarray, bonds: np.ndarray, orders: np.ndarray, x: np.
     for atom in molecule.GetAtoms():
         if atom.GetSymbol() == "N" and sum(bond.GetBondTypeAsDouble() for bond in atom.GetBonds()) == 4:
             atom.SetFormalCharge(1)
+            for bond in atom.GetBonds():
+                other = bond.GetOtherAtom(atom)
+                if other.GetSymbol() == "O" and other.GetDegree() == 1 and bond.GetBondTypeAsDouble() == 1:
+                    other.SetFormalCharge(-1)
     conformer = chem.Conformer(molecule.GetNumAtoms())
     for i, place in enumerate(x[atoms > 0].astype(float).tolist()):
         conformer.SetAtomPosition(i, place)
@@ -82,12 +89,12 @@ def to_molecule(atoms: np.ndarray, bonds: np.ndarray, orders: np.ndarray, x: np.
 
 
 def element_of(kind: int) -> str:
-    """The element of an atom's type; '*' if it has none of its own."""
+    """The element symbol of an atom type; '*' for the type of all other elements."""
     return _ELEMENTS[(kind - 1) // 2] if kind < ATOM_TYPES else "*"
 
 
 def residue_of(kind: int) -> str:
-    """The amino acid of a residue's type, as in PDB files; 'UNK' if it has none of its own."""
+    """The three-letter code of a residue type; 'UNK' for the type of all others."""
     return _RESIDUES[kind - 1] if kind < RESIDUE_TYPES else "UNK"
 
 
@@ -97,23 +104,22 @@ def mol_block(molecule: Any, title: str) -> str:
     return _rdkit().MolToMolBlock(molecule, kekulize=False) + "$$$$\n"
 
 
-def torsion_tree(count: int, bonds: np.ndarray, single: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def torsion_tree(count: int, bonds: np.ndarray, candidates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The rotatable bonds of a molecule, and the atoms that each moves: int [T, 2] and bool [T, A].
 
-    A bond is rotatable if it is single, in no ring, and both its atoms have other neighbors. The smaller side
-    of the bond moves.
+    A candidate is rotatable if both its atoms have other neighbors. The smaller side of the bond moves.
 
     Args:
       count: number of atoms A.
       bonds: int [B, 2], pairs of bonded atoms.
-      single: bool [B], whether each bond is single and in no ring.
+      candidates: bool [B], the bonds that may be rotatable: single, in no ring, and not next to a linear group.
     """
     neighbors: list[set[int]] = [set() for _ in range(count)]
     for i, j in bonds.tolist():
         neighbors[i].add(j)
         neighbors[j].add(i)
     rotatable, moved = [], []
-    for i, j in bonds[single].tolist():
+    for i, j in bonds[candidates].tolist():
         if min(len(neighbors[i]), len(neighbors[j])) < 2:
             continue
         side = _reachable(neighbors, j, i)
@@ -137,8 +143,8 @@ def matched_conformer(path: Path, seeds: Sequence[int]) -> np.ndarray:
     """A conformer that RDKit builds (ETKDG) for the molecule of `read_ligand`, aligned to the file's conformer.
 
     One torsion angle per rotatable bond is that of the file's conformer. Bond lengths, bond angles and rings are
-    RDKit's, and centers without a stereo label may be inverted. Of one conformer per seed, the closest one is returned.
-    This resembles conformer matching (Jing et al. 2022), but does not optimize the torsion angles.
+    RDKit's, and stereocenters without a label may be inverted. Of one conformer per seed, the one with the lowest RMSD
+    is returned. This resembles conformer matching (Jing et al. 2022), but does not optimize the torsion angles.
 
     Returns:
       float [A, 3], in the order of `read_ligand`'s atoms.
@@ -154,11 +160,15 @@ def matched_conformer(path: Path, seeds: Sequence[int]) -> np.ndarray:
     for seed in seeds:
         built = chem.AddHs(chem.Mol(known), addCoords=False)
         built.RemoveAllConformers()
-        _embed(built, seed, str(path))
+        if not _embed(built, seed):
+            continue
         built = chem.RemoveHs(built)
         _copy_torsions(known, built)
         distance = rdMolAlign.AlignMol(built, known, atomMap=[(i, i) for i in range(known.GetNumAtoms())])
-        found.append((distance, np.array(built.GetConformer().GetPositions())))
+        if np.isfinite(distance):
+            found.append((distance, np.array(built.GetConformer().GetPositions())))
+    if not found:
+        raise UsageError(f"RDKit cannot build a conformer of {path}")
     return min(found, key=lambda one: one[0])[1]
 
 
@@ -176,19 +186,12 @@ def _copy_torsions(known: Any, built: Any) -> None:
         rdMolTransforms.SetDihedralRad(built.GetConformer(), a, i, j, b, angle)
 
 
-def _embed(molecule: Any, seed: int, about: str) -> None:
-    """Adds a conformer to an RDKit molecule; starts from random coordinates if those of ETKDG fail."""
+def _embed(molecule: Any, seed: int) -> bool:
+    """Adds a conformer (ETKDG) if possible; if embedding fails, tries again from random initial coordinates."""
     from rdkit.Chem import AllChem
 
-    for random_start in (False, True):
-        if (
-            AllChem.EmbedMolecule(  # pyrefly: ignore[missing-attribute]
-                molecule, randomSeed=seed, useRandomCoords=random_start
-            )
-            == 0
-        ):
-            return
-    raise UsageError(f"RDKit cannot build a conformer of {about}")
+    embed = AllChem.EmbedMolecule  # pyrefly: ignore[missing-attribute]
+    return any(embed(molecule, randomSeed=seed, useRandomCoords=start) == 0 for start in (False, True))
 
 
 def _read_molecule(path: Path) -> Any:

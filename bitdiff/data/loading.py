@@ -137,8 +137,8 @@ def _check_task(config: Any, dataset: Dataset) -> None:
         raise UsageError(f"config.task is {config.task!r}, but the data ({dataset.about}) require {names}")
     if dataset.field == "pose" and (config.task == "confidence") != bool(config.data.distilled):
         raise UsageError(
-            f"config.data.distilled is {config.data.distilled!r}, but config.task is {config.task!r}; a confidence "
-            "model requires a folder of poses written by bitdiff.distill, and other docking models none"
+            f"config.data.distilled is {config.data.distilled!r}, and config.task {config.task!r}; the former must be "
+            "a folder of poses written by bitdiff.distill with a confidence model, and empty with other docking models"
         )
     if (dataset.field == "captions") != bool(config.encoder):
         raise UsageError(

@@ -5,9 +5,9 @@ config.data.path holds one folder per complex, NAME/NAME_protein_processed.pdb w
 name per line, relative to the path; DiffDock's repository (gcorso/DiffDock) has them in data/splits as
 timesplit_no_lig_overlap_train and timesplit_test.
 
-'pose' is the ligand's crystal structure. Training and sampling start from 'conformer', which RDKit builds (see
-`ligands.matched_conformer`; if it cannot, the crystal structure), because the bond lengths, bond angles and rings of a
-new ligand are unknown.
+'pose' is the ligand's crystal structure. Training adds noise to 'conformer', and sampling starts from it. RDKit builds
+it (see `ligands.matched_conformer`), because the bond lengths, bond angles and rings of a new ligand are unknown; if
+RDKit fails, the crystal structure is used.
 """
 
 import logging
@@ -23,7 +23,8 @@ from bitdiff.data.dataset import Dataset
 from bitdiff.runtime.console import progress_bar
 from bitdiff.runtime.errors import UsageError
 
-# The closest of several conformers is a better target. For test complexes, this would reveal their rings' shapes.
+# Training uses the closest of several conformers, a better target. Test complexes get a single one, because choosing by
+# the distance from the crystal structure would leak the shapes of their rings.
 _TRAINING_SEEDS, _TEST_SEEDS = range(10, 15), (10,)
 
 
@@ -54,17 +55,13 @@ class Complexes:
         }
 
     def _conformer(self, name: str) -> np.ndarray:
-        """The conformer that RDKit builds; with a warning, that of the file if it cannot."""
+        """RDKit's conformer; if it cannot be built, logs a warning and returns the file's."""
         ligand, path = self._found[name]
         try:
-            x = ligands.matched_conformer(path, self._seeds)
-            if np.isfinite(x).all():
-                return x
-            reason: object = "its positions are not finite"
+            return ligands.matched_conformer(path, self._seeds)
         except (UsageError, ValueError, RuntimeError) as error:
-            reason = error
-        logging.warning("%s: the crystal structure replaces RDKit's conformer: %s", name, reason)
-        return ligand.x
+            logging.warning("%s: the crystal structure replaces RDKit's conformer: %s", name, error)
+            return ligand.x
 
 
 def load(options: Any) -> Dataset:

@@ -105,12 +105,12 @@ def sample(predict: Predict, start: jax.Array, keys: jax.Array, *, steps: int, s
 def draw_values(key: jax.Array, logits: jax.Array) -> jax.Array:
     """Values int32 [...] from logits [..., values], by inverting the cumulative distribution.
 
-    This takes one random number per position, where jax.random.categorical takes one per value.
+    This takes one random number per position, where jax.random.categorical takes one per position and value.
     """
     cumulative = jnp.cumsum(jax.nn.softmax(logits), axis=-1)
     level = jax.random.uniform(key, logits.shape[:-1]) * cumulative[..., -1]
     below = jnp.sum(cumulative <= level[..., None], axis=-1, dtype=jnp.int32)
-    return jnp.minimum(below, logits.shape[-1] - 1)
+    return jnp.minimum(below, logits.shape[-1] - 1)  # in case of rounding
 
 
 def _at_random(x_t, start, log_p, alpha, next_alpha, key) -> jax.Array:

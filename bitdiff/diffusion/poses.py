@@ -125,7 +125,8 @@ def reverse_step(
 
     'sde' and 'ode' are Euler steps of the reverse SDE, g^2 score dt + g sqrt(dt) z, and of the probability flow ODE,
     0.5 g^2 score dt. 'ancestral' is (sigma_t^2 - sigma_s^2) score + sigma_s / sigma_t sqrt(sigma_t^2 - sigma_s^2) z
-    with s = t - dt, which is exact for the translation to a single true pose, so that it suits few steps.
+    with s = t - dt. For the translation, this is the exact reverse transition if the data are a single pose, so that
+    few steps suffice.
 
     g^2 is the derivative of the variance, 2 sigma^2 ln(sigma_max / sigma_min). For rotations, whose variance is
     2 eps^2, all variances are doubled.
@@ -137,7 +138,7 @@ def reverse_step(
       dt: the length of the step.
       ranges: the ranges of the sigmas.
       sampler: one of SAMPLERS.
-      last: whether to add no noise, bool or bool [].
+      last: whether this is the last step, which adds no noise; bool or bool [].
     """
     parts = []
     for part, sigma, later, (low, high), variance, part_key in zip(

@@ -108,7 +108,7 @@ def _images(omega: jax.Array, eps: jax.Array) -> tuple[jax.Array, jax.Array]:
     and b = pi k / eps^2.
     """
     value, slope = jnp.ones_like(omega), jnp.zeros_like(omega)
-    near = omega < 0.05
+    near = omega < 0.05  # where the differences below cancel in float32, their Taylor series are used
     safe = jnp.where(near, 1.0, omega)
     for k in range(1, _IMAGES + 1):
         a, b = (jnp.pi * k / eps) ** 2, jnp.pi * k / eps**2

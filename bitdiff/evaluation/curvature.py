@@ -21,7 +21,8 @@ _PLAIN = {"churn": (0.0, 0.0, 1e9), "churn_fraction": 0.0, "restarts": ()}
 class Curves(NamedTuple):
     """Trajectories and their curvature.
 
-    paths: float [N, S, D], in data units, from noise to data; points end at the sample, images one step before it.
+    paths: float [N, S, D], from noise to data, in the codec's units; S = steps + 1 for points, whose last position is
+      the sample, and S = steps for images, which end one step earlier.
     sigma: float [S - 2], where curvature is measured.
     curvature: float [S - 2], the mean over the trajectories, in 1 / length.
     """
@@ -55,8 +56,8 @@ def follow(run: Trained, *, count: int, steps: int, seed: int) -> Curves:
     config = run.config
     if run.task.field != "point" and (run.task.field != "image" or config.bits.encoding != "continuous"):
         raise UsageError(
-            f"{run.folder} holds a model of {run.task.field!r}; trajectories require a model of 'point', or of 'image' "
-            "with config.bits.encoding 'continuous'"
+            f"{run.folder} generates {run.task.field!r} with config.bits.encoding {config.bits.encoding!r}; "
+            "trajectories require points, or images with the encoding 'continuous'"
         )
     options = sample_options(config.sample, sampler="ddim", steps=steps, frames=steps, **_PLAIN)
     dataset = data.load(config.data)

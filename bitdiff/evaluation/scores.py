@@ -123,7 +123,7 @@ def _draw_by_consensus(run: Trained, request: Draw, dataset: data.Dataset, candi
 
 def provenance(run: Trained, dataset: data.Dataset, judges: Sequence[Judge]) -> dict[str, Any]:
     """The provenance of scores: versions, weights, data and judges, as plain JSON."""
-    base = run.config.first if run.config.task == "confidence" else run.config  # describes the model of the poses
+    base = run.config.first if run.config.task == "confidence" else run.config  # describes the samples
     pointers = base.task == "docking" and base.latents.count
     return {
         "bitdiff": __version__,

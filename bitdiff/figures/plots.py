@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from bitdiff.runtime import files
 
-_FAR = 4.0  # the largest ratio of a level to the means at which the level is drawn
+_FAR = 4.0  # a level more than this factor above or below all means is not drawn
 
 
 def histogram(path: Path, counts: Sequence[int], scale: float) -> None:

@@ -1,6 +1,7 @@
 """Writing sampled poses for molecular viewers: an SDF file of ligands, and a PDB file of ligands in their receptors."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ def write_sdf(path: Path, outputs: dict[str, np.ndarray]) -> Path:
     return path.with_suffix(".sdf")
 
 
-def write_pdb(path: Path, outputs: dict[str, np.ndarray], *, elements: bool) -> Path:
+def write_pdb(path: Path, outputs: dict[str, np.ndarray], *, elements: bool, residues: bool) -> Path:
     """Writes a docking task's samples beside `path` as one PDB file, a model each; returns the file's path.
 
     A model holds a C-alpha atom per residue in chain A, and the ligand in chain L.
@@ -29,21 +30,27 @@ def write_pdb(path: Path, outputs: dict[str, np.ndarray], *, elements: bool) -> 
     Args:
       path: the file, whose suffix is replaced.
       outputs: the samples.
-      elements: whether types are those of elements and amino acids; otherwise, all are written as carbon and UNK.
+      elements: whether atom types are elements; otherwise, every atom is written as carbon.
+      residues: whether residue types are amino acids; otherwise, every residue is written as UNK.
     """
     lines = []
     for i in range(len(outputs["pose"])):
         lines += [f"MODEL     {i + 1:4d}", f"REMARK    {_title(outputs, i)}"]
-        lines += _receptor({name: outputs[name][i] for name in ("residues", "positions")}, elements)
+        lines += _receptor({name: outputs[name][i] for name in ("residues", "positions")}, residues)
         lines += _ligand({name: outputs[name][i] for name in ("atoms", "bonds", "pose")}, elements)
         lines.append("ENDMDL")
     files.write_text(path.with_suffix(".pdb"), "\n".join([*lines, "END", ""]))
     return path.with_suffix(".pdb")
 
 
-def has_elements(data: object) -> bool:
+def has_elements(data: Any) -> bool:
     """Whether the atoms of a config's `data` section are those of molecules, so that SDF can express them."""
-    return getattr(data, "name", "") == "pdbbind" or getattr(data, "builder", "") == "molecules"
+    return data.name == "pdbbind" or data.builder == "molecules"
+
+
+def has_amino_acids(data: Any) -> bool:
+    """Whether the residues of a config's `data` section are those of proteins."""
+    return data.name == "pdbbind"
 
 
 def _title(outputs: dict[str, np.ndarray], i: int) -> str:
@@ -51,10 +58,10 @@ def _title(outputs: dict[str, np.ndarray], i: int) -> str:
     return f"{title}, confidence {outputs['confidence'][i]:.3f}" if "confidence" in outputs else title
 
 
-def _receptor(one: dict[str, np.ndarray], elements: bool) -> list[str]:
+def _receptor(one: dict[str, np.ndarray], residues: bool) -> list[str]:
     exist = one["residues"] > 0
     return [
-        _atom("ATOM", number, "CA", ligands.residue_of(kind) if elements else "UNK", "A", number, x, "C")
+        _atom("ATOM", number, "CA", ligands.residue_of(kind) if residues else "UNK", "A", number, x, "C")
         for number, (kind, x) in enumerate(
             zip(one["residues"][exist].tolist(), one["positions"][exist], strict=True), start=1
         )

@@ -11,7 +11,8 @@ _MOST_SYMMETRIES = 10_000
 def symmetries(atoms: np.ndarray, bonds: np.ndarray) -> np.ndarray:
     """The permutations of a molecule's atoms that preserve their types and the bonds: int [S, A].
 
-    At most 10,000 are returned; if there are more, deviations that are minimized over them are upper bounds.
+    The first is the identity; at most 10,000 are returned. If there are more, deviations that are minimized over them
+    are upper bounds.
 
     Args:
       atoms: int [A], types.
@@ -28,7 +29,7 @@ def symmetries(atoms: np.ndarray, bonds: np.ndarray) -> np.ndarray:
 
 
 def _outward(bonded: np.ndarray) -> np.ndarray:
-    """The atoms in an order in which each is bonded to an earlier one, if any atom is; otherwise, a search is slow."""
+    """An order in which each atom is bonded to an earlier one wherever possible, so that the search can stop early."""
     order: list[int] = []
     while len(order) < len(bonded):
         near = [atom for atom in range(len(bonded)) if atom not in order and bonded[atom, order].any()]

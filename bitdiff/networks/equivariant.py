@@ -152,7 +152,7 @@ class Interaction(nn.Module):
 def _messages(sent: Features, carried: jax.Array, weights: list[jax.Array], directions: jax.Array) -> Features:
     """The weighted products; `carried` [E, V] are the scalars that are multiplied by the direction."""
     s, q, v, p = sent
-    s_s, s_v, q_q, q_p, v_v, v_s, v_p, p_p, p_q, p_v = weights  # of the kind before _ from the one after it
+    s_s, s_v, q_q, q_p, v_v, v_s, v_p, p_p, p_q, p_v = weights  # a_b weights the product that turns b into a
     r = directions[:, :, None]
     return Features(
         jnp.concatenate([s_s * s, s_v * dot(v, directions)], axis=-1),

@@ -1,4 +1,7 @@
-"""The network of a confidence model: whether a ligand's pose is close to the true one (DiffDock, Corso et al. 2023)."""
+"""The network of a confidence model, which predicts whether a ligand's pose is close to the true one.
+
+Corso et al. 2023, DiffDock.
+"""
 
 import flax.linen as nn
 import jax

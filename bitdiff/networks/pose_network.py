@@ -17,7 +17,7 @@ from bitdiff.networks.layers import sinusoid
 
 _ATOM_PAIR, _BOND, _RESIDUE_PAIR, _TO_ATOM, _TO_RESIDUE = range(5)  # kinds of edges
 _RADIAL, _DISTANT = 16, 8  # functions of the radial bases of short and of all distances
-_FARTHEST = 100.0  # angstroms
+_FARTHEST = 100.0  # angstroms, the upper end of the logarithmic basis
 _TIME = 32  # size of the sinusoidal embedding of t
 _TIME_SCALE = 1000.0
 
@@ -55,8 +55,8 @@ class Reach(NamedTuple):
 def connect(graph: ComplexGraph, x: jax.Array, sigma: jax.Array, reach: Reach) -> Edges:
     """The edges between atoms at x [A, 3] (the first nodes) and residues (the others), with features.
 
-    All atoms are connected to one another. The features are a radial basis of the length, one of its logarithm for
-    distant atoms and residues, and the kind of the edge.
+    All atoms are connected to one another. The features are radial bases of the length, up to the reach, and of its
+    logarithm, up to 100 A, and the kind of the edge.
     """
     count, residues = len(graph.atoms), len(graph.residues)
     is_atom, is_residue = graph.atoms > 0, graph.residues > 0
@@ -118,8 +118,8 @@ class PoseTrunk(nn.Module):
           x: float [A, 3], positions of the atoms.
           t: float [], the time.
           sigma: float [], sigma of the translation at t.
-          pointers: float [latents, A + R], each a distribution over all nodes; zeros if it is dropped or not yet known,
-            for which all nodes get a learned signal.
+          pointers: float [latents, A + R], each a distribution over all nodes; a row of zeros marks a pointer that is
+            dropped or not yet known, which adds a learned embedding to all nodes.
         """
         time = nn.silu(nn.Dense(self.scalars, name="time")(sinusoid(_TIME_SCALE * t, _TIME)))
         edges = connect(graph, x, sigma, self.reach)

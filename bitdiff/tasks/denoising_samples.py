@@ -106,7 +106,7 @@ def _check_options(model: Denoiser, options: SampleOptions) -> None:
 
 
 def _frames(model: Denoiser, trajectory: Trajectory, frames: int) -> dict[str, jax.Array]:
-    """Evenly spread estimates of the trajectory [B, frames, ...]; of real values also the states, as 'path'."""
+    """Evenly spread estimates of the trajectory [B, frames, ...]; of points and pixels also the x_t, as 'path'."""
     shown = np.linspace(0, len(trajectory.x0) - 1, frames).round().astype(int)
     outputs = {"trajectory": jnp.moveaxis(decode_values(model, trajectory.x0[shown]), 0, 1)}
     if model.codec.encoding in ("real", "continuous"):

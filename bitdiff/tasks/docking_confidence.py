@@ -1,8 +1,8 @@
 """A confidence model for docking, which ranks the poses that a docking run samples (DiffDock, Corso et al. 2023).
 
 It is trained on poses that the run sampled for the training complexes (`bitdiff.distill`), to distinguish those with an
-RMSD below 2 A from the others. It samples poses from the docking run, and adds to each the probability that its RMSD is
-below 2 A.
+RMSD below 2 A from the others. It samples poses with the docking run's model, and adds to each the probability that its
+RMSD is below 2 A.
 """
 
 from functools import partial
@@ -37,13 +37,13 @@ def make_confidence_task(config: Any, network: nn.Module | None = None) -> Task:
     """The confidence model of config.first, the config of a docking model or of a prior of its pointers.
 
     Raises:
-      UsageError: another network is passed, config.first does not describe docking, or config.network is not its
-        network.
+      UsageError: another network is passed, config.first does not describe docking, or config.network differs from
+        the docking run's.
     """
     if network is not None:
         raise UsageError("a confidence model has a network of its own; no other can be passed")
     check_confidence(config)
-    first = make_docking_run(config.first)
+    first = make_pose_task(config.first)
     docking = docking_config(config.first)
     if config.network != docking.network:
         raise UsageError(
@@ -60,7 +60,7 @@ def make_confidence_task(config: Any, network: nn.Module | None = None) -> Task:
     )
 
 
-def make_docking_run(config: Any) -> Task:
+def make_pose_task(config: Any) -> Task:
     """The task of the docking run whose samples a confidence model ranks.
 
     Raises:
@@ -70,11 +70,8 @@ def make_docking_run(config: Any) -> Task:
         return docking_model.make_docking_task(config)
     if config and config.task == "prior" and config.first.task == "docking":
         return make_docking_prior_task(config)
-    task = config.task if config else ""
-    raise UsageError(
-        f"config.first.task is {task!r}; a confidence model requires a docking run: pass its workdir as "
-        "--config.first_run"
-    )
+    found = f"config.first.task is {config.task!r}" if config else "config.first is empty"
+    raise UsageError(f"{found}; a confidence model requires a docking run: pass its workdir as --config.first_run")
 
 
 def docking_config(config: Any) -> Any:
@@ -83,7 +80,7 @@ def docking_config(config: Any) -> Any:
 
 
 def init_params(ranker: Ranker, key: jax.Array) -> dict[str, Any]:
-    """Parameters: {'confidence', 'first'}; training starts from the docking run's, with its trunk in 'confidence'."""
+    """Parameters: {'confidence', 'first'}; training copies 'first' and the confidence's trunk from the docking run."""
     own_key, first_key = jax.random.split(key)
     graph, x = docking_model.blank_complex()
     own = ranker.network.init(own_key, graph, x, jnp.zeros(()))["params"]

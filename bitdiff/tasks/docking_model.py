@@ -272,7 +272,7 @@ def condition_on(
 
 
 def with_conformer(arrays: dict[str, Any]) -> dict[str, Any]:
-    """The arrays with 'conformer', the true pose that the model is trained on; 'pose' if there is no other."""
+    """The arrays with 'conformer', the ligand that noise is added to; a copy of 'pose' unless the data have one."""
     return {"conformer": arrays["pose"]} | arrays
 
 

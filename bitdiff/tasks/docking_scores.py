@@ -1,4 +1,4 @@
-"""Scores of sampled poses: distances from the true poses, errors of torsion angles, and of the top-ranked poses."""
+"""Scores of sampled poses: distances from the true poses, torsion angles, top-ranked poses, and the pockets chosen."""
 
 from typing import Any, NamedTuple
 
@@ -120,7 +120,7 @@ def _ranked(deviation: np.ndarray, source: np.ndarray, confidence: np.ndarray) -
     scores = {
         "top1_below_2": _fraction(top < CLOSE, f"{about} 2 A"),
         "top1_below_5": _fraction(top < _NEAR, f"{about} 5 A"),
-        "confidence_accuracy": _fraction(right, "of poses that are classified correctly as below 2 A or not"),
+        "confidence_accuracy": _fraction(right, "of poses whose RMSD is correctly classified as below or above 2 A"),
     }
     return scores | ({"top5_below_2": _best_of_first(groups, "top-ranked")} if min(map(len, groups)) > _TOP else {})
 
@@ -151,9 +151,11 @@ def _two_pockets(outputs: dict[str, np.ndarray], truth: dict[str, np.ndarray], n
     if min(map(len, groups)) > 1:
         each = np.mean([abs(float(np.mean(group)) - pockets.STRONG) for group in groups])
         expected = np.mean([_expected_deviation(len(group)) for group in groups])
-        about = f"pocket_tv of each of {len(groups)} complexes, averaged"
+        about = f"pocket_tv per complex, averaged over {len(groups)} complexes"
         scores["pocket_tv_each"] = Score(float(each), about)
-        scores["pocket_tv_each_floor"] = Score(float(expected), f"expected {about}, of the true distribution")
+        scores["pocket_tv_each_floor"] = Score(
+            float(expected), "expected pocket_tv_each of poses from the true distribution"
+        )
     if "latents" in outputs and (outputs["latents"] >= 0).all():
         named = np.array([_named(pointers, _row(truth, i)) for i, pointers in enumerate(outputs["latents"])])
         scores["pointers_agree"] = _fraction(

@@ -14,7 +14,7 @@ import numpy as np
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import make_first_stage, make_task
 from bitdiff.tasks.distillation import check_teacher
-from bitdiff.tasks.docking_confidence import make_docking_run
+from bitdiff.tasks.docking_confidence import make_pose_task
 from bitdiff.training import workdir
 from bitdiff.training.checkpoints import Checkpoints
 from bitdiff.training.optimizer import make_optimizer
@@ -27,8 +27,10 @@ _NO_FIRST_STAGE = {
     "confidence": "a confidence model requires the workdir of a docking run: pass --config.first_run=DIR",
 }
 # The data fields that both stages must have in common; the location of the data may differ.
-_DATA = ("name", "builder", "image_size", "channels", "length", "vocab_size", "tokenizer_hash", "resize", "num_classes")
-_DATA += ("atoms", "torsions", "atom_types", "residue_types")
+_DATA = (
+    *("name", "builder", "image_size", "channels", "length", "vocab_size", "tokenizer_hash", "resize", "num_classes"),
+    *("atoms", "torsions", "atom_types", "residue_types"),
+)
 
 
 def with_first_stage(config: ml_collections.ConfigDict, folder: Path) -> ml_collections.ConfigDict:
@@ -105,7 +107,7 @@ def _read_config(folder: Path, config: Any) -> ml_collections.ConfigDict:
         if config.task == "prior":
             make_first_stage(first)
         elif config.task == "confidence":
-            make_docking_run(first)
+            make_pose_task(first)
         else:
             first = first.first if first.task == "distillation" else first
             check_teacher(first)

@@ -15,7 +15,8 @@ def initial_params(config: Any, task: Task, key: jax.Array) -> Any:
     """Random parameters, except for published weights of an encoder and those of config.first_run.
 
     A prior's parameters include those of its first stage, and a confidence model's those of its docking run. In
-    docking, the trunks of both start from the docking model's. A student's start from its teacher's, and include them.
+    docking, the trunks of both start from the docking model's. A student's parameters start from its teacher's, and
+    include them.
 
     Args:
       config: a resolved config.

@@ -104,7 +104,7 @@ def test_the_data_set_states_its_sizes():
     assert arrays["atoms"].max() <= pockets.MOLECULES.kinds.atoms
 
 
-def test_rigid_ligands_require_no_rdkit(monkeypatch):
+def test_rigid_ligands_do_not_require_rdkit(monkeypatch):
     monkeypatch.setitem(sys.modules, "rdkit", None)
     pockets._molecules.cache_clear()
     assert len(pockets.draw_examples(1, seed=0, source=pockets.TREES)["pose"]) == 1

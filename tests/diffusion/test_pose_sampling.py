@@ -63,7 +63,7 @@ def test_the_exact_score_leads_to_the_true_poses(steps, sampler):
 
 
 @pytest.mark.parametrize(("sampler", "reaches"), [("ancestral", True), ("ode", True), ("sde", False)])
-def test_five_steps_suffice_unless_the_reverse_sde_overshoots(sampler, reaches):
+def test_with_five_steps_only_the_reverse_sde_overshoots(sampler, reaches):
     # Euler's step of the reverse SDE multiplies the distance from the true pose by 1 - 2 ln(190) / 5 = -1.1.
     def one(key):
         return pose_sampling.follow(exact_score, key, SHAPE, TREE, RANGES, steps=5, sampler=sampler)[0]

@@ -57,7 +57,7 @@ def test_a_large_sigma_gives_uniform_angles():
 
 
 @pytest.mark.parametrize("sigma", [0.1, 0.7, 2.0])
-def test_drawn_torsions_have_the_moments_of_the_density(sigma):
+def test_drawn_torsions_have_the_first_moment_of_the_density(sigma):
     tree = Tree(jnp.ones(4, bool), jnp.array([[1, 2]]), jnp.zeros((1, 4), bool), jnp.ones(1, bool))
     sigmas = Move(*(jnp.array(sigma),) * 3)
     keys = jax.random.split(jax.random.key(0), 4_000)

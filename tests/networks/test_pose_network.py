@@ -93,7 +93,7 @@ def test_every_input_has_an_effect(case):
         assert np.abs(found[0] - scores()[0]).max() > 1e-5
 
 
-def test_distant_residues_are_told_apart_by_distance(case):
+def test_edge_features_distinguish_long_distances(case):
     _, graph, *_ = case
     found = []
     for distance in (20.0, 30.0, 45.0, 65.0):

@@ -124,7 +124,7 @@ def test_scores_of_true_and_of_wrong_poses(data):
     assert scores["rmsd_median"] == pytest.approx(0, abs=1e-5)
     assert scores["pocket_tv"] == pytest.approx(abs(np.mean(truth["pocket"] == 0) - 0.7))
     assert scores["pocket_tv_floor"] == pytest.approx(np.sqrt(2 * 0.21 / (np.pi * 60)))
-    # All poses of a complex are in the same pocket, although each pocket has its fraction over the complexes.
+    # All poses of a complex are in one pocket, so that the deviation per complex is 0.3 or 0.7.
     assert scores["pocket_tv_each"] == pytest.approx(np.where(truth["pocket"] == 0, 0.3, 0.7).mean())
     rng = np.random.default_rng(0)
     drawn = np.abs(rng.binomial(5, 0.7, 20_000) / 5 - 0.7).mean()

@@ -1,4 +1,6 @@
-"""The stages of docking: a prior and a confidence model start from the trained run, and learn from its poses."""
+"""The stages of docking: a prior and a confidence model start from a trained run; the latter learns from its poses."""
+
+from functools import partial
 
 import jax
 import numpy as np
@@ -54,7 +56,7 @@ def runs(data, tmp_path_factory):
     train(small_config("prior", first_run=str(folder / "disco")), folder / "prior", dataset=data)
     run = load(folder / "prior")
     request = Draw(sample_options(run.config.sample), 30, 0, 12)
-    record = lambda outputs: distill._poses(data.train, outputs)  # noqa: E731
+    record = partial(distill._poses, data.train)
     write_shards(run, request, None, folder / "poses", Layout(12, png=False), data.train, record)
     return folder
 
@@ -100,9 +102,11 @@ def test_poses_of_other_complexes_are_rejected(runs, data, tmp_path):
         distilled(data, section(runs, distilled=str(tmp_path)))
     config = small_config("disco")
     config.data.distilled = str(runs / "poses")
-    with pytest.raises(UsageError, match="and other docking models none"):
+    with pytest.raises(UsageError, match="and empty with other docking models"):
         loading.resolve(config, data)
-    with pytest.raises(UsageError, match="a confidence model requires a folder of poses"):
+    with pytest.raises(
+        UsageError, match=r"must be a folder of poses written by bitdiff.distill with a confidence model"
+    ):
         loading.resolve(small_config("confidence"), data)
 
 
