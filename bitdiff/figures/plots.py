@@ -9,6 +9,7 @@ import numpy as np
 matplotlib.use("Agg")  # needs no display
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from bitdiff.runtime import files
 
@@ -78,6 +79,8 @@ def error_bars(
             axes.plot([], [], " ", label=f"{name}: {level:.3g}")
     if min(means) > 0 and max(means) >= 8 * min(means):
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(LogFormatter())  # plain numbers
+        axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
     save(path, figure)
