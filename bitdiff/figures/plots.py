@@ -1,5 +1,6 @@
 """Curves and histograms as PNG files."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,7 +14,15 @@ from matplotlib.ticker import LogFormatter
 
 from bitdiff.runtime import files
 
+_LABEL_WIDTH = 50  # characters
 _FAR = 4.0  # a level more than this factor above or below all means is not drawn
+
+
+class _Plain(LogFormatter):
+    """Labels of a logarithmic axis as plain numbers."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""
 
 
 def histogram(path: Path, counts: Sequence[int], scale: float) -> None:
@@ -63,14 +72,14 @@ def error_bars(
         mean = [np.mean(points[value]) for value in x]
         spread = [float(np.std(points[value], ddof=1)) if len(points[value]) > 1 else 0.0 for value in x]
         axes.errorbar(x, mean, yerr=np.array(spread), marker="o", markersize=4, capsize=2, label=name)
-    axes.set(xlabel=x_label, ylabel=y_label)
+    axes.set(xlabel=x_label, ylabel=textwrap.fill(y_label, _LABEL_WIDTH))
     ticks = sorted({value for points in lines.values() for value in points})
     if ticks[0] > 0 and ticks[-1] >= 8 * ticks[0]:
         axes.set_xscale("log")
         axes.set_xticks(ticks, _spaced(ticks))
         axes.set_xticks([], minor=True)
     else:
-        axes.set_xticks(ticks)
+        axes.set_xticks(ticks, [f"{value:.3g}" if value < 1_000 else f"{value:g}" for value in ticks])
     means = [float(np.mean(values)) for points in lines.values() for values in points.values()]
     for name, level in (levels or {}).items():
         if min(means) <= _FAR * level and level <= _FAR * max(means):
@@ -79,8 +88,8 @@ def error_bars(
             axes.plot([], [], " ", label=f"{name}: {level:.3g}")
     if min(means) > 0 and max(means) >= 8 * min(means):
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(LogFormatter())  # plain numbers
-        axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
+        axes.yaxis.set_major_formatter(_Plain())
+        axes.yaxis.set_minor_formatter(_Plain(minor_thresholds=(1.5, 0.5)))
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
     save(path, figure)
