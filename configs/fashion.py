@@ -12,8 +12,8 @@ MNIST, Fashion-MNIST, KMNIST and EMNIST, or use TFDS with --config.data.name=tfd
 Variants: full (the default; 28 x 28 pixels, padded to 32) and small (averaged to 14 x 14, for a CPU); each also with a
 suffix: _masked (masked diffusion), _distilled (a student of a run, as in mixture.py), _disco (with discrete latents)
 and _prior (an autoregressive prior over the latents of a run of _disco, as in digits_disco.py). The papers do not use
-this data set. Small takes two hours and a quarter on one core (an AMD EPYC, Zen 4), and --config.train.steps=32000 a third of that.
-Full has not been run. Results: configs/README.md.
+this data set. Small takes two hours and a quarter on one core (an AMD EPYC, Zen 4), and with
+--config.train.steps=32000 a third of that. Full has not been run. Results: configs/README.md.
 """
 
 import ml_collections
