@@ -21,6 +21,9 @@ import numpy as np
 import pytest
 
 from bitdiff.configs import digits
+from bitdiff.data import Dataset, pockets
+from bitdiff.data.complexes import fields_of
+from bitdiff.data.dataset import Arrays
 from bitdiff.runtime import startup
 from bitdiff.training.trainer import train
 
@@ -129,3 +132,12 @@ def command(tmp_path_factory):
 
 def _xla_flags(devices):
     return f"{QUICK} --xla_force_host_platform_device_count={devices}" if devices else QUICK
+
+
+@pytest.fixture(scope="session")
+def complexes():
+    """A data set of twelve complexes with two pockets and rigid ligands, for training and for testing."""
+    arrays = pockets.draw_examples(12, seed=3, source=pockets.TREES)
+    kinds = pockets.TREES.kinds
+    facts = {"sizes": fields_of(pockets.TREES.sizes, kinds.atoms, kinds.residues)}
+    return Dataset("pose", Arrays(arrays), Arrays(arrays), (pockets.ATOMS[1], 3), 0, 0, (), "complexes", **facts)

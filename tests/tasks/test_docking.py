@@ -8,7 +8,6 @@ import pytest
 
 from bitdiff.configuration import base_config, load_config, sections
 from bitdiff.data import Dataset, pockets
-from bitdiff.data.complexes import fields_of
 from bitdiff.data.dataset import Arrays, stack
 from bitdiff.diffusion.poses import Move
 from bitdiff.runtime.errors import UsageError
@@ -24,14 +23,6 @@ def small_config(variant="disco", **changes):
     return config
 
 
-@pytest.fixture(scope="module")
-def data():
-    arrays = pockets.draw_examples(12, seed=3, source=pockets.TREES)
-    kinds = pockets.TREES.kinds
-    facts = {"sizes": fields_of(pockets.TREES.sizes, kinds.atoms, kinds.residues)}
-    return Dataset("pose", Arrays(arrays), Arrays(arrays), (pockets.ATOMS[1], 3), 0, 0, (), "", **facts)
-
-
 def keys(count, seed=0):
     return jax.random.split(jax.random.key(seed), count)
 
@@ -44,13 +35,13 @@ def draw(task, params, condition, options):
     return jax.jit(task.sample, static_argnums=3)(params, condition, keys(len(condition["source"])), options)
 
 
-def test_predicting_zero_costs_one_for_each_part_of_the_pose(data, monkeypatch):
+def test_predicting_zero_costs_one_for_each_part_of_the_pose(complexes, monkeypatch):
     def zero(model, params, arrays, x, t, pointers):
         return Move(jnp.zeros(3), jnp.zeros(3), jnp.zeros(0))
 
     monkeypatch.setattr(docking_model, "predict", zero)
     task = make_task(small_config("plain"))
-    batch = {name: np.resize(array, (600, *array.shape[1:])) for name, array in stack(data.train).items()}
+    batch = {name: np.resize(array, (600, *array.shape[1:])) for name, array in stack(complexes.train).items()}
     total, parts = task.loss({}, batch, keys(600))
     # The standard error of 600 squares of a score is about 0.06.
     assert float(parts["translation"]) == pytest.approx(1, abs=0.2)
@@ -62,9 +53,9 @@ def test_predicting_zero_costs_one_for_each_part_of_the_pose(data, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_encoder_is_trained_through_the_pointers(data):
+def test_the_encoder_is_trained_through_the_pointers(complexes):
     task = make_task(small_config())
-    params, batch = task.init(jax.random.key(0)), stack(data.train)
+    params, batch = task.init(jax.random.key(0)), stack(complexes.train)
     gradient = gradient_of(task)(params, batch)
     assert max(float(jnp.abs(part).max()) for part in jax.tree.leaves(gradient["encoder"])) > 0
     always = make_task(small_config(**{"latents.dropout": 0.999999}))
@@ -73,25 +64,25 @@ def test_the_encoder_is_trained_through_the_pointers(data):
 
 
 @pytest.mark.slow
-def test_the_loss_does_not_depend_on_where_the_complex_is(data):
+def test_the_loss_does_not_depend_on_where_the_complex_is(complexes):
     task = make_task(small_config())
-    params, batch = task.init(jax.random.key(0)), stack(data.train)
+    params, batch = task.init(jax.random.key(0)), stack(complexes.train)
     moved = batch | {name: batch[name] + np.float32([30, -20, 10]) for name in ("pose", "positions")}
     first, second = (float(task.loss(params, arrays, keys(12))[0]) for arrays in (batch, moved))
     assert second == pytest.approx(first, rel=1e-3)
 
 
 @pytest.mark.parametrize("sampler", ["sde", "ode"])
-def test_poses_keep_the_shape_of_the_ligand(data, sampler):
+def test_poses_keep_the_shape_of_the_ligand(complexes, sampler):
     config = small_config()
     task = make_task(config)
     params, options = task.init(jax.random.key(0)), sample_options(config.sample, sampler=sampler, steps=3, frames=2)
-    condition = task.condition(np.arange(14), None, data.test)
+    condition = task.condition(np.arange(14), None, complexes.test)
     np.testing.assert_array_equal(condition["source"], [*range(12), 0, 1])
     outputs = draw(task, params, condition, options)
     assert outputs["trajectory"].shape == (14, 2, pockets.ATOMS[1], 3)
     assert outputs["latents"].shape == (14, 2)
-    rows = stack(data.test)
+    rows = stack(complexes.test)
     for i, pose in enumerate(np.asarray(outputs["pose"])):
         exist = rows["atoms"][i % 12] > 0
         np.testing.assert_array_equal(pose[~exist], 0)
@@ -102,11 +93,11 @@ def test_poses_keep_the_shape_of_the_ligand(data, sampler):
         assert exist[pointers].all()
 
 
-def test_given_pointers_are_used(data):
+def test_given_pointers_are_used(complexes):
     config = small_config()
     task = make_task(config)
     params, options = task.init(jax.random.key(0)), sample_options(config.sample, steps=2)
-    given = Arrays(stack(data.test) | {"latents": np.tile(np.int32([20, 30]), (12, 1))})
+    given = Arrays(stack(complexes.test) | {"latents": np.tile(np.int32([20, 30]), (12, 1))})
     condition = task.condition(np.arange(12), None, given)
     outputs = draw(task, params, condition, options)
     np.testing.assert_array_equal(outputs["latents"], np.tile([20, 30], (12, 1)))
@@ -114,11 +105,11 @@ def test_given_pointers_are_used(data):
     assert np.abs(outputs["pose"] - guided["pose"]).max() > 1e-3
 
 
-def test_scores_of_true_and_of_wrong_poses(data):
-    truth = stack(data.test)
+def test_scores_of_true_and_of_wrong_poses(complexes):
+    truth = stack(complexes.test)
     source = np.repeat(np.arange(12), 5).astype(np.int32)
     outputs = {"pose": truth["pose"][source], "source": source}
-    scores = {name: score.value for name, score in docking_scores.evaluate(outputs, data, None).items()}
+    scores = {name: score.value for name, score in docking_scores.evaluate(outputs, complexes, None).items()}
     for name in ("rmsd_below_2", "rmsd_below_5", "centroid_below_2", "best_of_5", "known_below_2"):
         assert scores[name] == 1
     assert scores["rmsd_median"] == pytest.approx(0, abs=1e-5)
@@ -131,19 +122,19 @@ def test_scores_of_true_and_of_wrong_poses(data):
     assert scores["pocket_tv_each_floor"] == pytest.approx(drawn, abs=0.005)
 
     other = {"pose": truth["poses"][source, 1 - truth["pocket"][source]], "source": source}
-    scores = {name: score.value for name, score in docking_scores.evaluate(other, data, None).items()}
+    scores = {name: score.value for name, score in docking_scores.evaluate(other, complexes, None).items()}
     assert scores["rmsd_below_2"] == 0  # the other pocket is at least 16 A away
     assert scores["known_below_2"] == 1
 
     far = {"pose": truth["pose"][source] + np.float32([3, 0, 0]), "source": source}
-    scores = {name: score.value for name, score in docking_scores.evaluate(far, data, None).items()}
+    scores = {name: score.value for name, score in docking_scores.evaluate(far, complexes, None).items()}
     assert scores["rmsd_below_2"] == scores["centroid_below_2"] == 0
     assert scores["rmsd_below_5"] == 1
     assert scores["rmsd_median"] == pytest.approx(3, rel=0.01)
 
 
-def test_agreement_of_pointers_with_the_pocket(data):
-    truth = stack(data.test)
+def test_agreement_of_pointers_with_the_pocket(complexes):
+    truth = stack(complexes.test)
     exist = (truth["atoms"] > 0)[:, None, :, None]
     centers = (truth["poses"] * exist).sum(2) / exist.sum(2)
     distance = np.linalg.norm(centers[:, :, None] - truth["positions"][:, None], axis=-1)
@@ -152,12 +143,12 @@ def test_agreement_of_pointers_with_the_pocket(data):
     atoms = pockets.ATOMS[1]
     outputs = {"pose": truth["pose"], "source": np.arange(12, dtype=np.int32)}
     right = outputs | {"latents": np.stack([own + atoms, np.zeros(12, int)], axis=1)}
-    assert docking_scores.evaluate(right, data, None)["pointers_agree"].value == 1
+    assert docking_scores.evaluate(right, complexes, None)["pointers_agree"].value == 1
     other = distance[np.arange(12), 1 - truth["pocket"]].argmin(axis=1)
     wrong = outputs | {"latents": np.stack([other + atoms, other + atoms], axis=1)}
-    assert docking_scores.evaluate(wrong, data, None)["pointers_agree"].value == 0
+    assert docking_scores.evaluate(wrong, complexes, None)["pointers_agree"].value == 0
     neither = outputs | {"latents": np.zeros((12, 2), int)}  # both point at an atom
-    assert docking_scores.evaluate(neither, data, None)["pointers_agree"].value == 0
+    assert docking_scores.evaluate(neither, complexes, None)["pointers_agree"].value == 0
 
 
 @pytest.mark.parametrize(
@@ -194,25 +185,25 @@ def test_networks_that_do_not_fit_are_errors():
         ({"latent_guidance": 1.0}, "requires a model with latents"),
     ],
 )
-def test_options_that_docking_does_not_have_are_errors(data, changes, message):
+def test_options_that_docking_does_not_have_are_errors(complexes, changes, message):
     task = make_task(small_config("plain"))
-    condition = task.condition(np.arange(2), None, data.test)
+    condition = task.condition(np.arange(2), None, complexes.test)
     options = sample_options(base_config().sample, **{"sampler": "sde", "steps": 2, **changes})
     with pytest.raises(UsageError, match=message):
         task.sample({}, condition, keys(2), options)
 
 
-def test_samples_require_complexes_and_take_no_labels(data):
+def test_samples_require_complexes_and_take_no_labels(complexes):
     task = make_task(small_config("plain"))
     with pytest.raises(UsageError, match="docking requires examples that are complexes"):
         task.condition(np.arange(2), None, Arrays({"image": np.zeros((2, 4, 4, 1))}))
     shapes = [
         {name: array.shape for name, array in task.condition(np.arange(2), None, examples).items()}
-        for examples in (data.test, None)
+        for examples in (complexes.test, None)
     ]
     assert shapes[0] == shapes[1]
     with pytest.raises(UsageError, match="docking has no classes"):
-        task.condition(np.arange(2), (1,), data.test)
+        task.condition(np.arange(2), (1,), complexes.test)
 
 
 def prior_config():
@@ -224,7 +215,7 @@ def prior_config():
 
 
 @pytest.mark.slow
-def test_the_prior_learns_the_probabilities_of_the_encoder(data, monkeypatch):
+def test_the_prior_learns_the_probabilities_of_the_encoder(complexes, monkeypatch):
     probabilities = jax.nn.softmax(3 * jax.random.normal(jax.random.key(1), (2, 75)))
 
     def encode(model, params, arrays):
@@ -232,7 +223,7 @@ def test_the_prior_learns_the_probabilities_of_the_encoder(data, monkeypatch):
         return jnp.where(exist, jnp.log(probabilities), -jnp.inf)
 
     monkeypatch.setattr(docking_model, "encode", encode)
-    task, batch = make_task(prior_config()), stack(data.train)
+    task, batch = make_task(prior_config()), stack(complexes.train)
     params = task.init(jax.random.key(0))
     exist = np.concatenate([batch["atoms"] > 0, batch["residues"] > 0], axis=1)
     q = np.where(exist[:, None], probabilities, 0)
@@ -245,12 +236,12 @@ def test_the_prior_learns_the_probabilities_of_the_encoder(data, monkeypatch):
     assert max(float(jnp.abs(part).max()) for part in jax.tree.leaves(gradient["first"])) == 0
 
 
-def test_the_prior_generates_pointers_for_the_first_stage(data):
+def test_the_prior_generates_pointers_for_the_first_stage(complexes):
     config = prior_config()
     task = make_task(config)
     assert task.frozen == ("first",)
     params, options = task.init(jax.random.key(0)), sample_options(config.sample, steps=2)
-    condition = task.condition(np.arange(12), None, data.test)
+    condition = task.condition(np.arange(12), None, complexes.test)
     assert "example" not in condition
     outputs = draw(task, params, condition, options)
     nodes = np.concatenate([condition["atoms"], condition["residues"]], axis=1) > 0
@@ -278,11 +269,11 @@ def confidence_config(variant="plain"):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", ["plain", "prior"])
-def test_samples_of_a_docking_run_have_a_confidence(data, variant):
+def test_samples_of_a_docking_run_have_a_confidence(complexes, variant):
     config = confidence_config(variant)
     task = make_task(config)
     params, options = task.init(jax.random.key(0)), sample_options(config.sample, steps=2)
-    condition = task.condition(np.arange(12), None, data.test)
+    condition = task.condition(np.arange(12), None, complexes.test)
     outputs = draw(task, params, condition, options)
     alone = draw(make_task(config.first), params["first"], condition, options)
     np.testing.assert_allclose(outputs["pose"], alone["pose"], atol=1e-3)
@@ -291,9 +282,9 @@ def test_samples_of_a_docking_run_have_a_confidence(data, variant):
 
 
 @pytest.mark.slow
-def test_a_confidence_model_learns_which_poses_are_close(data):
+def test_a_confidence_model_learns_which_poses_are_close(complexes):
     task = make_task(confidence_config())
-    batch = stack(data.train)
+    batch = stack(complexes.train)
     rng = np.random.default_rng(0)
     distance = np.resize(np.float32([0.5, 3.5]), 48)
     batch = {name: np.resize(array, (48, *array.shape[1:])) for name, array in batch.items()}
@@ -317,17 +308,17 @@ def test_a_confidence_model_learns_which_poses_are_close(data):
     assert found[-1][0] < 0.4
     assert found[-1][1] > 0.85
     with pytest.raises(UsageError, match=r"config.data.distilled"):
-        task.loss(params, stack(data.train), keys(12))
+        task.loss(params, stack(complexes.train), keys(12))
 
 
-def test_top_ranked_poses_are_scored(data):
-    truth = stack(data.test)
+def test_top_ranked_poses_are_scored(complexes):
+    truth = stack(complexes.test)
     source = np.repeat(np.arange(12), 6).astype(np.int32)
     offset = np.tile(np.float32([9, 4, 1, 9, 9, 0.5]), 12)  # angstroms, of the six poses of each complex
     outputs = {"pose": truth["pose"][source] + offset[:, None, None] * np.float32([1, 0, 0]), "source": source}
 
     def scores(confidence):
-        found = docking_scores.evaluate(outputs | {"confidence": np.tile(np.float32(confidence), 12)}, data, None)
+        found = docking_scores.evaluate(outputs | {"confidence": np.tile(np.float32(confidence), 12)}, complexes, None)
         return {name: score.value for name, score in found.items()}
 
     right = scores([0.1, 0.3, 0.8, 0.1, 0.1, 0.9])
@@ -337,7 +328,7 @@ def test_top_ranked_poses_are_scored(data):
     assert wrong["top1_below_5"] == 1
     assert wrong["top5_below_2"] == 1
     assert wrong["confidence_accuracy"] == pytest.approx(3 / 6)
-    assert wrong["best_of_5"] == 1  # of the first five, in the order in which they were sampled
+    assert wrong["best_of_5"] == 1  # of the five that were sampled first
 
 
 def test_a_confidence_model_requires_a_docking_run():
@@ -358,13 +349,13 @@ def test_a_confidence_model_requires_a_docking_run():
 def test_torsions_of_molecules_are_scored():
     pytest.importorskip("rdkit")
     arrays = pockets.draw_examples(4, seed=0, source=pockets.MOLECULES)
-    data = Dataset("pose", Arrays(arrays), Arrays(arrays), (pockets.ATOMS[1], 3), 0, 0, (), "")
+    complexes = Dataset("pose", Arrays(arrays), Arrays(arrays), (pockets.ATOMS[1], 3), 0, 0, (), "")
     source = np.arange(4, dtype=np.int32)
     for poses in (arrays["pose"], arrays["poses"][source, 1 - arrays["pocket"]]):
-        scores = docking_scores.evaluate({"pose": poses, "source": source}, data, None)
-        assert scores["torsion_below_10"].value == 1  # of the nearest true pose, in either pocket
+        scores = docking_scores.evaluate({"pose": poses, "source": source}, complexes, None)
+        assert scores["torsion_below_10"].value == 1  # relative to the true pose in the nearer pocket
     blurred = arrays["pose"] + np.random.default_rng(0).normal(size=arrays["pose"].shape).astype(np.float32)
-    scores = docking_scores.evaluate({"pose": blurred, "source": source}, data, None)
+    scores = docking_scores.evaluate({"pose": blurred, "source": source}, complexes, None)
     found = [scores[f"torsion_below_{degrees}"].value for degrees in (10, 30, 60, 120)]
     assert found == sorted(found)
     assert found[0] < 1

@@ -8,8 +8,7 @@ import pytest
 
 from bitdiff import distill
 from bitdiff.configuration import load_config
-from bitdiff.data import Dataset, loading, pockets
-from bitdiff.data.complexes import fields_of
+from bitdiff.data import loading
 from bitdiff.data.dataset import Arrays, stack
 from bitdiff.data.distilled import distilled
 from bitdiff.evaluation.scores import measure
@@ -41,23 +40,15 @@ def small_config(variant, **changes):
 
 
 @pytest.fixture(scope="module")
-def data():
-    arrays = pockets.draw_examples(12, seed=3, source=pockets.TREES)
-    kinds = pockets.TREES.kinds
-    facts = {"sizes": fields_of(pockets.TREES.sizes, kinds.atoms, kinds.residues)}
-    return Dataset("pose", Arrays(arrays), Arrays(arrays), (pockets.ATOMS[1], 3), 0, 0, (), "complexes", **facts)
-
-
-@pytest.fixture(scope="module")
-def runs(data, tmp_path_factory):
+def runs(complexes, tmp_path_factory):
     """A run with latents, a prior of its pointers, and 30 poses sampled from the prior."""
     folder = tmp_path_factory.mktemp("docking")
-    train(small_config("disco"), folder / "disco", dataset=data)
-    train(small_config("prior", first_run=str(folder / "disco")), folder / "prior", dataset=data)
+    train(small_config("disco"), folder / "disco", dataset=complexes)
+    train(small_config("prior", first_run=str(folder / "disco")), folder / "prior", dataset=complexes)
     run = load(folder / "prior")
     request = Draw(sample_options(run.config.sample), 30, 0, 12)
-    record = partial(distill._poses, data.train)
-    write_shards(run, request, None, folder / "poses", Layout(12, png=False), data.train, record)
+    record = partial(distill._poses, complexes.train)
+    write_shards(run, request, None, folder / "poses", Layout(12, png=False), complexes.train, record)
     return folder
 
 
@@ -78,11 +69,11 @@ def test_a_prior_starts_from_the_trunk_of_the_first_stage(runs):
 
 
 @pytest.mark.slow
-def test_sampled_poses_are_read_beside_their_complexes(runs, data):
-    found = distilled(data, section(runs))
-    rows, complexes = stack(found.train), stack(data.train)
+def test_sampled_poses_are_read_beside_their_complexes(runs, complexes):
+    found = distilled(complexes, section(runs))
+    rows, own = stack(found.train), stack(complexes.train)
     assert len(rows["sampled"]) == 30
-    np.testing.assert_array_equal(rows["pose"], complexes["pose"][np.arange(30) % 12])
+    np.testing.assert_array_equal(rows["pose"], own["pose"][np.arange(30) % 12])
     exist = (rows["atoms"] > 0)[..., None]
     squared = np.sum((rows["sampled"] - rows["pose"]) ** 2 * exist, axis=(1, 2)) / exist.sum(axis=(1, 2))
     assert (rows["deviation"] <= np.sqrt(squared) + 1e-3).all()  # equal, unless atoms are equivalent
@@ -91,40 +82,40 @@ def test_sampled_poses_are_read_beside_their_complexes(runs, data):
 
 
 @pytest.mark.slow
-def test_poses_of_other_complexes_are_rejected(runs, data, tmp_path):
+def test_poses_of_other_complexes_are_rejected(runs, complexes, tmp_path):
     with pytest.raises(UsageError, match=r"was sampled with data.builder '', but config.data.builder is 'molecules'"):
-        distilled(data, section(runs, builder="molecules"))
-    fewer = data._replace(train=Arrays({name: array[:3] for name, array in stack(data.train).items()}))
+        distilled(complexes, section(runs, builder="molecules"))
+    fewer = complexes._replace(train=Arrays({name: array[:3] for name, array in stack(complexes.train).items()}))
     with pytest.raises(UsageError, match=r"for complexes up to 11; the data have .* for complexes 0 to 2"):
         distilled(fewer, section(runs))
     (tmp_path / "samples.json").write_text((runs / "poses" / "samples.json").read_text())
     with pytest.raises(UsageError, match=r"holds no poses; write them with bitdiff.distill"):
-        distilled(data, section(runs, distilled=str(tmp_path)))
+        distilled(complexes, section(runs, distilled=str(tmp_path)))
     config = small_config("disco")
     config.data.distilled = str(runs / "poses")
     with pytest.raises(UsageError, match="and empty with other docking models"):
-        loading.resolve(config, data)
+        loading.resolve(config, complexes)
     with pytest.raises(
         UsageError, match=r"must be a folder of poses written by bitdiff.distill with a confidence model"
     ):
-        loading.resolve(small_config("confidence"), data)
+        loading.resolve(small_config("confidence"), complexes)
 
 
 @pytest.mark.slow
-def test_a_confidence_model_is_trained_on_the_poses_and_evaluated(runs, data, tmp_path):
+def test_a_confidence_model_is_trained_on_the_poses_and_evaluated(runs, complexes, tmp_path):
     config = small_config("confidence", first_run=str(runs / "prior"))
     config.data.distilled = str(runs / "poses")
-    train(config, tmp_path / "confidence", dataset=distilled(data, config.data))
+    train(config, tmp_path / "confidence", dataset=distilled(complexes, config.data))
     run = load(tmp_path / "confidence")
     assert run.config.first.task == "prior"
     trained, prior = jax.device_get(run.params), jax.device_get(load(runs / "prior").params)
     trunks = (jax.tree.leaves(params["trunk"]) for params in (trained["confidence"], prior["first"]["network"]))
     for one, other in zip(*trunks, strict=True):
         np.testing.assert_allclose(one, other, atol=0.02)  # two steps change it by little
-    scores, outputs = measure(run, Draw(sample_options(run.config.sample), 72, 0, 12), data, [])
+    scores, outputs = measure(run, Draw(sample_options(run.config.sample), 72, 0, 12), complexes, [])
     assert {"top1_below_2", "top5_below_2", "confidence_accuracy", "pointers_agree"} <= scores.keys()
     assert outputs["confidence"].shape == (72,)
     other = small_config("confidence", first_run=str(runs / "disco"))
     other.data.update(distilled=str(runs / "poses"), atom_types=23)
     with pytest.raises(UsageError, match="atom_types"):
-        train(other, tmp_path / "other", dataset=distilled(data, config.data))
+        train(other, tmp_path / "other", dataset=distilled(complexes, config.data))
