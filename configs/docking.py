@@ -42,10 +42,10 @@ def get_config(variant: str = "plain") -> ml_collections.ConfigDict:
     config.data.length = 60
     config.diffusion.self_cond_rate = 0.0
     config.network = sections.pose(
-        scalars=24, vectors=8, layers=3, residue_neighbors=8, atom_neighbors=12, distance=12.0, cross_distance=12.0
+        scalars=24, vectors=8, layers=3, residue_neighbors=4, atom_neighbors=16, distance=12.0, cross_distance=12.0
     )
     presets.small_run(config, steps=6_000, batch_size=16)
-    config.optimizer.learning_rate = 2e-3
+    config.optimizer.learning_rate = 5e-3
     config.train.sample_every_steps = 0
     config.sample.sampler = "ancestral"
     config.sample.steps = 20

@@ -2,10 +2,10 @@
 
 The ligands are random rigid trees of atoms or, with config.data.builder 'molecules', small molecules that RDKit builds,
 in a random conformation in each pocket. A receptor is a set of points with types, like a protein's C-alpha atoms. Each
-pocket holds residues around one pose of the ligand, with the types of the nearest atoms, and a marker that determines
-how often the ligand binds there. The true pose of a complex is in the pocket with the strong marker with
-probability STRONG, and otherwise in the other pocket. Nothing else distinguishes the pockets, so a model has to compare
-the markers.
+pocket holds residues around one pose of the ligand: most atoms have one of their type, roughly outward from the
+ligand's center. It also holds a marker that determines how often the ligand binds there. The true pose of a complex is
+in the pocket with the strong marker with probability STRONG, and otherwise in the other pocket. Nothing else
+distinguishes the pockets, so a model has to compare the markers.
 
 Distances are in angstroms.
 """
@@ -27,6 +27,7 @@ RESIDUES = (40, 60)
 _BOND = 1.5
 _APART = 1.4  # least distance between two atoms that are not bonded
 _LINING = 4.5  # distance from an atom to the residue of its type
+_OUTWARD = 4.0  # how much that residue's direction is outward rather than random
 _CLEARANCE = 3.8  # least distance between residues, and from a residue to an atom of the pose it is placed around
 _MARKER = 7.2  # distance from a pocket's marker to the center of the ligand
 _NO_CLASH = 2.8  # least distance between atoms that are more than three bonds apart
@@ -242,13 +243,15 @@ def _line_pockets(
     positions: list[np.ndarray] = []
     for pose, marker in zip(poses, kinds.markers, strict=True):
         lined = 0
+        middle = pose.mean(axis=0)
         for atom in rng.permutation(len(pose)):
-            place = _place(rng, pose[atom], _LINING, pose, positions)
+            outward = _OUTWARD * _unit(pose[atom] - middle)
+            place = _place(rng, pose[atom], _LINING, pose, positions, outward)
             if place is not None:
                 types.append(int(atoms[atom]))
                 positions.append(place)
                 lined += 1
-        place = _place(rng, pose.mean(axis=0), _MARKER, pose, positions)
+        place = _place(rng, middle, _MARKER, pose, positions, np.zeros(3))
         if lined < ATOMS[0] // 2 or place is None:
             return None
         types.append(marker)
@@ -257,10 +260,18 @@ def _line_pockets(
 
 
 def _place(
-    rng: np.random.Generator, around: np.ndarray, distance: float, atoms: np.ndarray, taken: list[np.ndarray]
+    rng: np.random.Generator,
+    around: np.ndarray,
+    distance: float,
+    atoms: np.ndarray,
+    taken: list[np.ndarray],
+    toward: np.ndarray,
 ) -> np.ndarray | None:
-    """A random point at a distance from another, at least _CLEARANCE from `atoms` and `taken`; None if none is free."""
-    directions = rng.normal(size=(_PLACES, 3))
+    """A random point at a distance from another, at least _CLEARANCE from `atoms` and `taken`; None if none is free.
+
+    Its direction is that of `toward` plus standard normal noise.
+    """
+    directions = toward + rng.normal(size=(_PLACES, 3))
     places = around + distance * directions / np.linalg.norm(directions, axis=1, keepdims=True)
     near = np.concatenate([atoms, np.reshape(taken, (-1, 3))])
     free = np.sum((near - places[:, None]) ** 2, axis=-1).min(axis=1) >= _CLEARANCE**2

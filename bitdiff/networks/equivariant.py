@@ -1,8 +1,9 @@
 """Message passing between points in space that respects rotations, reflections, translations and permutations.
 
 A node has scalars, pseudoscalars, vectors and pseudovectors; under a reflection, the pseudo kinds get the opposite sign
-of their counterparts. Products of these with the direction of an edge are dot products, cross products and products
-with scalars, which is all that a tensor product of degree up to 1 consists of (e3nn, Geiger and Smidt 2022).
+of their counterparts. Products of these with the direction of an edge are dot products, cross products, products with
+scalars, and the components along the direction. These span the tensor products with spherical harmonics of degree up to
+2 (e3nn, Geiger and Smidt 2022) that yield one of the four kinds.
 """
 
 from typing import NamedTuple
@@ -12,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-_PRODUCTS = 9  # with V channels: 1 scalar, 2 pseudoscalars, 3 vectors and 3 pseudovectors
+_PRODUCTS = 11  # with V channels: 1 scalar, 2 pseudoscalars, 4 vectors and 4 pseudovectors
 
 
 class Features(NamedTuple):
@@ -53,18 +54,19 @@ def from_scalars(scalars: jax.Array, vectors: int) -> Features:
 
 
 def products(features: Features, directions: jax.Array) -> Features:
-    """All products of features [N, ...] with unit vectors [N, 3] of degree up to 1, side by side.
+    """All products of features [N, ...] with unit vectors [N, 3], side by side.
 
-    For example, the vectors are the vectors themselves, the scalars times the direction, and the cross products of the
-    pseudovectors with the direction.
+    For example, the vectors are the vectors themselves, the scalars times the direction, the vectors' components along
+    the direction, and the cross products of the pseudovectors with the direction.
     """
     s, q, v, p = features
     r = directions[..., None]
+    along_v, along_p = dot(v, directions), dot(p, directions)
     return Features(
-        jnp.concatenate([s, dot(v, directions)], axis=-1),
-        jnp.concatenate([q, dot(p, directions)], axis=-1),
-        jnp.concatenate([v, s[:, None] * r, cross(p, directions)], axis=-1),
-        jnp.concatenate([p, q[:, None] * r, cross(v, directions)], axis=-1),
+        jnp.concatenate([s, along_v], axis=-1),
+        jnp.concatenate([q, along_p], axis=-1),
+        jnp.concatenate([v, s[:, None] * r, along_v[:, None] * r, cross(p, directions)], axis=-1),
+        jnp.concatenate([p, q[:, None] * r, along_p[:, None] * r, cross(v, directions)], axis=-1),
     )
 
 
@@ -94,10 +96,11 @@ def unit(vectors: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 class Interaction(nn.Module):
-    """One layer: every node adds the mean of its edges' messages, the products of its neighbors with the edges.
+    """One layer: every node adds its edges' messages, the products of its neighbors with the edges.
 
-    Products that yield the same kind are summed, except for scalars, which are concatenated. Each is weighted by a
-    function of the edge and of the scalars of its two nodes.
+    The sum of the messages is divided by the square root of their number. Products that yield the same kind are summed,
+    except for scalars, which are concatenated. Each is weighted by a function of the edge and of the scalars of its two
+    nodes.
 
     Attributes:
       scalars: number of scalars.
@@ -117,19 +120,20 @@ class Interaction(nn.Module):
         count = len(nodes.scalars)
         degree = jax.ops.segment_sum(edges.exist.astype(jnp.float32), edges.receivers, count)
 
-        def mean(part: jax.Array) -> jax.Array:
+        def gather(part: jax.Array) -> jax.Array:
             total = jax.ops.segment_sum(part, edges.receivers, count)
-            return total / jnp.maximum(degree, 1.0).reshape(-1, *(1,) * (part.ndim - 1))
+            return total / jnp.sqrt(jnp.maximum(degree, 1.0)).reshape(-1, *(1,) * (part.ndim - 1))
 
-        received = Features(*map(mean, messages))
+        received = Features(*map(gather, messages))
         return normalize(add(self._mixed(nodes, "own"), activate(self._mixed(received, "received", gates=True))))
 
     def _weights(self, scalars: jax.Array, edges: Edges) -> list[jax.Array]:
         """The weight of every channel of each product [E, channels], from scalars that are known at the edge."""
         width = 2 * self.scalars
         hidden = nn.Dense(width, name="edge")(edges.features)
-        hidden += nn.Dense(width, use_bias=False, name="receiver")(scalars)[edges.receivers]
-        hidden += nn.Dense(width, use_bias=False, name="sender")(scalars)[edges.senders]
+        receiver = nn.Dense(width, use_bias=False, name="receiver")(scalars)[edges.receivers]
+        sender = nn.Dense(width, use_bias=False, name="sender")(scalars)[edges.senders]
+        hidden += receiver + sender + receiver * sender  # from the product, matching types are quickly recognized
         sizes = [scalars.shape[1]] + _PRODUCTS * [self.vectors]
         weights = nn.Dense(sum(sizes), name="weights")(nn.silu(hidden)) * edges.exist[:, None]
         return jnp.split(weights, np.cumsum(sizes)[:-1], axis=-1)
@@ -152,13 +156,15 @@ class Interaction(nn.Module):
 def _messages(sent: Features, carried: jax.Array, weights: list[jax.Array], directions: jax.Array) -> Features:
     """The weighted products; `carried` [E, V] are the scalars that are multiplied by the direction."""
     s, q, v, p = sent
-    s_s, s_v, q_q, q_p, v_v, v_s, v_p, p_p, p_q, p_v = weights  # a_b weights the product that turns b into a
+    # a_b weights the product that turns b into a, and a_r the component along the direction.
+    s_s, s_v, q_q, q_p, v_v, v_s, v_r, v_p, p_p, p_q, p_r, p_v = weights
     r = directions[:, :, None]
+    along_v, along_p = dot(v, directions), dot(p, directions)
     return Features(
-        jnp.concatenate([s_s * s, s_v * dot(v, directions)], axis=-1),
-        q_q * q + q_p * dot(p, directions),
-        v_v[:, None] * v + (v_s * carried)[:, None] * r + v_p[:, None] * cross(p, directions),
-        p_p[:, None] * p + (p_q * q)[:, None] * r + p_v[:, None] * cross(v, directions),
+        jnp.concatenate([s_s * s, s_v * along_v], axis=-1),
+        q_q * q + q_p * along_p,
+        v_v[:, None] * v + (v_s * carried + v_r * along_v)[:, None] * r + v_p[:, None] * cross(p, directions),
+        p_p[:, None] * p + (p_q * q + p_r * along_p)[:, None] * r + p_v[:, None] * cross(v, directions),
     )
 
 
@@ -180,13 +186,16 @@ def add(first: Features, second: Features) -> Features:
     return Features(*(one + other for one, other in zip(first, second, strict=True)))
 
 
-def normalize(features: Features, epsilon: float = 1e-3) -> Features:
-    """Scales each kind to a root mean square of at most 1 over a node's channels; the scalars are also centered."""
+def normalize(features: Features) -> Features:
+    """Standardizes each node's scalars, and divides each other kind by sqrt(1 + mean square) over its channels.
+
+    This bounds vectors, but preserves the magnitudes of small ones, such as forces near an equilibrium.
+    """
     scalars = features.scalars - jnp.mean(features.scalars, axis=-1, keepdims=True)
 
-    def scaled(part: jax.Array) -> jax.Array:
+    def scaled(part: jax.Array, offset: float) -> jax.Array:
         axes = tuple(range(1, part.ndim))
         squared = jnp.mean(part**2, axis=axes, keepdims=True) * (3.0 if part.ndim == 3 else 1.0)
-        return part * jax.lax.rsqrt(squared + epsilon)
+        return part * jax.lax.rsqrt(squared + offset)
 
-    return Features(*map(scaled, (scalars, *features[1:])))
+    return Features(scaled(scalars, 1e-3), *(scaled(part, 1.0) for part in features[1:]))

@@ -37,7 +37,7 @@ class PointerEncoder(nn.Module):
         edges = connect(graph, x, jnp.zeros(()), self.reach)
         for i in range(self.layers):
             nodes = Interaction(self.scalars, self.vectors, name=f"layer{i}")(nodes, edges)
-        hidden = nn.silu(nn.Dense(self.scalars, name="hidden")(nodes.scalars))
+        hidden = nn.silu(nn.Dense(self.scalars, name="hidden")(nodes.scalars[:-1]))  # without the hub
         logits = nn.Dense(self.count, name="logits")(hidden).T
         exist = jnp.concatenate([graph.atoms > 0, graph.residues > 0])
         return jnp.where(exist, logits, -jnp.inf)

@@ -30,6 +30,6 @@ class PointerPrior(nn.Module):
           float32 [latents, A + R], logits of each pointer; -inf where there is no node.
         """
         nodes, _ = self.trunk(graph, x, jnp.ones(()), sigma, pointers)
-        hidden = nn.silu(nn.Dense(2 * self.trunk.scalars, name="hidden")(nodes.scalars))
+        hidden = nn.silu(nn.Dense(2 * self.trunk.scalars, name="hidden")(nodes.scalars[:-1]))  # without the hub
         logits = nn.Dense(len(pointers), name="logits")(hidden).T
         return jnp.where(jnp.concatenate([graph.atoms > 0, graph.residues > 0]), logits, -jnp.inf)

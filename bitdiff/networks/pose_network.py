@@ -1,7 +1,8 @@
 """A network that predicts the scores of a ligand's pose in a receptor (DiffDock, Corso et al. 2023, section 4.4).
 
-The graph consists of the ligand's atoms and the receptor's residues. All inputs are those of one example; map the
-network over a batch with jax.vmap.
+The graph consists of the ligand's atoms, the receptor's residues, and a hub at the ligand's center, which is connected
+with all of them, so that every layer can weigh distant pockets against each other. (DiffDock has no hub; it connects
+all nodes when sigma is large.) All inputs are those of one example; map the network over a batch with jax.vmap.
 """
 
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from bitdiff.networks import equivariant
 from bitdiff.networks.equivariant import Edges, Features, Interaction
 from bitdiff.networks.layers import sinusoid
 
-_ATOM_PAIR, _BOND, _RESIDUE_PAIR, _TO_ATOM, _TO_RESIDUE = range(5)  # kinds of edges
+_ATOM_PAIR, _BOND, _RESIDUE_PAIR, _TO_ATOM, _TO_RESIDUE, _TO_HUB, _FROM_HUB = range(7)  # kinds of edges
 _RADIAL, _DISTANT = 16, 8  # functions of the radial bases of short and of all distances
 _FARTHEST = 100.0  # angstroms, the upper end of the logarithmic basis
 _TIME = 32  # size of the sinusoidal embedding of t
@@ -53,7 +54,7 @@ class Reach(NamedTuple):
 
 
 def connect(graph: ComplexGraph, x: jax.Array, sigma: jax.Array, reach: Reach) -> Edges:
-    """The edges between atoms at x [A, 3] (the first nodes) and residues (the others), with features.
+    """The edges between atoms at x [A, 3] (the first nodes), residues, and the hub (the last node), with features.
 
     All atoms are connected to one another. The features are radial bases of the length, up to the reach, and of its
     logarithm, up to 100 A, and the kind of the edge.
@@ -76,14 +77,19 @@ def connect(graph: ComplexGraph, x: jax.Array, sigma: jax.Array, reach: Reach) -
     inward = (count + near, to, exist, jnp.full(near.shape, _TO_ATOM))
     outward = (to, count + near, exist, jnp.full(near.shape, _TO_RESIDUE))
 
-    parts = zip(pairs, *(map(jnp.ravel, part) for part in (inner, inward, outward)), strict=True)
+    others, hub = jnp.arange(count + residues), jnp.full(count + residues, count + residues)
+    exist = jnp.concatenate([is_atom, is_residue])
+    collected = (others, hub, exist, jnp.full(others.shape, _TO_HUB))
+    spread = (hub, others, exist, jnp.full(others.shape, _FROM_HUB))
+
+    parts = zip(pairs, *(map(jnp.ravel, part) for part in (inner, inward, outward, collected, spread)), strict=True)
     senders, receivers, exist, kind = (jnp.concatenate(part) for part in parts)
-    places = jnp.concatenate([x, graph.positions])
+    places = jnp.concatenate([x, graph.positions, center(x, is_atom)[None]])
     direction, length = equivariant.unit(places[senders] - places[receivers])
     longest = max(reach.distance, reach.cross_distance)
     basis = equivariant.radial_basis(jnp.minimum(length, longest), longest, _RADIAL)
     distant = equivariant.radial_basis(jnp.log1p(length), float(np.log1p(_FARTHEST)), _DISTANT)
-    features = jnp.concatenate([basis, distant, jax.nn.one_hot(kind, 5)], axis=-1)
+    features = jnp.concatenate([basis, distant, jax.nn.one_hot(kind, _FROM_HUB + 1)], axis=-1)
     return Edges(senders, receivers, exist, direction, features)
 
 
@@ -111,7 +117,7 @@ class PoseTrunk(nn.Module):
     def __call__(
         self, graph: ComplexGraph, x: jax.Array, t: jax.Array, sigma: jax.Array, pointers: jax.Array | None = None
     ) -> tuple[Features, jax.Array]:
-        """Maps a complex to features of its nodes, atoms first, and of the time, float [scalars].
+        """Maps a complex to features of its nodes (atoms, residues, hub), and of the time, float [scalars].
 
         Args:
           graph: the complex.
@@ -126,7 +132,7 @@ class PoseTrunk(nn.Module):
         nodes = self._embed(graph, time, pointers)
         known = [edges.features, jnp.broadcast_to(time, (len(edges.features), self.scalars))]
         if self.latents:
-            pointers = jnp.zeros((self.latents, len(nodes.scalars))) if pointers is None else pointers
+            pointers = self._with_hub(graph, pointers)
             known += [pointers[:, edges.senders].T, pointers[:, edges.receivers].T]
         edges = edges._replace(features=jnp.concatenate(known, axis=-1))
         for i in range(self.layers):
@@ -139,18 +145,33 @@ class PoseTrunk(nn.Module):
         count = len(parts[0])
         parts.append(jnp.broadcast_to(time, (count, self.scalars)))
         if self.latents:
-            pointers = jnp.zeros((self.latents, count)) if pointers is None else pointers
+            pointers = self._with_hub(graph, pointers)
             missing = 1.0 - jnp.sum(pointers, axis=1)
             parts += [pointers.T, jnp.broadcast_to(missing, (count, self.latents))]
         scalars = nn.Dense(self.scalars, name="embedding")(jnp.concatenate(parts, axis=-1))
         return equivariant.from_scalars(scalars, self.vectors)
 
+    def _with_hub(self, graph: ComplexGraph, pointers: jax.Array | None) -> jax.Array:
+        """The pointers with a column of zeros for the hub; all zeros if there are none."""
+        if pointers is None:
+            pointers = jnp.zeros((self.latents, len(graph.atoms) + len(graph.residues)))
+        return jnp.pad(pointers, ((0, 0), (0, 1)))
+
 
 def embed_types(graph: ComplexGraph, atom_types: int, residue_types: int, scalars: int) -> jax.Array:
-    """Embeddings of the types of all nodes, atoms first: float [A + R, scalars]. Call it in a compact method."""
-    atoms = nn.Embed(atom_types + 1, scalars, name="atoms")(graph.atoms)
-    residues = nn.Embed(residue_types + 1, scalars, name="residues")(graph.residues)
-    return jnp.concatenate([atoms, residues])
+    """Embeddings of the types of atoms and residues, and zeros for the hub: float [A + R + 1, scalars].
+
+    Call it in a compact method.
+    """
+    initial = nn.initializers.normal(1.0)  # with smaller ones, it takes longer to learn which types match
+    atoms = nn.Embed(atom_types + 1, scalars, embedding_init=initial, name="atoms")(graph.atoms)
+    residues = nn.Embed(residue_types + 1, scalars, embedding_init=initial, name="residues")(graph.residues)
+    return jnp.concatenate([atoms, residues, jnp.zeros((1, scalars))])
+
+
+def center(x: jax.Array, exist: jax.Array) -> jax.Array:
+    """The mean [3] of the positions [A, 3] that exist; 0 if there are none."""
+    return jnp.sum(jnp.where(exist[:, None], x, 0.0), axis=0) / jnp.maximum(jnp.sum(exist), 1)
 
 
 class PoseNetwork(nn.Module):
@@ -178,14 +199,15 @@ class PoseNetwork(nn.Module):
         atoms that each rotation moves.
         """
         nodes, time = self.trunk(graph, x, t, sigma, pointers)
-        atoms = Features(*(part[: len(graph.atoms)] for part in nodes))
-        translation, rotation = self._rigid(atoms, x, graph.atoms > 0, time)
+        atoms, hub = (Features(*(part[index] for part in nodes)) for index in (slice(len(graph.atoms)), -1))
+        translation, rotation = self._rigid(atoms, hub, x, graph.atoms > 0, time)
         return translation, rotation, self._torsion(atoms, x, graph.atoms > 0, torsions, time)
 
-    def _rigid(self, atoms: Features, x: jax.Array, exist: jax.Array, time: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """A vector and a pseudovector, from products of the atoms' features with their directions from the center."""
-        middle = jnp.sum(jnp.where(exist[:, None], x, 0.0), axis=0) / jnp.maximum(jnp.sum(exist), 1)
-        direction, length = equivariant.unit(x - middle)
+    def _rigid(
+        self, atoms: Features, hub: Features, x: jax.Array, exist: jax.Array, time: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """A vector and a pseudovector, from the hub and products of the atoms' features with directions from it."""
+        direction, length = equivariant.unit(x - center(x, exist))
         found = equivariant.products(atoms, direction)
         known = jnp.concatenate(
             [
@@ -196,11 +218,17 @@ class PoseNetwork(nn.Module):
             axis=-1,
         )
         outputs = []
-        for name, part in (("translation", found.vectors), ("rotation", found.pseudovectors)):
+        for name, part, own in (
+            ("translation", found.vectors, hub.vectors),
+            ("rotation", found.pseudovectors, hub.pseudovectors),
+        ):
             hidden = nn.silu(nn.Dense(2 * self.trunk.scalars, name=f"{name}_in")(known))
             weights = nn.Dense(part.shape[-1], name=f"{name}_out")(hidden) * exist[:, None]
             total = jnp.einsum("ac,adc->d", weights, part) / jnp.maximum(jnp.sum(exist), 1)
-            gate = nn.Dense(1, name=f"{name}_scale")(jnp.concatenate([jnp.sum(total**2)[None], time]))
+            total += nn.Dense(1, use_bias=False, name=f"{name}_hub")(own)[:, 0]
+            known_globally = jnp.concatenate([jnp.sum(total**2)[None], hub.scalars, time])
+            hidden = nn.silu(nn.Dense(2 * self.trunk.scalars, name=f"{name}_scale_in")(known_globally))
+            gate = nn.Dense(1, name=f"{name}_scale_out")(hidden)
             outputs.append(total * (1.0 + gate))
         return outputs[0], outputs[1]
 

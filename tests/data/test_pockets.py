@@ -62,6 +62,20 @@ def test_pockets_are_lined_with_residues_of_the_atoms_types(complexes):
         assert len(lining) >= 8
 
 
+def test_lining_residues_are_outward_from_their_atoms(complexes):
+    cosines = []
+    for one in complexes:
+        for pose in one.poses:
+            offset = one.receptor.positions[:, None] - pose  # [residues, atoms, 3]
+            matching = one.receptor.residues[:, None] == one.ligand.atoms
+            matching &= np.abs(np.linalg.norm(offset, axis=-1) - 4.5) < 1e-6
+            outward = pose - pose.mean(axis=0)
+            outward /= np.linalg.norm(outward, axis=-1, keepdims=True)
+            cosines += ((offset * outward).sum(axis=-1) / 4.5)[matching].tolist()
+    # The noise has a standard deviation of 1/4 along two axes: a mean of about 1 - 1/16 if all places are free.
+    assert 0.85 < np.mean(cosines) < 0.96
+
+
 def test_poses_are_drawn_with_the_known_probabilities_and_padded():
     arrays = pockets.draw_examples(300, seed=3, source=pockets.TREES)
     # Standard error: sqrt(0.7 x 0.3 / 300) = 0.026

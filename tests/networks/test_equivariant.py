@@ -109,16 +109,18 @@ def test_products_are_those_of_vector_algebra():
     np.testing.assert_allclose(found.scalars[i, SCALARS + j], v @ r, rtol=1e-5)
     np.testing.assert_allclose(found.pseudoscalars[i, VECTORS + j], p @ r, rtol=1e-5)
     np.testing.assert_allclose(found.vectors[i, :, VECTORS + j], features.scalars[i, j] * r, rtol=1e-5)
-    np.testing.assert_allclose(found.vectors[i, :, VECTORS + SCALARS + j], np.cross(p, r), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found.vectors[i, :, VECTORS + SCALARS + j], v @ r * r, rtol=1e-4)
+    np.testing.assert_allclose(found.vectors[i, :, 2 * VECTORS + SCALARS + j], np.cross(p, r), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(found.pseudovectors[i, :, VECTORS + j], features.pseudoscalars[i, j] * r, rtol=1e-5)
-    np.testing.assert_allclose(found.pseudovectors[i, :, 2 * VECTORS + j], np.cross(v, r), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found.pseudovectors[i, :, 2 * VECTORS + j], p @ r * r, rtol=1e-4)
+    np.testing.assert_allclose(found.pseudovectors[i, :, 3 * VECTORS + j], np.cross(v, r), rtol=1e-4, atol=1e-6)
 
 
 def test_messages_are_weighted_sums_of_products():
     rng = np.random.default_rng(6)
     features, direction = random_features(rng), jnp.asarray(rng.normal(size=(NODES, 3)), jnp.float32)
     carried = jnp.asarray(rng.normal(size=(NODES, VECTORS)), jnp.float32)
-    sizes = [SCALARS] + 9 * [VECTORS]
+    sizes = [SCALARS] + 11 * [VECTORS]
     weights = [jnp.asarray(rng.normal(size=(NODES, size)), jnp.float32) for size in sizes]
     found = equivariant._messages(features, carried, weights, direction)
     all_products = equivariant.products(features._replace(scalars=carried), direction)
@@ -130,7 +132,7 @@ def test_messages_are_weighted_sums_of_products():
     pseudoscalars = sum(a * b for a, b in zip(w[2:4], parts["pseudoscalars"], strict=True))
     vectors, pseudovectors = (
         sum(a[:, None] * b for a, b in zip(some, parts[name], strict=True))
-        for some, name in ((w[4:7], "vectors"), (w[7:], "pseudovectors"))
+        for some, name in ((w[4:8], "vectors"), (w[8:], "pseudovectors"))
     )
     assert_close(found, Features(scalars, pseudoscalars, vectors, pseudovectors))
 
@@ -148,26 +150,33 @@ def test_products_are_those_of_e3nn():
     features, direction = random_features(rng), jnp.asarray(rng.normal(size=(NODES, 3)), jnp.float32)
     found = equivariant.products(features, direction)
     edge = e3nn.IrrepsArray("1o", direction)
+    harmonics = e3nn.spherical_harmonics("2e", edge, normalize=False, normalization="norm")
 
-    def tensor_product(kind, part, output):
+    def tensor_product(kind, part, output, edge=edge):
         """All products of a kind of features with the direction that have the output's kind, [N, channels, ...]."""
         count = part.shape[-1]
         flat = jnp.moveaxis(part, -1, 1).reshape(NODES, -1)
         product = e3nn.tensor_product(e3nn.IrrepsArray(f"{count}x{kind}", flat), edge, filter_ir_out=[output])
         return jnp.moveaxis(product.array.reshape(NODES, count, -1), 1, -1)
 
+    def along(kind, part):
+        """The component along the direction: the product of degree 2, and a third of the part itself."""
+        squared = jnp.sum(direction**2, axis=-1)[:, None, None]
+        return np.sqrt(10) / 3 * tensor_product(kind, part, kind, harmonics) + squared * part / 3
+
+    s, q, v, p = features
     # e3nn normalizes the dot product by sqrt(3) and the cross product by sqrt(2).
-    v, p = features.vectors, features.pseudovectors
     dot, cross = np.sqrt(3), np.sqrt(2)
-    np.testing.assert_allclose(found.scalars[:, SCALARS:], dot * tensor_product("1o", v, "0e")[:, 0], atol=1e-5)
-    np.testing.assert_allclose(found.pseudoscalars[:, VECTORS:], dot * tensor_product("1e", p, "0o")[:, 0], atol=1e-5)
-    np.testing.assert_allclose(
-        found.pseudovectors[..., 2 * VECTORS :], cross * tensor_product("1o", v, "1e"), atol=1e-5
+    assert_close(
+        found,
+        Features(
+            jnp.concatenate([s, dot * tensor_product("1o", v, "0e")[:, 0]], -1),
+            jnp.concatenate([q, dot * tensor_product("1e", p, "0o")[:, 0]], -1),
+            jnp.concatenate(
+                [v, tensor_product("0e", s, "1o"), along("1o", v), cross * tensor_product("1e", p, "1o")], -1
+            ),
+            jnp.concatenate(
+                [p, tensor_product("0o", q, "1e"), along("1e", p), cross * tensor_product("1o", v, "1e")], -1
+            ),
+        ),
     )
-    np.testing.assert_allclose(
-        found.vectors[..., VECTORS + SCALARS :], cross * tensor_product("1e", p, "1o"), atol=1e-5
-    )
-    scaled = tensor_product("0e", features.scalars, "1o")
-    np.testing.assert_allclose(found.vectors[..., VECTORS : VECTORS + SCALARS], scaled, atol=1e-5)
-    scaled = tensor_product("0o", features.pseudoscalars, "1e")
-    np.testing.assert_allclose(found.pseudovectors[..., VECTORS : 2 * VECTORS], scaled, atol=1e-5)

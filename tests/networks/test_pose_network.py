@@ -149,6 +149,9 @@ def test_edges_are_those_of_brute_force(case):
         for j in np.argsort(distance)[:5]:
             if distance[j] <= 6:
                 expected |= {(ATOMS + j, i), (i, ATOMS + j)}
+    hub = ATOMS + len(graph.residues)
+    for node in (*range(5), *range(ATOMS, ATOMS + 9)):
+        expected |= {(node, hub), (hub, node)}
     assert found == {(int(i), int(j)) for i, j in expected}
     bonds = np.asarray(edges.features[:, 16 + 8 + 1], bool) & np.asarray(edges.exist)
     assert bonds.sum() == 8  # four bonds, in both directions
