@@ -42,9 +42,9 @@ def get_config(variant: str = "plain") -> ml_collections.ConfigDict:
     config.data.length = 60
     config.diffusion.self_cond_rate = 0.0
     config.network = sections.pose(
-        scalars=24, vectors=8, layers=3, residue_neighbors=4, atom_neighbors=16, distance=12.0, cross_distance=12.0
+        scalars=24, vectors=8, layers=3, residue_neighbors=2, atom_neighbors=16, distance=12.0, cross_distance=12.0
     )
-    presets.small_run(config, steps=6_000, batch_size=16)
+    presets.small_run(config, steps=12_000, batch_size=16)
     config.optimizer.learning_rate = 5e-3
     config.train.sample_every_steps = 0
     config.sample.sampler = "ancestral"
@@ -58,7 +58,7 @@ def get_config(variant: str = "plain") -> ml_collections.ConfigDict:
     if variant.endswith(("disco", "prior")):
         config.latents.count = 2
         config.latents.straight_through = True  # as in the authors' code for docking
-        config.latents.encoder = sections.pointer_encoder(scalars=24, vectors=8, layers=3)
+        config.latents.encoder = sections.pointer_encoder(scalars=24, vectors=4, layers=2)
     if variant.endswith("prior"):
         presets.second_stage(config, "pointers")
         config.diffusion.self_cond_rate = 0.0
