@@ -84,7 +84,7 @@ def connect(graph: ComplexGraph, x: jax.Array, sigma: jax.Array, reach: Reach) -
 
     parts = zip(pairs, *(map(jnp.ravel, part) for part in (inner, inward, outward, collected, spread)), strict=True)
     senders, receivers, exist, kind = (jnp.concatenate(part) for part in parts)
-    places = jnp.concatenate([x, graph.positions, center(x, is_atom)[None]])
+    places = jnp.concatenate([x, graph.positions, _center(x, is_atom)[None]])
     direction, length = equivariant.unit(places[senders] - places[receivers])
     longest = max(reach.distance, reach.cross_distance)
     basis = equivariant.radial_basis(jnp.minimum(length, longest), longest, _RADIAL)
@@ -129,10 +129,12 @@ class PoseTrunk(nn.Module):
         """
         time = nn.silu(nn.Dense(self.scalars, name="time")(sinusoid(_TIME_SCALE * t, _TIME)))
         edges = connect(graph, x, sigma, self.reach)
+        if self.latents:
+            nothing = jnp.zeros((self.latents, len(graph.atoms) + len(graph.residues)))
+            pointers = jnp.pad(nothing if pointers is None else pointers, ((0, 0), (0, 1)))  # none points at the hub
         nodes = self._embed(graph, time, pointers)
         known = [edges.features, jnp.broadcast_to(time, (len(edges.features), self.scalars))]
-        if self.latents:
-            pointers = self._with_hub(graph, pointers)
+        if pointers is not None:
             known += [pointers[:, edges.senders].T, pointers[:, edges.receivers].T]
         edges = edges._replace(features=jnp.concatenate(known, axis=-1))
         for i in range(self.layers):
@@ -144,18 +146,11 @@ class PoseTrunk(nn.Module):
         parts = [embed_types(graph, self.atom_types, self.residue_types, self.scalars)]
         count = len(parts[0])
         parts.append(jnp.broadcast_to(time, (count, self.scalars)))
-        if self.latents:
-            pointers = self._with_hub(graph, pointers)
+        if pointers is not None:
             missing = 1.0 - jnp.sum(pointers, axis=1)
-            parts += [pointers.T, jnp.broadcast_to(missing, (count, self.latents))]
+            parts += [pointers.T, jnp.broadcast_to(missing, (count, len(missing)))]
         scalars = nn.Dense(self.scalars, name="embedding")(jnp.concatenate(parts, axis=-1))
         return equivariant.from_scalars(scalars, self.vectors)
-
-    def _with_hub(self, graph: ComplexGraph, pointers: jax.Array | None) -> jax.Array:
-        """The pointers with a column of zeros for the hub; all zeros if there are none."""
-        if pointers is None:
-            pointers = jnp.zeros((self.latents, len(graph.atoms) + len(graph.residues)))
-        return jnp.pad(pointers, ((0, 0), (0, 1)))
 
 
 def embed_types(graph: ComplexGraph, atom_types: int, residue_types: int, scalars: int) -> jax.Array:
@@ -169,7 +164,7 @@ def embed_types(graph: ComplexGraph, atom_types: int, residue_types: int, scalar
     return jnp.concatenate([atoms, residues, jnp.zeros((1, scalars))])
 
 
-def center(x: jax.Array, exist: jax.Array) -> jax.Array:
+def _center(x: jax.Array, exist: jax.Array) -> jax.Array:
     """The mean [3] of the positions [A, 3] that exist; 0 if there are none."""
     return jnp.sum(jnp.where(exist[:, None], x, 0.0), axis=0) / jnp.maximum(jnp.sum(exist), 1)
 
@@ -207,7 +202,7 @@ class PoseNetwork(nn.Module):
         self, atoms: Features, hub: Features, x: jax.Array, exist: jax.Array, time: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
         """A vector and a pseudovector, from the hub and products of the atoms' features with directions from it."""
-        direction, length = equivariant.unit(x - center(x, exist))
+        direction, length = equivariant.unit(x - _center(x, exist))
         found = equivariant.products(atoms, direction)
         known = jnp.concatenate(
             [
