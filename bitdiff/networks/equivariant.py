@@ -96,7 +96,7 @@ def unit(vectors: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 class Interaction(nn.Module):
-    """One layer: every node adds its edges' messages, the products of its neighbors with the edges.
+    """One layer: every node adds the messages of its edges, products of its neighbors' features with the directions.
 
     The sum of the messages is divided by the square root of their number. Products that yield the same kind are summed,
     except for scalars, which are concatenated. Each is weighted by a function of the edge and of the scalars of its two
@@ -133,7 +133,7 @@ class Interaction(nn.Module):
         hidden = nn.Dense(width, name="edge")(edges.features)
         receiver = nn.Dense(width, use_bias=False, name="receiver")(scalars)[edges.receivers]
         sender = nn.Dense(width, use_bias=False, name="sender")(scalars)[edges.senders]
-        hidden += receiver + sender + receiver * sender  # from the product, matching types are quickly recognized
+        hidden += receiver + sender + receiver * sender  # the product helps to learn which types match
         sizes = [scalars.shape[1]] + _PRODUCTS * [self.vectors]
         weights = nn.Dense(sum(sizes), name="weights")(nn.silu(hidden)) * edges.exist[:, None]
         return jnp.split(weights, np.cumsum(sizes)[:-1], axis=-1)

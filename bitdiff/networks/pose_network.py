@@ -1,8 +1,8 @@
 """A network that predicts the scores of a ligand's pose in a receptor (DiffDock, Corso et al. 2023, section 4.4).
 
 The graph consists of the ligand's atoms, the receptor's residues, and a hub at the ligand's center, which is connected
-with all of them, so that every layer can weigh distant pockets against each other. (DiffDock has no hub; it connects
-all nodes when sigma is large.) All inputs are those of one example; map the network over a batch with jax.vmap.
+with all of them, so that every layer can compare distant pockets. (DiffDock has no hub; it connects all atoms with all
+residues when sigma is large.) All inputs are those of one example; map the network over a batch with jax.vmap.
 """
 
 from typing import NamedTuple

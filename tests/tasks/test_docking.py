@@ -328,7 +328,7 @@ def test_top_ranked_poses_are_scored(complexes):
     assert wrong["top1_below_5"] == 1
     assert wrong["top5_below_2"] == 1
     assert wrong["confidence_accuracy"] == pytest.approx(3 / 6)
-    assert wrong["best_of_5"] == 1  # of the five that were sampled first
+    assert wrong["best_of_5"] == 1  # the best of the first five samples
 
 
 def test_a_confidence_model_requires_a_docking_run():
