@@ -58,6 +58,8 @@ def describe(options: SampleOptions, task: Task) -> str:
     text += f", td {options.td:g}"
     for name in (*GUIDANCE, "self_guidance", "lag", "churn_fraction"):
         text += f", {name.replace('_', ' ')} {getattr(options, name):g}" if getattr(options, name) else ""
+    if options.temperature != 1:
+        text += f", temperature {options.temperature:g}"
     if options.churn[0]:
         text += f", churn {','.join(f'{value:g}' for value in options.churn)}"
     if options.restarts:

@@ -261,6 +261,7 @@ def sampling_cases(folder: Path, run_folder: Path) -> Iterator[Case]:
         "momentum": ["1", "-1", "nan"],
         "lag": ["1", "-1"],
         "beams": ["2", "0"],
+        "temperature": ["0.5", "0", "nan"],
         "churn_fraction": ["-1", "nan", "x"],
         "churn": ["1,2", "x,y,z", "-1,0,1"],
         "restarts": ["1:2", "a:b:c:d", "1:1:0.1:1", "4:1:1:0.1", "4:100000000:0.1:1"],

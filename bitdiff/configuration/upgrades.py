@@ -27,6 +27,8 @@ ADDED = (
     "diffusion.trained_guidance",
     "sample.churn_fraction",
     "prior.sample.churn_fraction",
+    "sample.temperature",
+    "prior.sample.temperature",
 )
 
 

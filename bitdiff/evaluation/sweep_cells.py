@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from bitdiff.configuration.base import SAMPLE
 from bitdiff.data import Dataset
 from bitdiff.evaluation.judge import Judge
 from bitdiff.evaluation.scores import measure, provenance
@@ -20,7 +21,11 @@ from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import GUIDANCE, SampleOptions, examples_for, hashable, network_evaluations
 from bitdiff.tasks.sample_batches import compile_sampler, local_size, sampler_inputs
 
-AXES = ("sampler", "schedule", "steps", "td", "lag", "churn_fraction", *GUIDANCE, "self_guidance", "beams")
+AXES = (
+    *("sampler", "schedule", "steps", "td", "lag", "churn_fraction", *GUIDANCE, "self_guidance"),
+    *("temperature", "beams"),
+)
+_ADDED = ("temperature",)  # options that were added later
 _RATE_SECONDS = 1.0  # the time over which a sampler's speed is measured, or one batch if that takes longer
 
 Scores = dict[str, float]
@@ -63,8 +68,9 @@ def name_of(options: SampleOptions) -> str:
 
 
 def options_of(name: str) -> SampleOptions:
-    """The inverse of `name_of`."""
-    return SampleOptions(**{field: hashable(value) for field, value in json.loads(name).items()})
+    """The inverse of `name_of`; an option that did not exist when the cell was measured has its default."""
+    given = {field: SAMPLE[field].default for field in _ADDED} | json.loads(name)
+    return SampleOptions(**{field: hashable(value) for field, value in given.items()})
 
 
 def read_sweep(path: Path) -> dict[str, Any]:
@@ -75,11 +81,10 @@ def read_sweep(path: Path) -> dict[str, Any]:
     """
     try:
         report = json.loads(path.read_text())
-        for name, scores in report["cells"].items():
-            options_of(name)
+        for scores in report["cells"].values():
             dict.fromkeys(scores)
         dict.fromkeys(report["provenance"])
-        return report
+        return report | {"cells": {name_of(options_of(name)): scores for name, scores in report["cells"].items()}}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{path} holds no readable sweep ({error}); write one with bitdiff.sweep") from error
 

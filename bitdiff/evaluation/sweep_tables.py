@@ -51,6 +51,8 @@ def curves(rows: Rows, score: str) -> dict[str, dict[float, float]]:
         for axis in ("lag", "churn_fraction", *GUIDANCE, "self_guidance"):
             if getattr(options, axis):
                 name += f", {axis.replace('_', ' ')} {getattr(options, axis):g}"
+        if options.temperature != 1:
+            name += f", temperature {options.temperature:g}"
         lines.setdefault(name, {})[options.td] = scores[score]
     return lines
 

@@ -26,7 +26,7 @@ from bitdiff.tasks.options import DIFFUSION_OPTIONS, GUIDANCE, SampleOptions, op
 from bitdiff.tasks.task import Task
 
 SAMPLERS = ("beam", "random")
-_UNSUPPORTED = DIFFUSION_OPTIONS | {"steps": 0} | dict.fromkeys(GUIDANCE, 0.0)
+_UNSUPPORTED = DIFFUSION_OPTIONS | {"steps": 0, "temperature": 1.0} | dict.fromkeys(GUIDANCE, 0.0)
 
 
 class CausalModel(NamedTuple):

@@ -40,10 +40,10 @@ from bitdiff.tasks.denoiser import (
     network_params,
     with_squared_error,
 )
-from bitdiff.tasks.options import GUIDANCE, SampleOptions, plan_of
+from bitdiff.tasks.options import GUIDANCE, SampleOptions, options_in_use, plan_of
 from bitdiff.tasks.task import Task
 
-_UNSUPPORTED = (*GUIDANCE, "self_guidance", "frames", "lag")
+_UNSUPPORTED = dict.fromkeys((*GUIDANCE, "self_guidance", "frames", "lag"), 0.0) | {"beams": 1, "temperature": 1.0}
 
 
 class BlockModel(NamedTuple):
@@ -266,7 +266,6 @@ def _start(model: BlockModel, label: jax.Array | None, count: int) -> jax.Array:
 
 
 def _check_options(options: SampleOptions) -> None:
-    given = [f"{name} {getattr(options, name)}" for name in _UNSUPPORTED if getattr(options, name)]
-    if given or options.beams != 1:
-        given += [f"beams {options.beams}"] if options.beams != 1 else []
+    given = options_in_use(options, _UNSUPPORTED)
+    if given:
         raise UsageError(f"{', '.join(given)}: not supported by a model that samples block by block")

@@ -243,6 +243,7 @@ def _sample_one(
         model.ranges,
         steps=options.steps,
         sampler=options.sampler,
+        temperature=options.temperature,
     )
 
 

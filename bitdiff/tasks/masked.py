@@ -28,7 +28,7 @@ from bitdiff.tasks.parts import make_codec
 from bitdiff.tasks.task import Task
 
 _TIME_SCALE = 1000.0  # the sinusoidal time embedding receives 1000 alpha_t
-_UNSUPPORTED = DIFFUSION_OPTIONS | {"latent_guidance": 0.0, "beams": 1}
+_UNSUPPORTED = DIFFUSION_OPTIONS | {"latent_guidance": 0.0, "beams": 1, "temperature": 1.0}
 
 
 class MaskedModel(NamedTuple):

@@ -52,6 +52,7 @@ class SampleOptions(NamedTuple):
     schedule, schedule_options: the sampling schedule; 'auto' is karras with 'heun', and cosine otherwise.
     beams: beams of an autoregressive model, whose samplers are 'beam' and 'random' and which takes no steps.
     churn, churn_fraction, restarts, noise_scale: see `noise_levels.AddedNoise`.
+    temperature: of docking, see `pose_sampling.follow`.
     """
 
     sampler: str
@@ -72,6 +73,7 @@ class SampleOptions(NamedTuple):
     noise_scale: float
     image_guidance: float
     latent_guidance: float
+    temperature: float
 
 
 def sample_options(section: Any, **changes: Any) -> SampleOptions:

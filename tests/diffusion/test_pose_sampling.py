@@ -73,6 +73,36 @@ def test_with_five_steps_only_the_reverse_sde_overshoots(sampler, reaches):
     assert (np.min(centers, axis=0) < 1).mean() == pytest.approx(1.0 if reaches else 0.0, abs=0.1)
 
 
+def test_a_low_temperature_narrows_rotations_and_keeps_the_probabilities_of_pockets():
+    """The exact score of one orientation in two pockets, where the orientation varies with the eps `blur`."""
+    blur, probabilities, aims = 0.5, jnp.array(PROBABILITIES), jnp.array([[6.0, 0, 0], [-6.0, 0, 0]])
+
+    def score(x, t):
+        sigma = poses.sigmas(t, RANGES)
+        sigma = sigma._replace(rotation=jnp.sqrt(sigma.rotation**2 + blur**2))
+        shift = poses.center(x, TREE.atoms) - aims
+        weights = jax.nn.softmax(jnp.log(probabilities) - 0.5 * jnp.sum((shift / sigma.translation) ** 2, axis=-1))
+        noise = Move(weights @ shift, rotation_between(SHAPE, x - poses.center(x, TREE.atoms)), jnp.zeros(0))
+        return poses.score(noise, sigma, TREE)
+
+    def one(key, temperature):
+        options = {"steps": 100, "sampler": "ancestral", "temperature": temperature}
+        x = pose_sampling.follow(score, key, SHAPE, TREE, RANGES, **options)[0]
+        middle = poses.center(x, TREE.atoms)
+        return jnp.linalg.norm(rotation_between(SHAPE, x - middle)), middle[0] > 0
+
+    keys = jax.random.split(jax.random.key(2), 1_000)
+    angles, strong = {}, {}
+    for temperature in (1.0, 0.5):
+        found = jax.jit(jax.vmap(one, (0, None)))(keys, temperature)
+        angles[temperature], strong[temperature] = np.asarray(found[0]), np.asarray(found[1])
+    # The variance of a rotation vector is 2 eps^2 in each direction (while small), plus that of the smallest sigma.
+    assert np.mean(angles[1.0] ** 2) == pytest.approx(6 * blur**2, rel=0.15)
+    assert np.mean(angles[0.5] ** 2) < 0.7 * np.mean(angles[1.0] ** 2)
+    for fraction in strong.values():
+        assert fraction.mean() == pytest.approx(0.7, abs=0.07)
+
+
 def test_a_ligand_with_a_torsion_returns_to_its_pose():
     """The exact score of one pose of a flexible ligand, whose samples go through alignment in every step."""
     chain = jnp.array([[-1.5, 0.5, 1.0], [-0.7, 0, 0], [0.7, 0, 0], [1.4, 1.2, 0], [2.8, 1.0, 0.7]])

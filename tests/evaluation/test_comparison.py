@@ -69,7 +69,7 @@ def test_grids_arrange_scores_by_steps_and_td():
     text = grids(rows[1:], "swd")
     assert text.splitlines()[1:] == [
         "sampler ddim, schedule auto, lag 0.0, churn_fraction 0.0, guidance 0.0, image_guidance 0.0, "
-        "latent_guidance 0.0, self_guidance 0.0, beams 1",
+        "latent_guidance 0.0, self_guidance 0.0, temperature 1.0, beams 1",
         "",
         "| swd: steps | td 0 | td 2 |",
         "| --- | --- | --- |",
@@ -83,3 +83,12 @@ def test_a_cells_name_contains_all_of_its_options():
     for options in CELLS:
         assert options_of(name_of(options)) == options
         assert json.loads(name_of(options))["steps"] == options.steps
+
+
+def test_cells_measured_before_an_option_existed_are_found():
+    given = json.loads(name_of(CELLS[0]))
+    del given["temperature"]
+    assert options_of(json.dumps(given)) == CELLS[0]
+    del given["steps"]
+    with pytest.raises(TypeError, match="steps"):
+        options_of(json.dumps(given))

@@ -131,7 +131,7 @@ def test_unsupported_options_are_refused():
         make_task(make_config(**{"blocks.head": {}}))
     config = make_config()
     task = make_task(config)
-    for option in ({"lag": 1.0}, {"beams": 2}, {"guidance": 1.0}):
+    for option in ({"lag": 1.0}, {"beams": 2}, {"guidance": 1.0}, {"temperature": 0.5}):
         with pytest.raises(UsageError, match="not supported by a model that samples block by block"):
             task.sample(None, {}, jax.random.split(KEY, 2), sample_options(config.sample, steps=4, **option))
     known = data.dataset.Arrays({"known": np.zeros((2, 6), int)})

@@ -197,6 +197,7 @@ def test_tokens_after_the_end_do_not_affect_the_loss():
         ({"td": 1.0, "lag": 2.0}, r"td 1.0, .*lag 2.0: diffusion options"),
         ({"sampler": "ddim"}, "unknown sampler of an autoregressive model 'ddim'"),
         ({"beams": 0}, "beams is 0"),
+        ({"temperature": 0.5}, "temperature 0.5"),
         ({"sampler": "random", "beams": 2}, "'random' supports 1 to 1"),
     ],
 )
@@ -217,6 +218,8 @@ def test_bit_diffusion_refuses_beams_and_captioning_refuses_labels(dataset):
         task.sample(params, condition, keys, options)
     with pytest.raises(UsageError, match=r"lag is 25.0; the model was trained with config.diffusion.lag="):
         task.sample(params, condition, keys, options._replace(beams=1, lag=25.0))
+    with pytest.raises(UsageError, match=r"temperature is 0.5; only docking"):
+        task.sample(params, condition, keys, options._replace(beams=1, temperature=0.5))
     with pytest.raises(UsageError, match="labels were given"):
         task.condition(np.arange(2), (1,), dataset.test)
 
