@@ -83,7 +83,7 @@ MODELS = {
     "digits_edm_latents": Model("digits_disco:disco", _SHORT),
     "digits_edm_prior": Model("digits_disco:prior", first="digits_edm_latents"),
     "digits": Model("digits"),
-    **_students("uint", "fashion:small_distilled", _TINY, 600),
+    **_students("uint", "fashion:small_distilled", _TINY | {"optimizer.learning_rate": 1e-3}, 600),
     **_students("digits", "digits:distilled", {}, 800),
     **_students("pairs", "mixture:distilled", {}, 3_000),
     "toy": Model("toy_disco:plain"),

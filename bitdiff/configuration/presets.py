@@ -44,6 +44,7 @@ def distillation(config: ml_collections.ConfigDict, *, steps: int) -> None:
     config.sample.steps = config.distillation.get_oneway_ref("steps")  # follows a change on the command line
     config.train.steps = steps
     config.train.sample_every_steps = 0
+    config.optimizer.learning_rate /= 4.0  # a student starts from trained weights
 
 
 def confidence(config: ml_collections.ConfigDict) -> None:

@@ -30,10 +30,10 @@ def two_step_target(
     Returns:
       float [B, ...].
     """
-    now, middle, end = (gamma.reshape(-1, *(1,) * (x_t.ndim - 1)) for gamma in gammas)
     first = estimate(x_t, x0_prev, gammas[0])
-    x_middle = _ddim(x_t, first, now, middle)
-    x_end = _ddim(x_middle, estimate(x_middle, first, gammas[1]), middle, end)
+    x_middle = ddim(x_t, first, gammas[0], gammas[1])
+    x_end = ddim(x_middle, estimate(x_middle, first, gammas[1]), gammas[1], gammas[2])
+    now, _, end = (gamma.reshape(-1, *(1,) * (x_t.ndim - 1)) for gamma in gammas)
     ratio = jnp.sqrt((1.0 - end) / (1.0 - now))
     return (x_end - ratio * x_t) / (jnp.sqrt(end) - ratio * jnp.sqrt(now))
 
@@ -43,6 +43,8 @@ def truncated_snr(gamma: jax.Array) -> jax.Array:
     return jnp.maximum(gamma / (1.0 - gamma), 1.0)
 
 
-def _ddim(x_t: jax.Array, x0: jax.Array, now: jax.Array, then: jax.Array) -> jax.Array:
+def ddim(x_t: jax.Array, x0: jax.Array, now: jax.Array, then: jax.Array) -> jax.Array:
+    """x at a later step [B, ...] given an estimate of x0 [B, ...], with gamma [B] before and after the step."""
+    now, then = (gamma.reshape(-1, *(1,) * (x_t.ndim - 1)) for gamma in (now, then))
     eps = (x_t - jnp.sqrt(now) * x0) / jnp.sqrt(1.0 - now)
     return jnp.sqrt(then) * x0 + jnp.sqrt(1.0 - then) * eps

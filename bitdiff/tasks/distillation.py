@@ -134,8 +134,9 @@ def init_params(student: Task, key: jax.Array) -> dict[str, Any]:
 def losses(job: Distillation, params: Any, batch: dict[str, jax.Array], keys: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The weighted squared error of the student against the two-step target, and the time: float32 [N] each.
 
-    The student is self-conditioned on the teacher's estimate in a fraction self_cond_rate of the rows, and the teacher
-    in all rows. At t = 1, the previous estimate is zero for both, as in sampling.
+    The student is self-conditioned in a fraction self_cond_rate of the rows. These start one step earlier: the student
+    takes that step, and its estimate at the earlier time becomes x0_prev, as in sampling. The teacher is
+    self-conditioned on its estimate at the same time, in all rows. At t = 1, x0_prev is zero for both.
     """
     model = job.model
     for condition in model.conditions:
@@ -145,19 +146,52 @@ def losses(job: Distillation, params: Any, batch: dict[str, jax.Array], keys: ja
     time_keys, eps_keys = jax.vmap(jax.random.split)(derived.diffusion).T
     t = teacher_steps.draw_times(time_keys, job.steps)
     gammas = tuple(model.gamma(jnp.maximum(t - part / job.steps, 0.0)) for part in (0.0, 0.5, 1.0))
-    x_t = corrupt(x0, jax.vmap(lambda key: jax.random.normal(key, x0.shape[1:]))(eps_keys), gammas[0])
+    eps = jax.vmap(lambda key: jax.random.normal(key, x0.shape[1:]))(eps_keys)
+    x_t, known = _take_step(job, params["student"], batch, derived, (x0, eps, t))
 
     teach = _estimator(model, params["teacher"], batch, derived)
     x0_prev = jnp.zeros_like(x_t)
-    later = (t < 1.0).reshape(-1, *(1,) * (x0.ndim - 1))
     if model.self_cond_rate:
-        x0_prev = jnp.where(later, teach(x_t, x0_prev, gammas[0]), 0.0)
+        x0_prev = jnp.where(_expand(t < 1.0, x0), teach(x_t, x0_prev, gammas[0]), 0.0)
     aim = jax.lax.stop_gradient(teacher_steps.two_step_target(teach, x_t, x0_prev, gammas))
-    rows = self_conditioned_rows(len(x0), model.self_cond_rate)
-    known = jnp.zeros_like(x0_prev).at[rows].set(jax.lax.stop_gradient(x0_prev)[rows])
     learn = _estimator(model, params["student"], batch, derived, clipped=False, dropout=True)
     error = (learn(x_t, known, gammas[0]) - aim) ** 2
     return teacher_steps.truncated_snr(gammas[0]) * jnp.mean(error.reshape(len(x0), -1), axis=1), t
+
+
+def _take_step(
+    job: Distillation, params: Any, batch: dict[str, jax.Array], derived: Any, start: tuple[jax.Array, ...]
+) -> tuple[jax.Array, jax.Array]:
+    """x_t and the student's x0_prev, both float [N, ...]; self-conditioned rows are those after a step of the student.
+
+    Args:
+      job: the model and the number of steps.
+      params: the student's.
+      batch: the batch.
+      derived: its keys.
+      start: x0 [N, ...], eps [N, ...] and t [N].
+    """
+    model, (x0, eps, t) = job.model, start
+    x_t, known = corrupt(x0, eps, model.gamma(t)), jnp.zeros_like(x0)
+    rows = self_conditioned_rows(len(x0), model.self_cond_rate)
+    if not len(rows):
+        return x_t, known
+    now, clean, noise = t[rows], x0[rows], eps[rows]
+    earlier = jnp.minimum(now + 1.0 / job.steps, 1.0)
+    gammas = model.gamma(earlier), model.gamma(now)
+    x_earlier = corrupt(clean, noise, gammas[0])
+    estimate = _estimator(model, params, batch, derived, rows=rows)
+    x0_prev = estimate(x_earlier, jnp.zeros_like(clean), gammas[0])
+    x0_prev = jnp.where(_expand(earlier < 1.0, clean), estimate(x_earlier, x0_prev, gammas[0]), x0_prev)
+    follows = _expand(now < 1.0, clean)
+    x_rows = jnp.where(follows, teacher_steps.ddim(x_earlier, x0_prev, *gammas), x_t[rows])
+    found = x_t.at[rows].set(x_rows), known.at[rows].set(jnp.where(follows, x0_prev, 0.0))
+    return jax.lax.stop_gradient(found)
+
+
+def _expand(values: jax.Array, like: jax.Array) -> jax.Array:
+    """Values [N] with as many dimensions as an array [N, ...]."""
+    return values.reshape(-1, *(1,) * (like.ndim - 1))
 
 
 def _estimator(
@@ -168,10 +202,11 @@ def _estimator(
     *,
     clipped: bool = True,
     dropout: bool = False,
+    rows: Any = slice(None),
 ) -> teacher_steps.Estimate:
-    """A function that estimates x0 with these parameters; student and teacher see the same conditions."""
+    """A function that estimates x0 of some rows with these parameters; student and teacher see the same conditions."""
     signals = [condition.observe(params, batch, derived) for condition in model.conditions]
-    inputs = join(model, params, signals, len(batch[model.layout.field]))
+    inputs = jax.tree.map(lambda a: a[rows], join(model, params, signals, len(batch[model.layout.field])))
     dropout_keys = derived.dropout if dropout else None
 
     def estimate(x_t, x0_prev, gamma_t):

@@ -5,17 +5,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bitdiff import data
+from bitdiff import data, sampling
+from bitdiff.conditions import derive_keys
 from bitdiff.configs import mixture
 from bitdiff.configuration import presets, sections
 from bitdiff.data import token_pairs
 from bitdiff.diffusion import schedules, teacher_steps
 from bitdiff.diffusion.bits import make_codec
+from bitdiff.diffusion.corruption import corrupt
 from bitdiff.diffusion.oracle import bayes_denoiser
+from bitdiff.diffusion.training_loss import self_conditioned_rows
 from bitdiff.inference import trained
 from bitdiff.inference.exporting import export_model
 from bitdiff.runtime.errors import UsageError
-from bitdiff.tasks import make_task, sample_options
+from bitdiff.tasks import distillation, make_task, sample_options
+from bitdiff.tasks.denoiser import Layout, encode_values, evaluate_network, join, make_denoiser
 from bitdiff.training.trainer import train
 
 KEY = jax.random.key(0)
@@ -114,6 +118,37 @@ def test_a_chain_of_students(tmp_path):
     config.first_run = str(tmp_path / "student4")
     with pytest.raises(UsageError, match=r"steps is 4, but the teacher .* samples in 4 steps"):
         train(config, tmp_path / "again")
+
+
+def test_self_conditioned_rows_have_the_inputs_that_the_sampler_would_give():
+    config = resolved(student_config(2))
+    model = make_denoiser(config.first, Layout("tokens", (2,), 1))._replace(gamma=schedules.cosine())
+    params = jax.jit(make_task(config.first).init)(KEY)
+    params = jax.tree.map(lambda a: a + 0.1 * jax.random.normal(KEY, a.shape), params)  # the output layer starts at 0
+    batch = {"tokens": jnp.asarray(token_pairs.draw(8, seed=0))}
+    x0 = encode_values(model, batch["tokens"])
+    eps = jax.random.normal(KEY, x0.shape)
+    seen = []
+
+    def denoise(x_t, x0_prev, gamma_t):
+        seen.append((x_t, x0_prev))
+        inputs = join(model, params, [], len(x_t))
+        return model.objective.readout(evaluate_network(model, params, x_t, x0_prev, gamma_t, inputs, None))
+
+    with jax.disable_jit():
+        start = corrupt(x0, eps, model.gamma(jnp.ones(8)))
+        sampling.sample(denoise, KEY, x0.shape, gamma=model.gamma, steps=2, x_init=start)
+    job, derived = distillation.Distillation(model, 2), derive_keys(jax.random.split(KEY, 8))
+    for t, (x_t, x0_prev) in zip((1.0, 0.5), seen, strict=True):
+        times = jnp.full(8, t)
+        found = distillation._take_step(job, params, batch, derived, (x0, eps, times))
+        rows = self_conditioned_rows(8, model.self_cond_rate)
+        np.testing.assert_allclose(found[0][rows], x_t[rows], atol=1e-5)
+        np.testing.assert_allclose(found[1][rows], x0_prev[rows], atol=1e-5)
+        others = np.setdiff1d(np.arange(8), rows)
+        np.testing.assert_allclose(found[0][others], corrupt(x0, eps, model.gamma(times))[others], atol=1e-6)
+        assert not np.any(found[1][others])
+    assert np.any(seen[1][1])
 
 
 def test_training_changes_the_student_alone():
