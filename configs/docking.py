@@ -49,7 +49,7 @@ def get_config(variant: str = "plain") -> ml_collections.ConfigDict:
     config.train.sample_every_steps = 0
     config.sample.sampler = "ancestral"
     config.sample.steps = 20
-    config.sample.temperature = 0.33  # the true poses are single points
+    config.sample.temperature = 0.33  # a true pose is a single point
     config.evaluate.num_samples = 1_500  # five for each test complex
     if variant.endswith("confidence"):
         presets.confidence(config)

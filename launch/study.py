@@ -285,7 +285,7 @@ def _cell(folder: Path, arguments: list[str]) -> dict[str, float] | None:
     wanted = {"churn_fraction": 0.0} | {name: _plain(value) for name, value in _options(arguments).items()}
     for name, scores in json.loads((folder / "sweep.json").read_text())["cells"].items():
         options = json.loads(name)
-        if all(options[option] == value for option, value in wanted.items()):
+        if all(options.get(option) == value for option, value in wanted.items()):
             return scores
     return None
 

@@ -282,7 +282,15 @@ def sampling_cases(folder: Path, run_folder: Path) -> Iterator[Case]:
         yield Case(f"evaluate --{option}={value}", ["evaluate", *base, f"--{option}={value}"])
     for arguments in (["--tokenizer", "words"], ["--inception", "x.npz"], ["--reference", "x.npz"]):
         yield Case(f"evaluate {arguments}", ["evaluate", *base, *arguments])
-    for axis, value in (("steps", "0"), ("steps", "a"), ("td", ""), ("sampler", "foo"), ("beams", "x"), ("lag", "3")):
+    for axis, value in (
+        ("steps", "0"),
+        ("steps", "a"),
+        ("td", ""),
+        ("sampler", "foo"),
+        ("beams", "x"),
+        ("lag", "3"),
+        ("temperature", "-1"),
+    ):
         yield Case(f"sweep --{axis}={value}", ["sweep", *base, f"--{axis}={value}"])
     for arguments in (
         ["--out", str(folder / "d")],

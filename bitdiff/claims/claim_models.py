@@ -46,6 +46,7 @@ def _students(teacher: str, config: str, changes: dict[str, Any], train_steps: i
 
 _PLAIN = _in_diffusion(self_cond_rate=0.0)
 _SHORT = {"train.steps": 1_500}
+_STUDENT = {"optimizer.learning_rate": _TINY["optimizer.learning_rate"] / 4}  # as in presets.distillation
 _ATTENTION = {"network.attention_resolutions": (7,), "network.head_dim": 24}  # as latents require
 _BIT_PRIOR = {"prior.model": "bits", "prior.sample.sampler": "ddpm", "prior.sample.steps": 40}
 MODELS = {
@@ -83,7 +84,7 @@ MODELS = {
     "digits_edm_latents": Model("digits_disco:disco", _SHORT),
     "digits_edm_prior": Model("digits_disco:prior", first="digits_edm_latents"),
     "digits": Model("digits"),
-    **_students("uint", "fashion:small_distilled", _TINY | {"optimizer.learning_rate": 1e-3}, 600),
+    **_students("uint", "fashion:small_distilled", _TINY | _STUDENT, 600),
     **_students("digits", "digits:distilled", {}, 800),
     **_students("pairs", "mixture:distilled", {}, 3_000),
     "toy": Model("toy_disco:plain"),

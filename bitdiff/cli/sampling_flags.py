@@ -130,7 +130,9 @@ def define_draw_flags() -> None:
     flags.DEFINE_float(
         "self_guidance", None, "Weight of self-conditioning guidance, 0 for none; by default the config's."
     )
-    flags.DEFINE_float("temperature", None, "Docking: temperature of rotations and torsions; by default the config's.")
+    flags.DEFINE_float(
+        "temperature", None, "Docking: sampling temperature of rotations and torsion angles; by default the config's."
+    )
     flags.DEFINE_integer("beams", None, "Beams of an autoregressive model; by default the config's.")
 
 

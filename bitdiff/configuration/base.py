@@ -255,7 +255,9 @@ SAMPLE = {
         0.0, "weight of guidance by self-conditioning, 3 to 5 in the paper; 0 disables it", high=1e3
     ),
     "temperature": number(
-        1.0, "docking: temperature of rotations and torsion angles; below 1, poses are closer to modes", above=True
+        1.0,
+        "docking: sampling temperature of rotations and torsion angles; below 1, they concentrate near modes",
+        low=0.01,
     ),
     "frames": integer(0, "number of intermediate estimates to return; 0 for none", high=10**5),
     "beams": integer(1, "beams of an autoregressive model", low=1, high=2**10),

@@ -37,14 +37,17 @@ def second_stage(config: ml_collections.ConfigDict, model: str) -> None:
 
 
 def distillation(config: ml_collections.ConfigDict, *, steps: int) -> None:
-    """Turns a teacher's config into a student's, trained for `steps` steps, sampled in distillation.steps steps."""
+    """Turns a teacher's config into a student's, trained for `steps` steps, sampled in distillation.steps steps.
+
+    The learning rate is a quarter of the config's, since a student starts from trained weights.
+    """
     config.first = config.copy_and_resolve_references()
     config.task = "distillation"
     config.sample.update(sampler="ddim", td=0.0)
     config.sample.steps = config.distillation.get_oneway_ref("steps")  # follows a change on the command line
     config.train.steps = steps
     config.train.sample_every_steps = 0
-    config.optimizer.learning_rate /= 4.0  # a student starts from trained weights
+    config.optimizer.learning_rate /= 4.0
 
 
 def confidence(config: ml_collections.ConfigDict) -> None:

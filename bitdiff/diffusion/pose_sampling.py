@@ -22,10 +22,6 @@ def follow(
 ) -> tuple[jax.Array, jax.Array]:
     """Samples a pose from the prior around the origin, then takes equal steps in t from 1 to 0; for one example.
 
-    A temperature below 1 moves samples closer to the modes of the distribution (low-temperature sampling, Ingraham et
-    al. 2023). It divides the scores of the rotation and the torsion angles. That of the translation is unchanged, so
-    that the fractions of samples in distant pockets stay as they are.
-
     Args:
       score: (x [A, 3], t) -> the score.
       key: the key of all noise.
@@ -34,7 +30,7 @@ def follow(
       ranges: the ranges of the sigmas.
       steps: number of evaluations of the score.
       sampler: one of poses.SAMPLERS; the last step adds no noise.
-      temperature: above 0.
+      temperature: see `poses.reverse_step`.
 
     Returns:
       The pose [A, 3], and the poses before every step [steps, A, 3].
@@ -47,9 +43,10 @@ def follow(
     def step(x, inputs):
         i, step_key = inputs
         t = 1.0 - i * dt
-        found = score(x, t)
-        found = found._replace(rotation=found.rotation / temperature, torsion=found.torsion / temperature)
-        move = poses.reverse_step(step_key, found, t, dt, ranges, sampler=sampler, last=i == steps - 1)
+        last = i == steps - 1
+        move = poses.reverse_step(
+            step_key, score(x, t), t, dt, ranges, sampler=sampler, temperature=temperature, last=last
+        )
         move = move._replace(torsion=jnp.where(tree.torsions, move.torsion, 0.0))
         return poses.apply(x, move, tree), x
 

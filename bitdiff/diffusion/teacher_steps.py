@@ -44,7 +44,7 @@ def truncated_snr(gamma: jax.Array) -> jax.Array:
 
 
 def ddim(x_t: jax.Array, x0: jax.Array, now: jax.Array, then: jax.Array) -> jax.Array:
-    """x at a later step [B, ...] given an estimate of x0 [B, ...], with gamma [B] before and after the step."""
+    """A DDIM step to gamma `then` from x_t [B, ...] at gamma `now`, given an estimate of x0; both gammas are [B]."""
     now, then = (gamma.reshape(-1, *(1,) * (x_t.ndim - 1)) for gamma in (now, then))
     eps = (x_t - jnp.sqrt(now) * x0) / jnp.sqrt(1.0 - now)
     return jnp.sqrt(then) * x0 + jnp.sqrt(1.0 - then) * eps

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from bitdiff.configuration import upgrades
 from bitdiff.configuration.base import SAMPLE
 from bitdiff.data import Dataset
 from bitdiff.evaluation.judge import Judge
@@ -19,13 +21,23 @@ from bitdiff.inference.trained import Trained, report_folder
 from bitdiff.runtime import files, processes
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import GUIDANCE, SampleOptions, examples_for, hashable, network_evaluations
+from bitdiff.tasks.options import checked
 from bitdiff.tasks.sample_batches import compile_sampler, local_size, sampler_inputs
 
 AXES = (
-    *("sampler", "schedule", "steps", "td", "lag", "churn_fraction", *GUIDANCE, "self_guidance"),
-    *("temperature", "beams"),
+    "sampler",
+    "schedule",
+    "steps",
+    "td",
+    "lag",
+    "churn_fraction",
+    *GUIDANCE,
+    "self_guidance",
+    "temperature",
+    "beams",
 )
-_ADDED = ("temperature",)  # options that were added later
+# Options that are missing from the sweeps of earlier versions.
+_ADDED = tuple(path.removeprefix("sample.") for path in upgrades.ADDED if re.fullmatch(r"sample\.\w+", path))
 _RATE_SECONDS = 1.0  # the time over which a sampler's speed is measured, or one batch if that takes longer
 
 Scores = dict[str, float]
@@ -58,8 +70,13 @@ class Sweep(NamedTuple):
 
 
 def cells(base: SampleOptions, axes: dict[str, list[Any]]) -> list[SampleOptions]:
-    """All combinations of the axes' values, in order; the other options are those of `base`."""
-    return [base._replace(**dict(zip(axes, values, strict=True))) for values in itertools.product(*axes.values())]
+    """All combinations of the axes' values, in order; the other options are those of `base`.
+
+    Raises:
+      UsageError: a value of the wrong form.
+    """
+    combinations = itertools.product(*axes.values())
+    return [checked(base._replace(**dict(zip(axes, values, strict=True)))) for values in combinations]
 
 
 def name_of(options: SampleOptions) -> str:
@@ -68,9 +85,12 @@ def name_of(options: SampleOptions) -> str:
 
 
 def options_of(name: str) -> SampleOptions:
-    """The inverse of `name_of`; an option that did not exist when the cell was measured has its default."""
-    given = {field: SAMPLE[field].default for field in _ADDED} | json.loads(name)
-    return SampleOptions(**{field: hashable(value) for field, value in given.items()})
+    """The inverse of `name_of`; options that were added after the cell was measured have their defaults."""
+    return SampleOptions(**{field: hashable(value) for field, value in _with_added(json.loads(name)).items()})
+
+
+def _with_added(options: dict[str, Any]) -> dict[str, Any]:
+    return {field: SAMPLE[field].default for field in _ADDED} | options
 
 
 def read_sweep(path: Path) -> dict[str, Any]:
@@ -83,7 +103,9 @@ def read_sweep(path: Path) -> dict[str, Any]:
         report = json.loads(path.read_text())
         for scores in report["cells"].values():
             dict.fromkeys(scores)
-        dict.fromkeys(report["provenance"])
+        prior = report["provenance"].get("prior")
+        if prior:
+            prior["sample"] = _with_added(prior["sample"])
         return report | {"cells": {name_of(options_of(name)): scores for name, scores in report["cells"].items()}}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{path} holds no readable sweep ({error}); write one with bitdiff.sweep") from error

@@ -243,7 +243,7 @@ def _check_options(model: CausalModel, options: SampleOptions) -> None:
     choose("sampler of an autoregressive model", options.sampler, SAMPLERS)
     given = options_in_use(options, _UNSUPPORTED)
     if given:
-        raise UsageError(f"{', '.join(given)}: diffusion options, which an autoregressive model does not support")
+        raise UsageError(f"{', '.join(given)}: not supported by an autoregressive model")
     limit = 1 if options.sampler == "random" else model.vocab_size
     if not 1 <= options.beams <= limit:
         raise UsageError(f"beams is {options.beams}; the sampler {options.sampler!r} supports 1 to {limit}")

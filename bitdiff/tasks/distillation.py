@@ -38,6 +38,11 @@ class Distillation(NamedTuple):
     model: Denoiser
     steps: int
 
+    @property
+    def start(self) -> float:
+        """A bound below which t is not the first time, 1, whatever the rounding of i / steps."""
+        return 1.0 - 0.5 / self.steps
+
 
 def make_distillation_task(config: Any, network: nn.Module | None = None) -> Task:
     """The task of distilling a teacher; config.first is the config of the first teacher in a chain of students.
@@ -134,9 +139,9 @@ def init_params(student: Task, key: jax.Array) -> dict[str, Any]:
 def losses(job: Distillation, params: Any, batch: dict[str, jax.Array], keys: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The weighted squared error of the student against the two-step target, and the time: float32 [N] each.
 
-    The student is self-conditioned in a fraction self_cond_rate of the rows. These start one step earlier: the student
-    takes that step, and its estimate at the earlier time becomes x0_prev, as in sampling. The teacher is
-    self-conditioned on its estimate at the same time, in all rows. At t = 1, x0_prev is zero for both.
+    In a fraction self_cond_rate of the rows, the student is self-conditioned as in sampling: it takes a DDIM step from
+    t + 1 / steps, which yields both x_t and x0_prev. At that earlier time, it is conditioned on its own estimate at the
+    same time. In all rows, the teacher is conditioned on its own estimate at t. At t = 1, x0_prev is zero for both.
     """
     model = job.model
     for condition in model.conditions:
@@ -147,50 +152,51 @@ def losses(job: Distillation, params: Any, batch: dict[str, jax.Array], keys: ja
     t = teacher_steps.draw_times(time_keys, job.steps)
     gammas = tuple(model.gamma(jnp.maximum(t - part / job.steps, 0.0)) for part in (0.0, 0.5, 1.0))
     eps = jax.vmap(lambda key: jax.random.normal(key, x0.shape[1:]))(eps_keys)
-    x_t, known = _take_step(job, params["student"], batch, derived, (x0, eps, t))
+    x_t, own = _student_inputs(job, params["student"], batch, derived, (x0, eps, t))
 
     teach = _estimator(model, params["teacher"], batch, derived)
     x0_prev = jnp.zeros_like(x_t)
-    if model.self_cond_rate:
-        x0_prev = jnp.where(_expand(t < 1.0, x0), teach(x_t, x0_prev, gammas[0]), 0.0)
+    if model.self_cond_rate and job.steps > 1:
+        x0_prev = jnp.where(_expand(t < job.start, x0), teach(x_t, x0_prev, gammas[0]), 0.0)
     aim = jax.lax.stop_gradient(teacher_steps.two_step_target(teach, x_t, x0_prev, gammas))
     learn = _estimator(model, params["student"], batch, derived, clipped=False, dropout=True)
-    error = (learn(x_t, known, gammas[0]) - aim) ** 2
+    error = (learn(x_t, own, gammas[0]) - aim) ** 2
     return teacher_steps.truncated_snr(gammas[0]) * jnp.mean(error.reshape(len(x0), -1), axis=1), t
 
 
-def _take_step(
-    job: Distillation, params: Any, batch: dict[str, jax.Array], derived: Any, start: tuple[jax.Array, ...]
+def _student_inputs(
+    job: Distillation, params: Any, batch: dict[str, jax.Array], derived: Any, noisy: tuple[jax.Array, ...]
 ) -> tuple[jax.Array, jax.Array]:
-    """x_t and the student's x0_prev, both float [N, ...]; self-conditioned rows are those after a step of the student.
+    """x_t and the student's x0_prev, float [N, ...] each; in self-conditioned rows, the results of a student's step.
 
     Args:
       job: the model and the number of steps.
-      params: the student's.
+      params: the student's parameters.
       batch: the batch.
-      derived: its keys.
-      start: x0 [N, ...], eps [N, ...] and t [N].
+      derived: keys derived from the examples' keys.
+      noisy: clean data x0 [N, ...], noise eps [N, ...], and times t [N].
     """
-    model, (x0, eps, t) = job.model, start
-    x_t, known = corrupt(x0, eps, model.gamma(t)), jnp.zeros_like(x0)
+    model, (x0, eps, t) = job.model, noisy
+    x_t, x0_prev = corrupt(x0, eps, model.gamma(t)), jnp.zeros_like(x0)
     rows = self_conditioned_rows(len(x0), model.self_cond_rate)
-    if not len(rows):
-        return x_t, known
-    now, clean, noise = t[rows], x0[rows], eps[rows]
-    earlier = jnp.minimum(now + 1.0 / job.steps, 1.0)
-    gammas = model.gamma(earlier), model.gamma(now)
-    x_earlier = corrupt(clean, noise, gammas[0])
+    if not len(rows) or job.steps == 1:
+        return x_t, x0_prev
+    x0, eps, now = x0[rows], eps[rows], t[rows]
+    before = jnp.minimum(now + 1.0 / job.steps, 1.0)
+    gammas = model.gamma(before), model.gamma(now)
     estimate = _estimator(model, params, batch, derived, rows=rows)
-    x0_prev = estimate(x_earlier, jnp.zeros_like(clean), gammas[0])
-    x0_prev = jnp.where(_expand(earlier < 1.0, clean), estimate(x_earlier, x0_prev, gammas[0]), x0_prev)
-    follows = _expand(now < 1.0, clean)
-    x_rows = jnp.where(follows, teacher_steps.ddim(x_earlier, x0_prev, *gammas), x_t[rows])
-    found = x_t.at[rows].set(x_rows), known.at[rows].set(jnp.where(follows, x0_prev, 0.0))
-    return jax.lax.stop_gradient(found)
+    x_before = corrupt(x0, eps, gammas[0])
+    found = estimate(x_before, jnp.zeros_like(x0), gammas[0])
+    if job.steps > 2:
+        found = jnp.where(_expand(before < job.start, x0), estimate(x_before, found, gammas[0]), found)
+    started = _expand(now < job.start, x0)
+    x_rows = jnp.where(started, teacher_steps.ddim(x_before, found, *gammas), x_t[rows])
+    inputs = x_t.at[rows].set(x_rows), x0_prev.at[rows].set(jnp.where(started, found, 0.0))
+    return jax.lax.stop_gradient(inputs)
 
 
 def _expand(values: jax.Array, like: jax.Array) -> jax.Array:
-    """Values [N] with as many dimensions as an array [N, ...]."""
+    """Reshapes values [N] to broadcast against an array [N, ...]."""
     return values.reshape(-1, *(1,) * (like.ndim - 1))
 
 
@@ -204,10 +210,10 @@ def _estimator(
     dropout: bool = False,
     rows: Any = slice(None),
 ) -> teacher_steps.Estimate:
-    """A function that estimates x0 of some rows with these parameters; student and teacher see the same conditions."""
+    """Returns a function that estimates x0 for some rows; student and teacher see the same conditions."""
     signals = [condition.observe(params, batch, derived) for condition in model.conditions]
     inputs = jax.tree.map(lambda a: a[rows], join(model, params, signals, len(batch[model.layout.field])))
-    dropout_keys = derived.dropout if dropout else None
+    dropout_keys = derived.dropout[rows] if dropout else None
 
     def estimate(x_t, x0_prev, gamma_t):
         output = model.objective.readout(evaluate_network(model, params, x_t, x0_prev, gamma_t, inputs, dropout_keys))

@@ -52,7 +52,7 @@ class SampleOptions(NamedTuple):
     schedule, schedule_options: the sampling schedule; 'auto' is karras with 'heun', and cosine otherwise.
     beams: beams of an autoregressive model, whose samplers are 'beam' and 'random' and which takes no steps.
     churn, churn_fraction, restarts, noise_scale: see `noise_levels.AddedNoise`.
-    temperature: of docking, see `pose_sampling.follow`.
+    temperature: for docking; see `poses.reverse_step`.
     """
 
     sampler: str
@@ -90,9 +90,7 @@ def sample_options(section: Any, **changes: Any) -> SampleOptions:
     fields = {name: hashable(section[name]) for name in SampleOptions._fields}
     fields["schedule_options"] = hashable(tuple(sorted(dict(section.schedule_options).items())))
     fields |= {name: hashable(value) for name, value in changes.items() if value is not None}
-    options = SampleOptions(**fields)
-    _check(options)
-    return options
+    return checked(SampleOptions(**fields))
 
 
 def options_in_use(options: SampleOptions, neutral: Mapping[str, Any]) -> list[str]:
@@ -155,7 +153,12 @@ def hashable(value: Any) -> Any:
     return tuple(map(hashable, value)) if isinstance(value, list | tuple) else value
 
 
-def _check(options: SampleOptions) -> None:
+def checked(options: SampleOptions) -> SampleOptions:
+    """The same options.
+
+    Raises:
+      UsageError: a value of the wrong form.
+    """
     for name, field in SAMPLE.items():
         if name in SampleOptions._fields:
             check_value(f"{name} (config.sample.{name})", getattr(options, name), field)
@@ -164,3 +167,4 @@ def _check(options: SampleOptions) -> None:
     total = options.steps + sum(steps * times for steps, times, _, _ in options.restarts)
     if total > _MOST_STEPS:
         raise UsageError(f"steps and restarts add up to {total:,} steps; they must not exceed {_MOST_STEPS:,}")
+    return options

@@ -85,7 +85,7 @@ def test_a_cells_name_contains_all_of_its_options():
         assert json.loads(name_of(options))["steps"] == options.steps
 
 
-def test_cells_measured_before_an_option_existed_are_found():
+def test_cells_without_a_later_option_take_its_default():
     given = json.loads(name_of(CELLS[0]))
     del given["temperature"]
     assert options_of(json.dumps(given)) == CELLS[0]

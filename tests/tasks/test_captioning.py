@@ -193,8 +193,8 @@ def test_tokens_after_the_end_do_not_affect_the_loss():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"steps": 10}, "steps 10: diffusion options"),
-        ({"td": 1.0, "lag": 2.0}, r"td 1.0, .*lag 2.0: diffusion options"),
+        ({"steps": 10}, "steps 10: not supported"),
+        ({"td": 1.0, "lag": 2.0}, r"td 1.0, .*lag 2.0: not supported"),
         ({"sampler": "ddim"}, "unknown sampler of an autoregressive model 'ddim'"),
         ({"beams": 0}, "beams is 0"),
         ({"temperature": 0.5}, "temperature 0.5"),
@@ -207,7 +207,7 @@ def test_options_that_an_autoregressive_model_does_not_support_are_refused(chang
         task.sample(params, {}, jax.random.split(jax.random.key(0), 1), options._replace(**changes))
 
 
-def test_bit_diffusion_refuses_beams_and_captioning_refuses_labels(dataset):
+def test_unsupported_options_and_labels_are_refused(dataset):
     config = make_config("bits")
     task = make_task(config)
     params = jax.eval_shape(task.init, jax.random.key(0))

@@ -1,4 +1,4 @@
-"""Progressive distillation: the target, sampling times, the weight, a chain of students, and rejected teachers."""
+"""Progressive distillation: targets, times, weights, self-conditioned rows, a chain of students, refused teachers."""
 
 import jax
 import jax.numpy as jnp
@@ -120,7 +120,7 @@ def test_a_chain_of_students(tmp_path):
         train(config, tmp_path / "again")
 
 
-def test_self_conditioned_rows_have_the_inputs_that_the_sampler_would_give():
+def test_self_conditioned_rows_have_the_inputs_of_a_two_step_sampler():
     config = resolved(student_config(2))
     model = make_denoiser(config.first, Layout("tokens", (2,), 1))._replace(gamma=schedules.cosine())
     params = jax.jit(make_task(config.first).init)(KEY)
@@ -141,7 +141,7 @@ def test_self_conditioned_rows_have_the_inputs_that_the_sampler_would_give():
     job, derived = distillation.Distillation(model, 2), derive_keys(jax.random.split(KEY, 8))
     for t, (x_t, x0_prev) in zip((1.0, 0.5), seen, strict=True):
         times = jnp.full(8, t)
-        found = distillation._take_step(job, params, batch, derived, (x0, eps, times))
+        found = distillation._student_inputs(job, params, batch, derived, (x0, eps, times))
         rows = self_conditioned_rows(8, model.self_cond_rate)
         np.testing.assert_allclose(found[0][rows], x_t[rows], atol=1e-5)
         np.testing.assert_allclose(found[1][rows], x0_prev[rows], atol=1e-5)

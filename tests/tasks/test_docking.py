@@ -105,6 +105,16 @@ def test_given_pointers_are_used(complexes):
     assert np.abs(outputs["pose"] - guided["pose"]).max() > 1e-3
 
 
+def test_the_temperature_of_the_options_is_used(complexes):
+    config = small_config("plain")
+    task = make_task(config)
+    params, options = task.init(jax.random.key(0)), sample_options(config.sample, steps=2)
+    assert options.temperature < 1
+    condition = task.condition(np.arange(12), None, complexes.test)
+    cold, warm = (draw(task, params, condition, options._replace(temperature=value)) for value in (0.3, 1.0))
+    assert np.abs(cold["pose"] - warm["pose"]).max() > 1e-3
+
+
 def test_scores_of_true_and_of_wrong_poses(complexes):
     truth = stack(complexes.test)
     source = np.repeat(np.arange(12), 5).astype(np.int32)
