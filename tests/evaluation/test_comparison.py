@@ -5,7 +5,7 @@ from conftest import tiny_config
 
 from bitdiff.configuration import base_config
 from bitdiff.evaluation import comparison
-from bitdiff.evaluation.sweep_cells import cells, name_of, options_of
+from bitdiff.evaluation.sweep_cells import cells, name_of, options_of, read_sweep
 from bitdiff.evaluation.sweep_tables import grids
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import sample_options
@@ -92,3 +92,14 @@ def test_cells_without_a_later_option_take_its_default():
     del given["steps"]
     with pytest.raises(TypeError, match="steps"):
         options_of(json.dumps(given))
+
+
+def test_sweeps_without_a_later_option_are_those_of_the_same_model(tmp_path):
+    prior = {"model": "bits", "sample": CELLS[0]._asdict()}
+    path = tmp_path / "sweep.json"
+    path.write_text(json.dumps({"provenance": {"prior": prior}, "cells": {name_of(CELLS[0]): {"swd": 1.0}}}))
+    now = read_sweep(path)
+    del prior["sample"]["temperature"]
+    given = {name: value for name, value in json.loads(name_of(CELLS[0])).items() if name != "temperature"}
+    path.write_text(json.dumps({"provenance": {"prior": prior}, "cells": {json.dumps(given): {"swd": 1.0}}}))
+    assert read_sweep(path) == now
