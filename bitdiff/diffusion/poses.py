@@ -139,9 +139,9 @@ def reverse_step(
     g^2 is the derivative of the variance, 2 sigma^2 ln(sigma_max / sigma_min). For rotations, whose variance is
     2 eps^2, all variances are doubled.
 
-    A temperature below 1 divides the factor of the score of the rotation and of the torsion angles, so that they
-    concentrate near modes (a simple form of low-temperature sampling, Ingraham et al. 2023). This factor never exceeds
-    the variance at t, with which a step ends at the estimate of the clean pose. The translation is sampled as at
+    The temperature divides the factor of the score of the rotation and the torsion angles. Below 1, samples concentrate
+    near modes (a simple form of low-temperature sampling, Ingraham et al. 2023), and the factor is limited to the
+    variance at t, with which a step ends at the estimate of the clean pose. The translation is sampled as at
     temperature 1, so that the fractions of samples in separate pockets stay nearly the same.
 
     Args:
