@@ -122,7 +122,8 @@ def test_a_run_on_files_trains_samples_and_is_evaluated(folder, command, tmp_pat
     workdir = tmp_path / "run"
     sizes = [f"--config.data.{name}={value}" for name, value in SIZES.items()]
     splits = ["--config.data.train_split=train", "--config.data.test_split=test"]
-    small = ["--config.network.layers=2", "--config.train.steps=2", "--config.train.batch_size=2"]
+    small = ["--config.network.layers=1", "--config.train.steps=2", "--config.train.batch_size=2"]
+    small += ["--config.latents.encoder.layers=1"]
     small += ["--config.optimizer.warmup_steps=1", "--config.sample.steps=2", "--config.sample.batch_size=4"]
     fields = [f"--config.data.path={folder}", *sizes, *splits, *small]
     code, output = command("train", "--config", "pdbbind:disco", "--workdir", workdir, *fields)
