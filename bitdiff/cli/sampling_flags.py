@@ -6,24 +6,13 @@ from typing import Any, NamedTuple
 from absl import flags
 
 from bitdiff.cli.command import given
+from bitdiff.evaluation.sweep_cells import AXES
 from bitdiff.inference.draws import Draw
 from bitdiff.inference.trained import WEIGHTS, Trained, load
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import GUIDANCE, SampleOptions, sample_options
 
-_OPTION_FLAGS = (
-    "sampler",
-    "schedule",
-    "steps",
-    "td",
-    "lag",
-    "churn_fraction",
-    *GUIDANCE,
-    "momentum",
-    "self_guidance",
-    "temperature",
-    "beams",
-)
+_OPTION_FLAGS = (*AXES, "momentum")
 
 
 class RunRequest(NamedTuple):

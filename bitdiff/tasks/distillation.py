@@ -40,7 +40,7 @@ class Distillation(NamedTuple):
 
     @property
     def start(self) -> float:
-        """A bound below which t is not the first time, 1, whatever the rounding of i / steps."""
+        """A bound between the first time, 1, and the second; comparing with it is safe from rounding of i / steps."""
         return 1.0 - 0.5 / self.steps
 
 
