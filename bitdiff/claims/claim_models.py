@@ -1,5 +1,6 @@
 """The models that claims compare."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from bitdiff.claims.claim import Model
@@ -28,9 +29,9 @@ def _in_diffusion(**changes: Any) -> dict[str, Any]:
     return {f"diffusion.{name}": value for name, value in changes.items()}
 
 
-def _captions(variant: str) -> Model:
+def _captions(variant: str, changes: Mapping[str, Any] = {}) -> Model:
     """A model of captions of drawn shapes, trained for fewer steps than by its config."""
-    return Model(f"shapes:{variant}", {"train.steps": 2_000})
+    return Model(f"shapes:{variant}", {"train.steps": 2_000, **changes})
 
 
 def _students(teacher: str, config: str, changes: dict[str, Any], train_steps: int) -> dict[str, Model]:
@@ -61,7 +62,8 @@ MODELS = {
     "one_hot": _fashion("one_hot"),
     "one_hot_softmax": _fashion("one_hot", loss="softmax"),
     "masked": Model("fashion:small_masked", _TINY),
-    "captions": _captions("bits"),
+    "captions": _captions("bits", {"diffusion.lag": 0.0, "sample.lag": 0.0}),
+    "captions_lagged": _captions("bits"),
     "captions_masked": _captions("masked"),
     "captions_autoregressive": Model("shapes:autoregressive"),
     "pairs": Model("mixture"),

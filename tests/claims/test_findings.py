@@ -12,9 +12,11 @@ from bitdiff.claims.claim import Claim, Model, Point, Score, best_falls, better,
 from bitdiff.claims.claim_models import MODELS
 from bitdiff.claims.verdicts import FAILS, HOLDS, UNDECIDED, Verdict, combine, decide
 from bitdiff.configuration import load_config
+from bitdiff.diffusion.step_rules import RULES
 from bitdiff.figures import plots
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import sample_options
+from bitdiff.tasks.options import plan_of
 from bitdiff.training import workdir
 
 
@@ -78,7 +80,10 @@ def test_every_claim_can_be_measured(name):
         model = MODELS[point.model]
         config = load_config(model.config)
         config.update_from_flattened_dict(model.changes)
-        sample_options(config.sample, **point.options)
+        options = sample_options(config.sample, **point.options)
+        if options.sampler in RULES:
+            plan_of(options, config.data.length)
+            assert options.lag <= config.diffusion.lag
         assert not model.first or model.first in MODELS
 
 
