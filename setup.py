@@ -45,6 +45,7 @@ setup(
         "captions": ["nltk>=3.8"],
         "docking": ["rdkit>=2024.3", "spyrmsd>=0.8"],
         "test": [
+            "e3nn-jax>=0.20",
             "tensorflow-datasets>=4.9.7",
             "importlib_resources",
             "nltk>=3.8",

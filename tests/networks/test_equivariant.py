@@ -1,5 +1,6 @@
 """Equivariant message passing: rotations, reflections, translations, permutations, padding, and degenerate edges."""
 
+import e3nn_jax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -145,18 +146,17 @@ def test_two_nodes_at_the_same_place_have_finite_gradients(case):
 
 
 def test_products_are_those_of_e3nn():
-    e3nn = pytest.importorskip("e3nn_jax")
     rng = np.random.default_rng(5)
     features, direction = random_features(rng), jnp.asarray(rng.normal(size=(NODES, 3)), jnp.float32)
     found = equivariant.products(features, direction)
-    edge = e3nn.IrrepsArray("1o", direction)
-    harmonics = e3nn.spherical_harmonics("2e", edge, normalize=False, normalization="norm")
+    edge = e3nn_jax.IrrepsArray("1o", direction)
+    harmonics = e3nn_jax.spherical_harmonics("2e", edge, normalize=False, normalization="norm")
 
     def tensor_product(kind, part, output, edge=edge):
         """All products of a kind of features with the direction that have the output's kind, [N, channels, ...]."""
         count = part.shape[-1]
         flat = jnp.moveaxis(part, -1, 1).reshape(NODES, -1)
-        product = e3nn.tensor_product(e3nn.IrrepsArray(f"{count}x{kind}", flat), edge, filter_ir_out=[output])
+        product = e3nn_jax.tensor_product(e3nn_jax.IrrepsArray(f"{count}x{kind}", flat), edge, filter_ir_out=[output])
         return jnp.moveaxis(product.array.reshape(NODES, count, -1), 1, -1)
 
     def along(kind, part):
