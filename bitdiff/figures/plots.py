@@ -16,6 +16,7 @@ from bitdiff.runtime import files
 
 _LABEL_WIDTH = 50  # characters
 _FAR = 4.0  # a level more than this factor above or below all means is not drawn
+_IMPRECISE = 0.5  # standard deviation over mean, above which error bars would be distorted on a logarithmic axis
 
 
 class _Plain(LogFormatter):
@@ -63,14 +64,15 @@ def error_bars(
 ) -> None:
     """Plots the mean and standard deviation over seeds against x, one curve per name, and named horizontal levels.
 
-    An axis is logarithmic if its values are positive and span a factor of 8 or more. A level more than a factor of 4
-    above or below all means appears only in the legend.
+    An axis is logarithmic if its values are positive and span a factor of 8 or more; the y axis also requires that no
+    standard deviation exceeds half of its mean. A level more than a factor of 4 above or below all means appears only
+    in the legend.
     """
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
     for name, points in lines.items():
         x = sorted(points)
         mean = [np.mean(points[value]) for value in x]
-        spread = [float(np.std(points[value], ddof=1)) if len(points[value]) > 1 else 0.0 for value in x]
+        spread = [_spread(points[value]) for value in x]
         axes.errorbar(x, mean, yerr=np.array(spread), marker="o", markersize=4, capsize=2, label=name)
     axes.set(xlabel=x_label, ylabel=textwrap.fill(y_label, _LABEL_WIDTH))
     ticks = sorted({value for points in lines.values() for value in points})
@@ -80,19 +82,26 @@ def error_bars(
         axes.set_xticks([], minor=True)
     else:
         axes.set_xticks(ticks, [f"{value:.3g}" if value < 1_000 else f"{value:g}" for value in ticks])
-    means = [float(np.mean(values)) for points in lines.values() for values in points.values()]
+    seeds = [np.asarray(values, float) for points in lines.values() for values in points.values()]
+    means = [float(values.mean()) for values in seeds]
+    precise = all(_spread(values) <= _IMPRECISE * values.mean() for values in seeds)
     for name, level in (levels or {}).items():
         if min(means) <= _FAR * level and level <= _FAR * max(means):
             axes.axhline(level, color="black", linestyle="--", linewidth=1, label=name)
         else:
             axes.plot([], [], " ", label=f"{name}: {level:.3g}")
-    if min(means) > 0 and max(means) >= 8 * min(means):
+    if precise and min(means) > 0 and max(means) >= 8 * min(means):
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(_Plain())
         axes.yaxis.set_minor_formatter(_Plain(minor_thresholds=(1.5, 0.5)))
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
     save(path, figure)
+
+
+def _spread(values: Sequence[float] | np.ndarray) -> float:
+    """The standard deviation over seeds, 0 for one seed."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
 
 def _spaced(ticks: Sequence[float]) -> list[str]:
