@@ -27,7 +27,7 @@ def publish(workdir: Path, results: Path) -> list[str]:
     if not found:
         sys.exit(f"{workdir} holds no findings.json; write one with python -m bitdiff.findings --workdir {workdir}")
     published = findings_report.read(results)
-    # An unchanged finding keeps its commit and hardware.
+    # An unchanged finding keeps its provenance.
     found = {name: one for name, one in found.items() if _plain(one) != _plain(published.get(name, {}))}
     for name, one in found.items():
         before = published[name]["seeds"] if name in published else []
@@ -48,9 +48,8 @@ def publish(workdir: Path, results: Path) -> list[str]:
 
 
 def _plain(one: dict[str, Any]) -> dict[str, Any]:
-    """A finding without what publishing adds."""
-    added = ("commit", "hardware")
-    return one | {"provenance": {name: v for name, v in one.get("provenance", {}).items() if name not in added}}
+    """A finding without what says when and where it was measured; the judges remain."""
+    return one | {"provenance": one.get("provenance", {}).get("judges")}
 
 
 def main() -> None:

@@ -2,5 +2,5 @@
 
 from bitdiff.claims.claim import Score
 
-JUDGED = Score("judge_frechet", "Frechet distance between the judge's features")
-KNOWN = Score("known_tv", "total variation to the known distribution")
+JUDGED = Score("judge_frechet", "Frechet distance to the training images, in the judge's features")
+KNOWN = Score("known_tv", "total variation distance to the true distribution")

@@ -12,22 +12,23 @@ _TEACHER_STEPS = (1, 2, 4, 8, 10, 40)
 def _distilled(teacher: str, data: str, score: Score, num_samples: int) -> Claim:
     """A claim about the students of a model."""
     return Claim(
-        statement=f"With progressive distillation, four steps are better than the teacher's ten on {data}.",
-        paper="none in the papers; Salimans and Ho 2022 reach an FID of 3.0 on CIFAR-10 in four steps.",
+        statement=f"On {data}, a distilled model with four steps is better than the original one with ten.",
+        paper="not in the papers; for continuous diffusion, Salimans and Ho (2022) report an FID of 3.0 on CIFAR-10 in "
+        "four steps.",
         score=score,
         points=(
-            *by_steps({"teacher": teacher}, _TEACHER_STEPS),
-            *by_steps({"teacher, DPM-Solver++": teacher}, (4, 8, 10), sampler="dpm++"),
+            *by_steps({"original model": teacher}, _TEACHER_STEPS),
+            *by_steps({"original model, DPM-Solver++": teacher}, (4, 8, 10), sampler="dpm++"),
             *(Point("students", steps, f"{teacher}_{steps}", {"steps": steps}) for steps in STUDENT_STEPS),
         ),
         x_label="sampling steps",
         evidence={
-            "a student's 4 steps are better than the teacher's 10": lambda found: np.log(
-                found["teacher", 10] / found["students", 4]
+            "a student with 4 steps is better than the original model with 10": lambda found: np.log(
+                found["original model", 10] / found["students", 4]
             )
         },
         num_samples=num_samples,
-        scale="Longer training of the students: config.train.steps.",
+        scale="train the students for longer (config.train.steps).",
     )
 
 

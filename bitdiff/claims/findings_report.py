@@ -17,6 +17,15 @@ from bitdiff.runtime import files
 from bitdiff.runtime.devices import describe_devices
 from bitdiff.runtime.version import __version__
 
+_ABOUT = (
+    "Claims of two papers, and some of our own, checked at a scale that a laptop can train. `python -m "
+    "bitdiff.findings` trains the models, measures them and writes this report. References are to figures, tables "
+    "and sections of Analog Bits (Chen, Zhang and Hinton 2023), unless they name DisCo-Diff (Xu et al. 2024) or "
+    "another paper. The Frechet distance is biased upward for small numbers of samples, and findings from "
+    "different machines have judges and models that were trained separately; so scores are comparable only within "
+    "a table."
+)
+
 
 def finding(claim: Claim, measured: Measured, seeds: Sequence[int]) -> dict[str, Any]:
     """What was found about a claim, as plain JSON: evidence with verdicts, and the scores of every point."""
@@ -77,9 +86,9 @@ def markdown(
     Args:
       found: the findings by the claim's name.
       pictures: a prefix of the plots' paths.
-      remarks: by the claim's name, a 'text', and the 'verdict' it was written for, with which alone it is shown.
+      remarks: by the claim's name, a 'text', and the 'verdict' it was written for; it is shown only with that verdict.
     """
-    lines = ["# Findings", "", RULE, "", "| claim | verdict |", "| --- | --- |"]
+    lines = ["# Findings", "", _ABOUT, "", RULE, "", "| claim | verdict |", "| --- | --- |"]
     lines += [f"| {one['statement']} | {one['verdict']} |" for one in found.values()]
     for name, one in found.items():
         remark = (remarks or {}).get(name, {})
@@ -87,14 +96,14 @@ def markdown(
         lines += ["", f"## {one['statement']}", ""]
         lines += [f"**{one['verdict'].capitalize()}.**{about} Reference: {one['paper']}", ""]
         lines += [f"![{one['score']}]({pictures}{name}.png)", "", *_scores(one), ""]
-        lines += ["| evidence | mean | standard error | verdict |", "| --- | --- | --- | --- |"]
+        lines += ["| comparison | mean | standard error | verdict |", "| --- | --- | --- | --- |"]
         lines += [
             f"| {what} | {fact['mean']:.3g} | {fact['error']:.2g} | {fact['verdict']} |"
             for what, fact in one["evidence"].items()
         ]
         seeds = ", ".join(map(str, one["seeds"]))
         about = one["provenance"]
-        real = "" if one["real"] is None else f" Real data score {one['real']:.3g}."
+        real = "" if one["real"] is None else f" Real test data score {one['real']:.3g}."
         lines += ["", f"Mean ± standard deviation over seeds {seeds}; {one['num_samples']:,} samples per point.{real}"]
         lines[-1] += "".join(_judge(facts) for facts in about["judges"])
         if "commit" in about:
@@ -104,7 +113,7 @@ def markdown(
                 f"{about['date'][:10]}; {about['hardware']}; jax {about['jax'].split()[0]}."
             )
         if one["verdict"] != HOLDS:
-            lines += [f"A stronger test: {one['scale']}"]
+            lines += [f"A stronger test would {one['scale']}"]
     return "\n".join(lines) + "\n"
 
 
@@ -127,6 +136,6 @@ def _mean(values: Sequence[float]) -> str:
 
 def _judge(facts: Mapping[str, Any]) -> str:
     return (
-        f" The judge is a classifier trained on {facts['data']}, with a test accuracy of {facts['test_accuracy']:.1%} "
-        f"(sha256 {facts['sha256'][:8]})."
+        f" The judge is a classifier with a test accuracy of {facts['test_accuracy']:.1%} "
+        f"(sha256 {facts['sha256'][:8]}; data: {facts['data']})."
     )

@@ -8,7 +8,7 @@ from bitdiff.claims.claim import Claim, Evidence, Point, Score, best_falls, bett
 from bitdiff.claims.claim_models import CHECKPOINTS, ENCODINGS
 from bitdiff.claims.claim_scores import JUDGED
 
-_LONGER = "Longer training of a larger network: config.train.steps, config.network.dim."
+_LONGER = "train a larger network for longer (config.network.dim, config.train.steps)."
 
 
 def _on_fashion(*, score: Score = JUDGED, num_samples: int = 1_000, **facts: Any) -> Claim:
@@ -17,7 +17,11 @@ def _on_fashion(*, score: Score = JUDGED, num_samples: int = 1_000, **facts: Any
 
 
 def _self_conditioning() -> Claim:
-    lines = {title: name for name in ENCODINGS for title, name in ((name, name), (f"{name}, without", f"{name}_plain"))}
+    lines = {
+        title: name
+        for name in ENCODINGS
+        for title, name in ((name, name), (f"{name}, no self-conditioning", f"{name}_plain"))
+    }
     return _on_fashion(
         statement="Self-conditioning improves samples with every encoding.",
         paper="Figure 5: FID improves for uint8, gray and uint8 (rand) on CIFAR-10 and ImageNet 64 x 64.",
@@ -27,7 +31,7 @@ def _self_conditioning() -> Claim:
         x_label="training steps",
         num_samples=500,  # for each of three checkpoints of 18 models
         evidence={
-            f"{name}: better with self-conditioning": better(name, f"{name}, without", CHECKPOINTS[-1:])
+            f"{name}: better with self-conditioning": better(name, f"{name}, no self-conditioning", CHECKPOINTS[-1:])
             for name in ENCODINGS
         },
     )
@@ -67,11 +71,11 @@ def _difficulty() -> Claim:
 
 def _prediction() -> Claim:
     lines = {
-        "x0, l2": "uint",
-        "eps, l2": "uint_eps",
-        "v, l2": "uint_v",
-        "x0, logistic": "uint_logistic",
-        "x0, cross-entropy": "uint_softmax",
+        "uint, x0, l2": "uint",
+        "uint, eps, l2": "uint_eps",
+        "uint, v, l2": "uint_v",
+        "uint, x0, logistic": "uint_logistic",
+        "uint, x0, factorized softmax": "uint_softmax",
         "one-hot, l2": "one_hot",
         "one-hot, softmax": "one_hot_softmax",
     }
@@ -82,9 +86,11 @@ def _prediction() -> Claim:
         points=by_steps(lines, (10, 40)),
         x_label="sampling steps",
         evidence={
-            "x0 is better than eps": better("x0, l2", "eps, l2", (10, 40)),
-            "x0 is better than v": better("x0, l2", "v, l2", (10, 40)),
-            "uint is better than one-hot": better("x0, l2", ("one-hot, l2", "one-hot, softmax"), (10, 40)),
+            "x0 is better than eps": better("uint, x0, l2", "uint, eps, l2", (10, 40)),
+            "x0 is better than v": better("uint, x0, l2", "uint, v, l2", (10, 40)),
+            "uint (l2) is better than the better of the one-hot models": better(
+                "uint, x0, l2", ("one-hot, l2", "one-hot, softmax"), (10, 40)
+            ),
             "one-hot is better with the softmax loss": better("one-hot, softmax", "one-hot, l2", (10, 40)),
         },
     )
@@ -97,7 +103,7 @@ def _bimodal() -> Claim:
         score=Score("sharp_bits", "fraction of bits within 10% of -1 or 1"),
         points=by_steps({name: name for name in ENCODINGS}, (10, 40)),
         x_label="sampling steps",
-        evidence={f"{name}: above 90%": _above(name, 40, 0.9) for name in ENCODINGS},
+        evidence={f"{name}: the fraction at 40 steps, minus 0.9": _above(name, 40, 0.9) for name in ENCODINGS},
     )
 
 
@@ -145,8 +151,8 @@ def _momentum() -> Claim:
         points=tuple(points),
         x_label="guidance weight, or 10 x momentum",
         evidence={
-            "the best momentum improves the distance by less than 5%": _improves_little("momentum", (1.0, 3.0, 5.0)),
-            "the best self-guidance improves the distance by less than 5%": _improves_little(
+            "5% minus the improvement by the best momentum": _improves_little("momentum", (1.0, 3.0, 5.0)),
+            "5% minus the improvement by the best weight of self-guidance": _improves_little(
                 "self-guidance", weights[1:]
             ),
         },
@@ -159,14 +165,22 @@ def _improves_little(line: str, at: tuple[float, ...]) -> Evidence:
 
 def _masked_images() -> Claim:
     steps = (5, 10, 20, 40)
+    squared_error = "Bit Diffusion, uint, l2"
+    softmax = {"Bit Diffusion, uint, factorized softmax": "uint_softmax", "Bit Diffusion, one-hot": "one_hot_softmax"}
     return _on_fashion(
-        statement="On images, bits are better than masked diffusion with the same number of network evaluations.",
-        paper="Table 1, CIFAR-10 FID: uint8 3.48 unconditional; D3PM with absorbing states 30.97.",
-        points=by_steps({"bits": "uint"}, steps)
-        + by_steps({"masked": "masked"}, steps)
-        + by_steps({"masked, by confidence": "masked"}, steps, sampler="confidence"),
+        statement="On Fashion-MNIST, masked diffusion is better than Bit Diffusion at the same number of evaluations.",
+        paper="Table 1, CIFAR-10 FID: uint8 3.48 unconditional; D3PM with absorbing states, an earlier masked "
+        "diffusion model, 30.97.",
+        points=by_steps({squared_error: "uint"} | softmax, steps)
+        + by_steps({"masked diffusion": "masked"}, steps)
+        + by_steps({"masked diffusion, by confidence": "masked"}, steps, sampler="confidence"),
         x_label="network evaluations",
-        evidence={"bits are better than masked diffusion": better("bits", ("masked", "masked, by confidence"), steps)},
+        evidence={
+            "masked diffusion is better than Bit Diffusion with the squared error": better(
+                "masked diffusion", squared_error, steps
+            ),
+            "masked diffusion is better than the better softmax": better("masked diffusion", tuple(softmax), steps),
+        },
     )
 
 

@@ -6,12 +6,13 @@ from bitdiff.claims.claim_scores import KNOWN
 _TRUE = Score("true", "fraction of captions that are true")
 _CAPTION_LENGTH = 13  # tokens, and evaluations of an autoregressive model
 _LAGGED_STEPS = (20, 40)  # the config's lag of 16 requires more than 16
-_LAGGED = by_steps({"bits that lag, td 2": "captions_lagged"}, _LAGGED_STEPS)
+_WITH_LAG = "Bit Diffusion with a lag, td 2"
+_LAGGED = by_steps({_WITH_LAG: "captions_lagged"}, _LAGGED_STEPS)
 
 
 def _caption_steps() -> Claim:
     steps = (5, 10, 20, 40)
-    lines = {f"bits, td {td:g}": td for td in (0.0, 2.0, 4.0)}
+    lines = {f"Bit Diffusion, td {td:g}": td for td in (0.0, 2.0, 4.0)}
     return Claim(
         statement="Bit Diffusion captions as well in ten steps as in forty, and as well as an autoregressive model.",
         paper="Tables 3 to 5, COCO, BLEU-4: 34.5 in 10 steps with td, 34.4 in 40; autoregressive 33.9.",
@@ -27,52 +28,53 @@ def _caption_steps() -> Claim:
         ),
         x_label="network evaluations",
         evidence={
-            "5 steps: td 2 is better than td 0": higher("bits, td 2", "bits, td 0", (5,)),
-            "td 2: 10 steps are at most 2 points worse than 40": lambda found: (
-                found["bits, td 2", 10] - found["bits, td 2", 40] + 0.02
+            "5 steps: td 2 is better than td 0": higher("Bit Diffusion, td 2", "Bit Diffusion, td 0", (5,)),
+            "td 2: 10 steps minus 40, plus 0.02": lambda found: (
+                found["Bit Diffusion, td 2", 10] - found["Bit Diffusion, td 2", 40] + 0.02
             ),
-            "10 steps are at most 2 points worse than autoregressive": lambda found: (
-                found["bits, td 2", 10] - found["autoregressive", _CAPTION_LENGTH] + 0.02
+            "10 steps minus autoregressive, plus 0.02": lambda found: (
+                found["Bit Diffusion, td 2", 10] - found["autoregressive", _CAPTION_LENGTH] + 0.02
             ),
         },
         num_samples=300,
-        scale="Longer training (config.train.steps), or latents (configs/shapes_disco.py).",
+        scale="train for longer (config.train.steps), or with latents (configs/shapes_disco.py).",
     )
 
 
 def _masked_captions() -> Claim:
     steps = (5, 10, 20, 40)
-    masked = ("masked", "masked, by confidence")
+    masked = ("masked diffusion", "masked diffusion, by confidence")
     return Claim(
-        statement="On captions, masked diffusion is better than bits with the same number of network evaluations.",
-        paper="none in the papers.",
+        statement="On captions, masked diffusion is better than Bit Diffusion at the same number of evaluations.",
+        paper="not in the papers.",
         score=_TRUE,
-        points=by_steps({"bits, td 2": "captions"}, steps, td=2.0)
+        points=by_steps({"Bit Diffusion, td 2": "captions"}, steps, td=2.0)
         + _LAGGED
-        + by_steps({"masked": "captions_masked"}, steps)
-        + by_steps({"masked, by confidence": "captions_masked"}, steps, sampler="confidence"),
+        + by_steps({"masked diffusion": "captions_masked"}, steps)
+        + by_steps({"masked diffusion, by confidence": "captions_masked"}, steps, sampler="confidence"),
         x_label="network evaluations",
         evidence={
-            "masked diffusion is better than bits": higher(masked, "bits, td 2", steps),
-            "masked diffusion is better than bits that lag": higher(masked, "bits that lag, td 2", _LAGGED_STEPS),
+            "the better masked sampler is better than Bit Diffusion": higher(masked, "Bit Diffusion, td 2", steps),
+            "the better masked sampler is better than with a lag": higher(masked, _WITH_LAG, _LAGGED_STEPS),
         },
         num_samples=300,
-        scale="Longer training (config.train.steps).",
+        scale="train for longer (config.train.steps).",
     )
 
 
 def _masked_tokens() -> Claim:
     steps = (5, 10, 40, 100)
     return Claim(
-        statement="On token pairs, masked diffusion is better than bits with the same number of network evaluations.",
-        paper="none in the papers; with an exact network, masked diffusion needs one evaluation per token.",
+        statement="On token pairs, masked diffusion is better than Bit Diffusion at the same number of evaluations.",
+        paper="not in the papers; with an exact network, unmasking one token per evaluation samples the true "
+        "distribution.",
         score=KNOWN,
-        points=by_steps({"bits": "pairs", "masked": "pairs_masked"}, steps)
-        + by_steps({"masked, by confidence": "pairs_masked"}, steps, sampler="confidence"),
+        points=by_steps({"Bit Diffusion": "pairs", "masked diffusion": "pairs_masked"}, steps)
+        + by_steps({"masked diffusion, by confidence": "pairs_masked"}, steps, sampler="confidence"),
         x_label="network evaluations",
-        evidence={"masked diffusion is better than bits": better("masked", "bits", steps)},
+        evidence={"masked diffusion is better than Bit Diffusion": better("masked diffusion", "Bit Diffusion", steps)},
         num_samples=20_000,
-        scale="More seeds.",
+        scale="use more seeds.",
     )
 
 

@@ -11,7 +11,7 @@ _ERRORS = 3.0  # standard errors of the mean
 
 
 class Verdict(NamedTuple):
-    """What one kind of evidence shows: its mean and standard error over the seeds, and the verdict."""
+    """What one comparison shows: its mean and standard error over the seeds, and the verdict."""
 
     mean: float
     error: float
@@ -19,13 +19,14 @@ class Verdict(NamedTuple):
 
 
 RULE = (
-    "Evidence is one number per seed, positive if that seed supports the claim. A claim holds if, for each kind of "
-    f"evidence, all of at least {_LEAST_SEEDS} seeds support it and the mean is more than {_ERRORS:g} standard errors "
-    f"above 0. It does not hold if, for any kind of evidence, all of at least {_LEAST_SEEDS} seeds contradict it and "
-    f"the mean is more than {_ERRORS:g} standard errors below 0. Otherwise, it is undecided at this scale. With three "
-    "seeds, pure noise is called 'holds' or 'does not hold' for one kind of evidence about 10% of the time. Where "
-    "evidence compares two scores by their ratio, it is the natural logarithm of the ratio; a bound on an improvement "
-    "is a fraction."
+    "Each claim is tested by one or more comparisons, which give one number per seed, positive if that seed "
+    "supports the claim. A comparison of distances is the natural logarithm of their ratio; a comparison of "
+    "fractions is their difference, in places plus a tolerance; a comparison with a threshold is the margin to "
+    f"it. A comparison holds if there are at least {_LEAST_SEEDS} seeds, all support the claim, and the mean is "
+    f"more than {_ERRORS:g} standard errors above 0. It does not hold if all contradict the claim and the mean is "
+    f"more than {_ERRORS:g} standard errors below 0. Otherwise, it is undecided at this scale. A claim holds if "
+    "all its comparisons hold, and does not hold if any of them does not. With three seeds and no true effect, a "
+    "comparison is called 'holds' about 5% of the time, and 'does not hold' about 5% of the time."
 )
 
 
@@ -42,7 +43,7 @@ def decide(evidence: np.ndarray) -> Verdict:
 
 
 def combine(verdicts: Sequence[Verdict]) -> str:
-    """The verdict on a claim by RULE, from those on each kind of evidence."""
+    """The verdict on a claim by RULE, from those on its comparisons."""
     found = {verdict.verdict for verdict in verdicts}
     if FAILS in found:
         return FAILS

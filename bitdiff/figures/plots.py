@@ -68,7 +68,7 @@ def error_bars(
     standard deviation exceeds half of its mean. A level more than a factor of 4 above or below all means appears only
     in the legend.
     """
-    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    figure, axes = plt.subplots(figsize=(6, 4.8), layout="constrained")
     for name, points in lines.items():
         x = sorted(points)
         mean = [np.mean(points[value]) for value in x]
@@ -95,7 +95,7 @@ def error_bars(
         axes.yaxis.set_major_formatter(_Plain())
         axes.yaxis.set_minor_formatter(_Plain(minor_thresholds=(1.5, 0.5)))
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
+    figure.legend(loc="outside upper center", ncols=2, fontsize="small")
     save(path, figure)
 
 

@@ -61,7 +61,8 @@ def with_first_stage(config: ml_collections.ConfigDict, folder: Path) -> ml_coll
     config.first_run = str(source)
     if config.task == "distillation":
         config.distillation.teacher_steps = _teacher_steps(config, source)
-    config.sample.schedule_options.levels = sampling_levels(first, source)  # for sampling with the schedule 'measured'
+    else:
+        config.sample.schedule_options.levels = sampling_levels(first, source)  # for the schedule 'measured'
     with config.unlocked():
         config.first = first
     return config

@@ -109,7 +109,7 @@ _CLAIM = Claim(
     x_label="steps",
     evidence={"own is better": better("own", "plain", (1, 2))},
     num_samples=20,
-    scale="More than four steps.",
+    scale="train for more than four steps.",
 )
 
 
@@ -140,9 +140,9 @@ def test_a_claim_is_trained_measured_and_reported_once(tmp_path, monkeypatch, ca
     text = (tmp_path / "findings.md").read_text()
     assert "Undecided at this scale" in text
     assert "| Distance of features; steps: | 1 | 2 |" in text
-    assert f"Real data score {values.real:.3g}." in text
+    assert f"Real test data score {values.real:.3g}." in text
     assert f"sha256 {values.judges[0]['sha256'][:8]}" in text
-    assert "A stronger test: More than four steps." in text
+    assert "A stronger test would train for more than four steps." in text
     changed = _MODELS | {"own": Model("digits", _TINY | {"bits.encoding": "gray"})}
     with pytest.raises(UsageError, match=r"bits.encoding"):
         measure_claim.measure(_CLAIM, changed, tmp_path, (0,))

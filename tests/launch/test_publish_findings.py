@@ -36,6 +36,10 @@ def test_findings_are_merged_with_their_provenance(launch_script, tmp_path, monk
     before = (results / "findings.json").read_text()
     monkeypatch.setenv("HARDWARE", "another machine")
     assert script.publish(tmp_path / "two", results) == []  # it keeps its provenance
+    found = findings_report.read(tmp_path / "two")
+    found["second"]["provenance"] |= {"date": "2030-01-01", "jax": "another version"}  # as if only reported again
+    findings_report.write(tmp_path / "two", found)
+    assert script.publish(tmp_path / "two", results) == []
     assert (results / "findings.json").read_text() == before
     found = findings_report.read(results)
     assert {name: one["verdict"] for name, one in found.items()} == {"first": "holds", "second": "does not hold"}

@@ -1,11 +1,11 @@
-"""What a prior takes from its first stage."""
+"""What a prior or a student takes from the run that it starts from."""
 
 import json
 
 import pytest
 
 from bitdiff import data
-from bitdiff.configs import mixture_disco, shapes_disco
+from bitdiff.configs import mixture, mixture_disco, shapes_disco
 from bitdiff.tasks import make_task
 from bitdiff.training import schedule_file, workdir
 from bitdiff.training.first_stage import with_first_stage
@@ -30,6 +30,17 @@ def test_a_first_stage_is_sampled_along_its_training_levels(first, tmp_path):
     first.diffusion.schedule = "measured"
     first.diffusion.schedule_options.levels = (4.0, 0.0, -4.0)
     assert levels_of_prior(first, tmp_path) == (4.0, 0.0, -4.0)
+
+
+def test_a_student_is_not_sampled_along_a_schedule_measured_on_its_teacher(tmp_path):
+    teacher = mixture.get_config()
+    workdir.save_config(tmp_path, data.resolve(teacher, data.load(teacher.data)))
+    (tmp_path / schedule_file.NAME).write_text(json.dumps({"levels": [5.0, 1.0, -3.0]}))
+    config = mixture.get_config("distilled")
+    config.first_run = str(tmp_path)
+    student = with_first_stage(config, tmp_path / "student")
+    assert student.sample.schedule_options.levels == ()
+    make_task(student)
 
 
 def test_a_first_stage_is_sampled_along_the_schedule_measured_on_it(first, tmp_path):
