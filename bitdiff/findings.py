@@ -4,6 +4,7 @@ Trains the models that a claim compares, measures them, and decides by a fixed r
 several claims use are trained once. Finished parts are not repeated, so the same command resumes.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -11,7 +12,8 @@ from absl import flags
 
 from bitdiff.claims import findings_report
 from bitdiff.claims.catalog import CLAIMS
-from bitdiff.claims.claim_models import MODELS
+from bitdiff.claims.claim import Claim, Model
+from bitdiff.claims.claim_models import MODELS, with_fashion
 from bitdiff.claims.measure_claim import measure
 from bitdiff.claims.train_models import Stopped, runs_of, train_models
 from bitdiff.cli import command
@@ -24,6 +26,7 @@ def define_flags() -> None:
     flags.DEFINE_string("workdir", None, "Folder of the runs and the report.", required=True)
     flags.DEFINE_list("claims", list(CLAIMS), f"Claims to check, of: {', '.join(CLAIMS)}.")
     flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds; a verdict requires at least three.")
+    flags.DEFINE_string("fashion", None, "Folder with the IDX files of Fashion-MNIST; by default the config's.")
     flags.DEFINE_integer(
         "jobs", None, "Models to train at a time; by default one per CPU device, or 1 on a GPU or TPU.", lower_bound=1
     )
@@ -45,16 +48,35 @@ def main() -> int:
         raise UsageError(f"--jobs is {jobs}, but several processes cannot use one accelerator; it must be 1")
     folder = Path(values.workdir)
     folder.mkdir(parents=True, exist_ok=True)
+    models = with_fashion(MODELS, Path(values.fashion).expanduser().resolve()) if values.fashion else MODELS
+    failed = {}
     for name in values.claims:
         print(f"claim {name}: {CLAIMS[name].statement}", flush=True)
-        runs = [run for seed in seeds for run in runs_of(MODELS, CLAIMS[name].models, folder, seed)]
-        found = (train_models(runs, jobs) if jobs > 1 else None) or measure(CLAIMS[name], MODELS, folder, seeds)
-        if isinstance(found, Stopped):
-            return 128 + found.signal
-        findings = findings_report.read(folder) | {name: findings_report.finding(CLAIMS[name], found, seeds)}
-        findings_report.write(folder, findings)
-        print(f"{name}: {findings[name]['verdict']}", flush=True)
+        try:
+            signal = check(CLAIMS[name], name, models, folder, seeds, jobs)
+        except UsageError as error:  # such as missing data; the other claims may not need them
+            print(f"claim {name} was not checked: {error}", flush=True)
+            failed[name] = error
+            continue
+        if signal:
+            return 128 + signal
+    if failed:
+        raise UsageError(
+            f"{len(failed)} of {len(values.claims)} claims were not checked: {next(iter(failed.values()))}"
+        )
     print(f"wrote {folder / 'findings.md'}")
+    return 0
+
+
+def check(claim: Claim, name: str, models: Mapping[str, Model], folder: Path, seeds: Sequence[int], jobs: int) -> int:
+    """Checks a claim and adds it to the report; returns the signal that stopped it, or 0."""
+    runs = [run for seed in seeds for run in runs_of(models, claim.models, folder, seed)]
+    found = (train_models(runs, jobs) if jobs > 1 else None) or measure(claim, models, folder, seeds)
+    if isinstance(found, Stopped):
+        return found.signal
+    findings = findings_report.read(folder) | {name: findings_report.finding(claim, found, seeds)}
+    findings_report.write(folder, findings)
+    print(f"{name}: {findings[name]['verdict']}", flush=True)
     return 0
 
 

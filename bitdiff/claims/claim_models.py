@@ -1,6 +1,7 @@
 """The models that claims compare."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from bitdiff.claims.claim import Model
@@ -93,3 +94,13 @@ MODELS = {
     "toy_latents": Model("toy_disco:disco"),
     "toy_prior": Model("toy_disco:prior", first="toy_latents"),
 }
+
+
+def with_fashion(models: Mapping[str, Model], path: Path) -> dict[str, Model]:
+    """The models, with those of Fashion-MNIST trained on the IDX files in a folder."""
+    return {
+        name: model._replace(changes={**model.changes, "data.path": str(path)})
+        if model.config.startswith("fashion:")
+        else model
+        for name, model in models.items()
+    }

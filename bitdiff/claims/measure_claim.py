@@ -1,5 +1,6 @@
 """Measures the points of claims, and trains the models that are not trained yet; finished work is not repeated."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,8 +14,9 @@ from bitdiff.evaluation.classifier_judge import open_judge, train_judge
 from bitdiff.evaluation.scores import open_data
 from bitdiff.evaluation.sweep_cells import Sweep, measure_cells
 from bitdiff.inference.draws import Draw
-from bitdiff.inference.trained import load
+from bitdiff.inference.trained import Trained, load
 from bitdiff.metrics import image_classifier
+from bitdiff.runtime import files
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import sample_options
 from bitdiff.training.setup import prepare
@@ -87,7 +89,7 @@ def _scores(claim: Claim, points: list[Point], folder: Path) -> _Scores:
     step = points[0].step
     run = load(folder, checkpoint=str(step) if step else None)
     if claim.curve is not None:
-        curve = claim.curve(run, claim.num_samples)
+        curve = _curve(claim, run, folder / f"{claim.score.name}_{claim.num_samples}.json")
         return _Scores([curve[point.x] for point in points], [], [])
     # All claims measure a run with the same judges, so that they can use one another's measurements.
     judged = run.task.field == "image" and run.config.data.num_classes > 1
@@ -106,6 +108,18 @@ def _scores(claim: Claim, points: list[Point], folder: Path) -> _Scores:
         if f"{claim.score.name}_real" in measured[options]:
             real.append(measured[options][f"{claim.score.name}_real"])
     return _Scores(values, real, [judge.provenance for judge in judges])
+
+
+def _curve(claim: Claim, run: Trained, path: Path) -> dict[float, float]:
+    """The scores of a run by x, read from the file if they were measured before at the same training step."""
+    if path.exists():
+        saved = json.loads(path.read_text())
+        if saved["step"] == run.step:
+            return dict(saved["values"])
+    assert claim.curve is not None
+    values = {float(x): float(value) for x, value in claim.curve(run, claim.num_samples).items()}
+    files.write_text(path, json.dumps({"step": run.step, "values": list(values.items())}) + "\n")
+    return values
 
 
 def _judge(folder: Path, config: Any) -> Path:

@@ -12,8 +12,6 @@ from bitdiff.inference.trained import WEIGHTS, Trained, load
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import GUIDANCE, SampleOptions, sample_options
 
-_OPTION_FLAGS = (*AXES, "momentum")
-
 
 class RunRequest(NamedTuple):
     """Which trained model to open."""
@@ -132,7 +130,7 @@ def read_draw() -> DrawRequest:
       UsageError: --churn or --restarts has the wrong form.
     """
     values = flags.FLAGS
-    changes = given(*_OPTION_FLAGS)
+    changes = given(*AXES)
     try:
         if values.churn is not None:
             low, middle, high = map(float, values.churn)

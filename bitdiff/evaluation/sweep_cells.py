@@ -33,6 +33,7 @@ AXES = (
     "churn_fraction",
     *GUIDANCE,
     "self_guidance",
+    "momentum",
     "temperature",
     "beams",
 )

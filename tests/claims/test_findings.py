@@ -164,6 +164,11 @@ def test_curvature_is_measured_at_every_level_of_the_claim(tmp_path, name):
     assert values.values.keys() == {(point.line, point.x) for point in claim.points}
     assert all(value > 0 for value in values.values.values())
     assert values.real is None
+    again = measure_claim.measure(claim._replace(curve=lambda run, count: pytest.fail("again")), models, tmp_path, (0,))
+    assert not isinstance(again, measure_claim.Stopped)
+    assert {key: list(array) for key, array in again.values.items()} == {
+        key: list(array) for key, array in values.values.items()
+    }
 
 
 def test_tick_labels_do_not_overlap():
@@ -188,6 +193,17 @@ def test_invalid_flags_are_reported(command, tmp_path, arguments, problem):
     assert code in (1, 2)
     assert problem in output
     assert not (tmp_path / "findings").exists()
+
+
+def test_a_claim_without_data_does_not_stop_the_others(command, tmp_path):
+    missing = tmp_path / "missing"
+    arguments = ("--workdir", tmp_path, "--claims", "td,bimodal", "--seeds", "0", "--fashion", missing)
+    code, output = command("findings", *arguments)
+    assert code == 2
+    for name in ("td", "bimodal"):
+        assert f"claim {name} was not checked: " in output
+    assert "2 of 2 claims were not checked: " in output
+    assert str(missing) in output
 
 
 @pytest.mark.slow
