@@ -1,4 +1,4 @@
-r"""Fashion-MNIST: 70,000 images of clothing with 256 gray levels, class-conditional.
+r"""Class-conditional models of Fashion-MNIST: 70,000 images of clothing with 256 gray levels.
 
     apt-get install dataset-fashion-mnist
     python -m bitdiff.train --config configs/fashion.py:small --workdir runs/fashion
@@ -12,8 +12,9 @@ MNIST, Fashion-MNIST, KMNIST and EMNIST, or use TFDS with --config.data.name=tfd
 Variants: full (the default; 28 x 28 pixels, padded to 32) and small (averaged to 14 x 14, for a CPU); each also with a
 suffix: _masked (masked diffusion), _distilled (a student of a run, as in mixture.py), _disco (with discrete latents)
 and _prior (an autoregressive prior over the latents of a run of _disco, as in digits_disco.py). The papers do not use
-this data set. Small takes two hours and a quarter on one core (an AMD EPYC, Zen 4), and with
---config.train.steps=32000 a third of that. Full has not been run. Results: configs/README.md.
+this data set. Training `small` takes two and a quarter hours on one core (an AMD EPYC, Zen 4), or a third of that with
+--config.train.steps=32000. `full` has not been trained. For digits or letters, set --config.data.flip=False; for data
+with other classes, set config.data.num_classes. Results: configs/README.md.
 """
 
 import ml_collections
@@ -66,7 +67,7 @@ def get_config(variant: str = "full") -> ml_collections.ConfigDict:
 
 
 def _latents(config: ml_collections.ConfigDict, *, small: bool) -> None:
-    """Adds discrete latents, to which the U-Net attends at 7 x 7 pixels if small, and otherwise at those it has."""
+    """Adds discrete latents; a small U-Net attends to them at 7 x 7 pixels, a full one wherever it has attention."""
     config.latents.count = 4 if small else 10
     config.latents.codes = 8 if small else 100
     if small:

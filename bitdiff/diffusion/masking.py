@@ -11,7 +11,9 @@ import jax.numpy as jnp
 
 MASK = -1
 SAMPLERS = ("ancestral", "confidence")
-_FIRST = 1e-4  # no earlier times, since the weight diverges at t = 0; this changes the bound by less than 0.02%
+_FIRST = (
+    1e-4  # smaller times are not drawn, since the weight diverges at t = 0; this changes the bound by less than 0.02%
+)
 
 Predict = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -36,7 +38,7 @@ def corrupt(x0: jax.Array, t: jax.Array, keys: jax.Array) -> jax.Array:
 
 
 def draw_times(keys: jax.Array) -> jax.Array:
-    """Times float32 [B], uniform, from keys [B]."""
+    """Times float32 [B], uniform on [1e-4, 1), from keys [B]."""
     return jax.vmap(lambda key: jax.random.uniform(key, minval=_FIRST))(keys)
 
 
@@ -115,7 +117,7 @@ def draw_values(key: jax.Array, logits: jax.Array) -> jax.Array:
 
 def _at_random(x_t, start, log_p, alpha, next_alpha, key) -> jax.Array:
     del start, log_p
-    # The last step replaces all masks: alpha is then 1, up to rounding.
+    # The last step replaces all masks: next_alpha is then 1, up to rounding.
     rate = jnp.where(next_alpha > 1.0 - 1e-6, 1.0, (next_alpha - alpha) / (1.0 - alpha))
     return jax.random.uniform(key, x_t.shape) < rate
 

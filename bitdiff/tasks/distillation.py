@@ -40,7 +40,7 @@ class Distillation(NamedTuple):
 
     @property
     def start(self) -> float:
-        """A bound between the first time, 1, and the second; comparing with it is safe from rounding of i / steps."""
+        """A threshold halfway between the first time, 1, and the second, robust to rounding of i / steps."""
         return 1.0 - 0.5 / self.steps
 
 
@@ -139,9 +139,10 @@ def init_params(student: Task, key: jax.Array) -> dict[str, Any]:
 def losses(job: Distillation, params: Any, batch: dict[str, jax.Array], keys: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The weighted squared error of the student against the two-step target, and the time: float32 [N] each.
 
-    In a fraction self_cond_rate of the rows, the student is self-conditioned as in sampling: it takes a DDIM step from
-    t + 1 / steps, which yields both x_t and x0_prev. At that earlier time, it is conditioned on its own estimate at the
-    same time. In all rows, the teacher is conditioned on its own estimate at t. At t = 1, x0_prev is zero for both.
+    In a fraction self_cond_rate of the rows, the student is self-conditioned as in sampling: it first takes a DDIM step
+    from t + 1 / steps to t, which yields both x_t and x0_prev. For that step, its self-conditioning input is its own
+    estimate at t + 1 / steps. In all rows, the teacher's self-conditioning input is its own estimate at t. At t = 1,
+    x0_prev is zero for both.
     """
     model = job.model
     for condition in model.conditions:

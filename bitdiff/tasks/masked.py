@@ -104,7 +104,7 @@ def init_params(model: MaskedModel, key: jax.Array) -> Any:
 def losses(
     model: MaskedModel, params: Any, batch: dict[str, jax.Array], keys: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """The bound of each example or caption in nats per value, and its time: float32 [N] each."""
+    """A single-time estimate of the bound of each example in nats per value, and the time: float32 [N] each."""
     batch, keys = _expand(model, batch, keys)
     derived = derive_keys(keys)
     t = masking.draw_times(derived.diffusion)
