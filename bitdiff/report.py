@@ -31,7 +31,7 @@ def main() -> None:
     out = Path(flags.FLAGS.out) if flags.FLAGS.out else report_folder(run) / "report.html"
     out = command.out_file(str(out), ".html")
     frames = min(flags.FLAGS.frames, max(samples.options.steps, 1))
-    title = f"{run.config.data.name}: {out.resolve().parent.name}"
+    title = f"{run.config.data.name}: {run.folder.resolve().name if run.folder else out.stem}"
     document = html_page.page(title, sections(run, Shown(samples, frames)))
     if processes.is_main():
         files.write_text(out, document)

@@ -155,11 +155,16 @@ def _config(run: Trained) -> str:
     """The fields that differ from their defaults, and all fields."""
     defaults = workdir.flatten(workdir.plain(base_config()))
     fields = workdir.flatten(workdir.plain(run.config))
-    changed = [(name, json.dumps(value)) for name, value in fields.items() if defaults.get(name, value) != value]
-    own = [(name, json.dumps(value)) for name, value in fields.items() if name not in defaults]
-    rows = html_page.table(changed + own, ("field", "value"))
+    own = [(name, json.dumps(value)) for name, value in fields.items() if _differs(name, value, defaults)]
+    rows = html_page.table(own, ("field", "value"))
     everything = html_page.table([(name, json.dumps(value)) for name, value in fields.items()], ("field", "value"))
     return rows + html_page.folded("all fields", everything)
+
+
+def _differs(name: str, value: Any, defaults: dict[str, Any]) -> bool:
+    """Whether a field, or that of a first stage, differs from its default or has none."""
+    field = name.removeprefix("first.")
+    return field not in defaults or defaults[field] != value
 
 
 def _drawn(plot: Callable[[Path], Any]) -> bytes:

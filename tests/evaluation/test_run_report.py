@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from bitdiff.evaluation import run_report
 from bitdiff.evaluation.run_report import Shown, sections
 from bitdiff.figures import html_page
 from bitdiff.inference import trained
@@ -71,6 +72,17 @@ def test_the_slider_shows_one_frame(document, tmp_path):
     assert ["hidden" in frame for frame in frames] == [False, True, True]
 
 
+def test_fields_that_differ_from_their_defaults():
+    defaults = {"seed": 0, "train.steps": 10}
+    for name, value, differs in (
+        ("seed", 0, False),
+        ("first.seed", 0, False),
+        ("first.train.steps", 20, True),
+        ("network.dim", 8, True),  # has no default
+    ):
+        assert run_report._differs(name, value, defaults) == differs, name
+
+
 def test_texts_are_escaped():
     body = html_page.table([("<b>", 1)], ("a & b",)) + html_page.text(["<script>"]) + html_page.paragraph("1 < 2")
     document = html_page.page("t", {"<h>": body, "s": html_page.scrubber(["x", "y"], ["1", "<2>"])})
@@ -84,9 +96,11 @@ def test_texts_are_escaped():
 def test_the_command_writes_the_page_with_curves(command, finished_run, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(finished_run, folder)
-    code, output = command("report", "--workdir", folder, "--num_samples", 4, "--frames", 2)
+    page = tmp_path / "page.html"
+    code, output = command("report", "--workdir", folder, "--num_samples", 4, "--frames", 2, "--out", page)
     assert code == 0, output
-    text = (folder / "report.html").read_text()
+    text = page.read_text()
     checked(text)
+    assert "<title>digits: run</title>" in text
     assert "<h2>Training</h2>" in text
     assert text.count('class="frame"') == 2
