@@ -17,6 +17,7 @@ os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK}".strip()
 
 import forked
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -78,6 +79,20 @@ def perturbed(params, scale=0.3):
     """Moves all weights away from zero, so that every part of a network affects its output."""
     rng = np.random.default_rng(9)
     return jax.tree.map(lambda a: a + scale * rng.standard_normal(a.shape, np.float32), params)
+
+
+def exact_predictor(probabilities: np.ndarray):
+    """Masked diffusion's log p(value | the values that remain) of pairs with a known distribution [V, V]."""
+    joint = jnp.asarray(probabilities, jnp.float32)
+
+    def predict(x_t, alpha_t):
+        del alpha_t
+        first, second = x_t[:, 0], x_t[:, 1]
+        given_second = jnp.where(second[:, None] < 0, joint.sum(1), joint[:, second].T)
+        given_first = jnp.where(first[:, None] < 0, joint.sum(0), joint[first])
+        return jnp.log(jnp.stack([given_second, given_first], axis=1) + 1e-30)
+
+    return predict
 
 
 TINY_FLAGS = [

@@ -6,24 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import exact_predictor
 
 from bitdiff.data import token_pairs
 from bitdiff.diffusion import masking
 from bitdiff.metrics import distributions
-
-
-def exact(probabilities: np.ndarray) -> masking.Predict:
-    """log p(value | the values that remain) of pairs with a known distribution [V, V]."""
-    joint = jnp.asarray(probabilities, jnp.float32)
-
-    def predict(x_t, alpha_t):
-        del alpha_t
-        first, second = x_t[:, 0], x_t[:, 1]
-        given_second = jnp.where(second[:, None] < 0, joint.sum(1), joint[:, second].T)
-        given_first = jnp.where(first[:, None] < 0, joint.sum(0), joint[first])
-        return jnp.log(jnp.stack([given_second, given_first], axis=1) + 1e-30)
-
-    return predict
 
 
 def keys_of(count: int, seed: int = 0) -> jax.Array:
@@ -48,7 +35,7 @@ def test_values_are_masked_at_the_scheduled_rate():
 def test_the_bound_with_the_exact_predictor_is_the_entropy():
     probabilities = token_pairs.probabilities()
     entropy = -np.sum(probabilities * np.log(probabilities))
-    bound = jax.jit(lambda x0, t, keys: masking.bound(exact(probabilities), x0, t, keys).mean())
+    bound = jax.jit(lambda x0, t, keys: masking.bound(exact_predictor(probabilities), x0, t, keys).mean())
     estimates = []
     for seed in range(20):
         # Pairs and times must be independent; `draw` returns pairs in random order.
@@ -64,7 +51,7 @@ def test_a_worse_predictor_has_a_larger_bound():
     x0, keys = jnp.asarray(token_pairs.draw(20_000, seed=0)), keys_of(20_000)
     independent = np.outer(probabilities.sum(1), probabilities.sum(0))
     t = masking.stratified_times(keys)
-    best, worse = (float(masking.bound(exact(p), x0, t, keys).mean()) for p in (probabilities, independent))
+    best, worse = (float(masking.bound(exact_predictor(p), x0, t, keys).mean()) for p in (probabilities, independent))
     information = np.sum(probabilities * np.log(probabilities / independent))
     assert worse - best == pytest.approx(information, rel=0.15)
 
@@ -75,7 +62,9 @@ def test_ancestral_samples_follow_the_distribution():
     states = np.argwhere(np.ones_like(probabilities))
 
     def distance(steps):
-        draw = jax.jit(lambda keys: masking.sample(exact(probabilities), start, keys, steps=steps, sampler="ancestral"))
+        draw = jax.jit(
+            lambda keys: masking.sample(exact_predictor(probabilities), start, keys, steps=steps, sampler="ancestral")
+        )
         samples = np.asarray(draw(keys_of(20_000)))
         return distributions.tv(samples, states, probabilities.ravel())
 
