@@ -69,7 +69,7 @@ def test_grids_arrange_scores_by_steps_and_td():
     text = grids(rows[1:], "swd")
     assert text.splitlines()[1:] == [
         "sampler ddim, schedule auto, lag 0.0, churn_fraction 0.0, guidance 0.0, image_guidance 0.0, "
-        "latent_guidance 0.0, self_guidance 0.0, temperature 1.0, beams 1",
+        "latent_guidance 0.0, self_guidance 0.0, momentum 0.0, temperature 1.0, beams 1",
         "",
         "| swd: steps | td 0 | td 2 |",
         "| --- | --- | --- |",
