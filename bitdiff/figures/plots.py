@@ -129,7 +129,7 @@ def panels(path: Path, parts: Mapping[str, Mapping[str, Mapping[float, Sequence[
         for name, points in lines.items():
             x = sorted(value for value in points if len(points[value]))
             mean = [np.mean(points[value]) for value in x]
-            spread = [np.std(points[value], ddof=1) if len(points[value]) > 1 else 0.0 for value in x]
+            spread = [_spread(points[value]) for value in x]
             panel.errorbar(x, mean, yerr=spread, marker="o", markersize=4, capsize=2, label=name)
         ticks = sorted({value for points in lines.values() for value in points})
         panel.set(xlabel=x_label, xscale="log", xticks=ticks, xticklabels=[f"{value:g}" for value in ticks])
