@@ -1,7 +1,8 @@
-"""Checks the claims of the papers: python -m bitdiff.findings --workdir runs/findings.
+"""Checks the claims of the papers: python -m bitdiff.findings [NAME ...] --workdir runs/findings.
 
 Trains the models that a claim compares, measures them, and decides by a fixed rule whether the claim holds. Models that
-several claims use are trained once. Finished parts are not repeated, so the same command resumes.
+several claims use are trained once. Finished parts are not repeated, so the same command resumes. Without names, all
+claims are checked.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,10 +22,12 @@ from bitdiff.runtime import processes
 from bitdiff.runtime.errors import UsageError, choose
 
 
+__doc__ = f"{__doc__}\nNames: {', '.join(CLAIMS)}."  # shown by --help
+
+
 def define_flags() -> None:
     """Defines the command's flags."""
     flags.DEFINE_string("workdir", None, "Folder of the runs and the report.", required=True)
-    flags.DEFINE_list("claims", list(CLAIMS), f"Claims to check, of: {', '.join(CLAIMS)}.")
     flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds; a verdict requires at least three.")
     flags.DEFINE_string("fashion", None, "Folder with the IDX files of Fashion-MNIST; by default the config's.")
     flags.DEFINE_integer(
@@ -32,11 +35,11 @@ def define_flags() -> None:
     )
 
 
-def main() -> int:
-    """Runs the command."""
+def main(*names: str) -> int:
+    """Runs the command for the claims with these names, or for all."""
     values = flags.FLAGS
-    for name in values.claims:
-        choose("claim (--claims)", name, CLAIMS)
+    for name in names:
+        choose("claim", name, CLAIMS)
     seeds = command.integers("seeds", values.seeds) or ()
     if not seeds or len(set(seeds)) < len(seeds):
         raise UsageError(f"--seeds is {','.join(values.seeds)}; it must be different integers, as in 0,1,2")
@@ -50,7 +53,7 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     models = with_fashion(MODELS, Path(values.fashion).expanduser().resolve()) if values.fashion else MODELS
     failed = {}
-    for name in values.claims:
+    for name in names or CLAIMS:
         print(f"claim {name}: {CLAIMS[name].statement}", flush=True)
         try:
             signal = check(CLAIMS[name], name, models, folder, seeds, jobs)
@@ -62,7 +65,7 @@ def main() -> int:
             return 128 + signal
     if failed:
         raise UsageError(
-            f"{len(failed)} of {len(values.claims)} claims were not checked: {next(iter(failed.values()))}"
+            f"{len(failed)} of {len(names or CLAIMS)} claims were not checked: {next(iter(failed.values()))}"
         )
     print(f"wrote {folder / 'findings.md'}")
     return 0
@@ -82,4 +85,4 @@ def check(claim: Claim, name: str, models: Mapping[str, Model], folder: Path, se
 
 if __name__ == "__main__":
     define_flags()
-    command.run(main)
+    command.run(main, takes_names=True)

@@ -108,7 +108,7 @@ def markdown(
         lines[-1] += "".join(_judge(facts) for facts in about["judges"])
         if "commit" in about:
             lines[-1] += (
-                f" `python -m bitdiff.findings --claims {name} --seeds {seeds.replace(' ', '')} "
+                f" `python -m bitdiff.findings {name} --seeds {seeds.replace(' ', '')} "
                 f"--workdir runs/findings`; commit {about['commit']}, "
                 f"{about['date'][:10]}; {about['hardware']}; jax {about['jax'].split()[0]}."
             )

@@ -26,7 +26,13 @@ _EXIT_CODES: dict[type[Exception], int] = {DivergedError: 1, UsageError: 2, Savi
 _PATHS = ("workdir", "out", "images", "known")
 
 
-def run(main: Callable[[], int | None], *, divisor: Callable[[], int] = lambda: 0, platform: str | None = None) -> None:
+def run(
+    main: Callable[..., int | None],
+    *,
+    divisor: Callable[[], int] = lambda: 0,
+    platform: str | None = None,
+    takes_names: bool = False,
+) -> None:
     """Runs a command and exits.
 
     The exit code is 0 for success, 1 if training diverged, 2 for bad input, 3 if another process was lost, 4 if a
@@ -36,10 +42,11 @@ def run(main: Callable[[], int | None], *, divisor: Callable[[], int] = lambda: 
       main: the command; it reads its flags and may return an exit code.
       divisor: a number that the count of CPU devices of a single process must divide; 0 if any count will do.
       platform: the default of --platform; None for whatever jax finds.
+      takes_names: whether main receives the command line's arguments that are not flags; otherwise there must be none.
     """
 
     def leave_together(argv):
-        code = _guarded(main, divisor, argv)
+        code = _guarded(main, divisor, argv, takes_names)
         if code and processes.is_joined():
             # Other processes may be waiting for this one: leaving without jax's shutdown barrier stops them too.
             sys.stdout.flush()
@@ -52,9 +59,11 @@ def run(main: Callable[[], int | None], *, divisor: Callable[[], int] = lambda: 
     app.run(leave_together, flags_parser=_parse)
 
 
-def _guarded(main: Callable[[], int | None], divisor: Callable[[], int], argv: list[str]) -> int | None:
+def _guarded(
+    main: Callable[..., int | None], divisor: Callable[[], int], argv: list[str], takes_names: bool
+) -> int | None:
     """Runs a command and turns its errors into messages and exit codes."""
-    if len(argv) > 1:
+    if len(argv) > 1 and not takes_names:
         print(f"error: unexpected arguments: {' '.join(argv[1:])}\n(--help lists the flags)", file=sys.stderr)
         return 2
     _set_up_logging()
@@ -64,7 +73,7 @@ def _guarded(main: Callable[[], int | None], divisor: Callable[[], int], argv: l
         startup.set_up_cache()
         _connect(divisor())
         with advised("lower the batch size"):
-            return main()
+            return main(*argv[1:])
     except tuple(_EXIT_CODES) as error:
         print(f"error: {error}", file=sys.stderr)
         return _EXIT_CODES[type(error)]

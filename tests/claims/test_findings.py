@@ -180,8 +180,8 @@ def test_tick_labels_do_not_overlap():
     ("arguments", "problem"),
     [
         (
-            ["--claims", "self_conditionin"],
-            "unknown claim (--claims) 'self_conditionin'; valid names are: self_conditioning",
+            ["self_conditionin"],
+            "unknown claim 'self_conditionin'; valid names are: self_conditioning",
         ),
         (["--seeds", "0,0"], "--seeds is 0,0; it must be different integers"),
         (["--seeds", "one"], "--seeds"),
@@ -197,7 +197,7 @@ def test_invalid_flags_are_reported(command, tmp_path, arguments, problem):
 
 def test_a_claim_without_data_does_not_stop_the_others(command, tmp_path):
     missing = tmp_path / "missing"
-    arguments = ("--workdir", tmp_path, "--claims", "td,bimodal", "--seeds", "0", "--fashion", missing)
+    arguments = ("--workdir", tmp_path, "td", "bimodal", "--seeds", "0", "--fashion", missing)
     code, output = command("findings", *arguments)
     assert code == 2
     for name in ("td", "bimodal"):
@@ -208,7 +208,7 @@ def test_a_claim_without_data_does_not_stop_the_others(command, tmp_path):
 
 @pytest.mark.slow
 def test_a_stopped_command_saves_and_the_next_one_resumes(command, tmp_path):
-    arguments = ("findings", "--workdir", tmp_path, "--claims", "curvature_of_points", "--seeds", "0", "--jobs", "1")
+    arguments = ("findings", "--workdir", tmp_path, "curvature_of_points", "--seeds", "0", "--jobs", "1")
     for attempt in (1, 2):
         process = command.start(*arguments)
         output = ""
