@@ -21,7 +21,6 @@ from bitdiff.cli import command
 from bitdiff.runtime import processes
 from bitdiff.runtime.errors import UsageError, choose
 
-
 __doc__ = f"{__doc__}\nNames: {', '.join(CLAIMS)}."  # shown by --help
 
 
