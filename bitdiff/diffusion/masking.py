@@ -69,7 +69,9 @@ def bound(predict: Predict, x0: jax.Array, t: jax.Array, keys: jax.Array) -> jax
     return weight(t) * masked
 
 
-def sample(predict: Predict, start: jax.Array, keys: jax.Array, *, steps: int, sampler: str) -> jax.Array:
+def sample(
+    predict: Predict, start: jax.Array, keys: jax.Array, *, steps: int, sampler: str, keep_trajectory: bool = False
+) -> tuple[jax.Array, jax.Array | None]:
     """Replaces the masks of `start` in equal steps of t, from t = 1 to 0.
 
     Args:
@@ -81,9 +83,11 @@ def sample(predict: Predict, start: jax.Array, keys: jax.Array, *, steps: int, s
         s, with a draw from the predicted distribution. 'confidence' draws all masked values in each step, and keeps
         the most likely ones, as many as 'ancestral' replaces on average (MaskGIT, Chang et al. 2022, but without noise
         on the confidence).
+      keep_trajectory: whether to return estimates of x0.
 
     Returns:
-      int [B, ...] without masks.
+      int [B, ...] without masks, and the estimate of x0 after each step, int [steps, B, ...], or None. An estimate has
+      the most likely values in place of the masks that remain.
     """
     choose = {"ancestral": _at_random, "confidence": _most_likely}[sampler]
     times = 1.0 - jnp.arange(steps + 1) / steps
@@ -99,9 +103,12 @@ def sample(predict: Predict, start: jax.Array, keys: jax.Array, *, steps: int, s
             chosen = choose(x_t, start, log_p, alpha, next_alpha, chosen_key)
             return jnp.where(chosen & (x_t == MASK), drawn.astype(x_t.dtype), x_t)
 
-        return jax.vmap(one)(x_t, logits, start, keys), None
+        x_s = jax.vmap(one)(x_t, logits, start, keys)
+        if not keep_trajectory:
+            return x_s, None
+        return x_s, jnp.where(x_s == MASK, jnp.argmax(logits, axis=-1).astype(x_s.dtype), x_s)
 
-    return jax.lax.scan(step, start, jnp.arange(steps))[0]
+    return jax.lax.scan(step, start, jnp.arange(steps))
 
 
 def draw_values(key: jax.Array, logits: jax.Array) -> jax.Array:

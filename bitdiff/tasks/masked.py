@@ -28,7 +28,8 @@ from bitdiff.tasks.parts import make_codec
 from bitdiff.tasks.task import Task
 
 _TIME_SCALE = 1000.0  # the sinusoidal time embedding receives 1000 alpha_t
-_UNSUPPORTED = DIFFUSION_OPTIONS | {"latent_guidance": 0.0, "beams": 1, "temperature": 1.0}
+_UNSUPPORTED = {name: value for name, value in DIFFUSION_OPTIONS.items() if name != "frames"}
+_UNSUPPORTED |= {"latent_guidance": 0.0, "beams": 1, "temperature": 1.0}
 
 
 class MaskedModel(NamedTuple):
@@ -195,15 +196,23 @@ def sample(
     start = jnp.full((count, *model.layout.grid, model.layout.channels), masking.MASK)
     if "known" in arrays:
         start = _with_channels(model, arrays["known"])
-    samples = masking.sample(predict, start, keys, steps=options.steps, sampler=options.sampler)
+    samples, trajectory = masking.sample(
+        predict, start, keys, steps=options.steps, sampler=options.sampler, keep_trajectory=options.frames > 0
+    )
     outputs = {"source": arrays["source"]} if "source" in arrays else {}
     for condition, value in zip(model.conditions, values, strict=True):
         outputs |= condition.outputs(value)
+    if trajectory is not None:
+        shown = np.linspace(0, options.steps - 1, options.frames).round().astype(int)
+        outputs["trajectory"] = jnp.moveaxis(_as_outputs(model, trajectory[shown]), 0, 1)
+    return outputs | {model.layout.field: _as_outputs(model, samples), "invalid": jnp.zeros(count)}
+
+
+def _as_outputs(model: MaskedModel, values: jax.Array) -> jax.Array:
+    """Values without the axis of channels that tokens lack; uint8 for images of at most 256 levels."""
     if not model.layout.has_channels:
-        samples = samples[..., 0]
-    elif model.codec.vocab_size <= 256:
-        samples = samples.astype(jnp.uint8)
-    return outputs | {model.layout.field: samples, "invalid": jnp.zeros(count)}
+        return values[..., 0]
+    return values.astype(jnp.uint8) if model.codec.vocab_size <= 256 else values
 
 
 def _guided(predict: masking.Predict, without: masking.Predict, weight: float) -> masking.Predict:
@@ -231,8 +240,11 @@ def _with_channels(model: MaskedModel, values: jax.Array) -> jax.Array:
 
 def _check_options(model: MaskedModel, options: SampleOptions) -> None:
     choose("sampler of masked diffusion (config.sample.sampler)", options.sampler, masking.SAMPLERS)
-    if options.steps < 1:
-        raise UsageError(f"steps is {options.steps}; masked diffusion requires at least 1")
+    if options.steps < 1 or not 0 <= options.frames <= options.steps:
+        raise UsageError(
+            f"steps is {options.steps} and frames {options.frames}; masked diffusion requires at least 1 step, and "
+            "frames from 0 to the number of steps"
+        )
     given = options_in_use(options, _UNSUPPORTED)
     if given:
         raise UsageError(f"{', '.join(given)}: not supported by masked diffusion")

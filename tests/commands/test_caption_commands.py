@@ -75,6 +75,14 @@ def test_a_folder_of_images_is_captioned(command, run, images, tmp_path):
     assert "| ddim | 2 | 2.0 | " in output
     assert "tokens_per_second" in output
 
+    page = tmp_path / "page.html"
+    code, output = command("report", "--workdir", run, "--num_samples", 4, "--frames", 2, "--out", page)
+    assert code == 0, output
+    text = page.read_text()
+    assert text.count("pictures with sampled captions") == 1 + 2  # the samples and two frames
+    assert "CIDEr" in text.split("<h2>Evaluation</h2>")[1].split("<h2>")[0]
+    assert "tokens_per_second" in text.split("<h2>Sweep</h2>")[1].split("<h2>")[0]
+
 
 @pytest.mark.slow
 def test_the_autoregressive_baseline_is_evaluated_like_bit_diffusion(command, images, tmp_path):

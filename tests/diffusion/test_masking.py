@@ -63,7 +63,9 @@ def test_ancestral_samples_follow_the_distribution():
 
     def distance(steps):
         draw = jax.jit(
-            lambda keys: masking.sample(exact_predictor(probabilities), start, keys, steps=steps, sampler="ancestral")
+            lambda keys: masking.sample(exact_predictor(probabilities), start, keys, steps=steps, sampler="ancestral")[
+                0
+            ]
         )
         samples = np.asarray(draw(keys_of(20_000)))
         return distributions.tv(samples, states, probabilities.ravel())
@@ -83,7 +85,7 @@ def test_the_most_likely_values_come_first_and_known_values_stay():
         return jnp.broadcast_to(logits, (*x_t.shape, 4))
 
     start = jnp.array([[masking.MASK] * 4, [masking.MASK, masking.MASK, masking.MASK, 3]])
-    samples = masking.sample(predict, start, keys_of(2), steps=4, sampler="confidence")
+    samples, _ = masking.sample(predict, start, keys_of(2), steps=4, sampler="confidence")
     jax.effects_barrier()
     masks = [(x == masking.MASK).sum(1).tolist() for x in seen]
     assert masks[0] == [4, 3]
@@ -101,8 +103,13 @@ def test_no_mask_is_left(sampler, steps):
     def predict(x_t, alpha_t):
         return jnp.zeros((*x_t.shape, 5))
 
-    samples = masking.sample(predict, jnp.full((50, 3, 3), masking.MASK), keys_of(50), steps=steps, sampler=sampler)
+    start = jnp.full((50, 3, 3), masking.MASK)
+    samples, estimates = masking.sample(predict, start, keys_of(50), steps=steps, sampler=sampler, keep_trajectory=True)
     assert set(np.unique(samples)) == set(range(5))
+    assert estimates is not None
+    assert estimates.shape == (steps, 50, 3, 3)
+    assert (estimates >= 0).all()
+    np.testing.assert_array_equal(estimates[-1], samples)
 
 
 def test_drawn_values_follow_the_probabilities():

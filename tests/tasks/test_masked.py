@@ -115,6 +115,22 @@ def test_samples_depend_on_their_key_label_and_known_values(model, sampler):
     assert (completed[:, 0] >= 0).all()
 
 
+@pytest.mark.parametrize("sampler", masking.SAMPLERS)
+def test_frames_are_estimates_that_end_at_the_sample(model, sampler):
+    task, params = model
+    condition = {"label": jnp.arange(8) % 3}
+    without = task.sample(params, condition, KEYS, options(sampler=sampler))
+    outputs = task.sample(params, condition, KEYS, options(sampler=sampler, frames=3))
+    frames = np.asarray(outputs["trajectory"])
+    assert frames.shape == (8, 3, 6)
+    assert frames.min() >= 0
+    assert (frames[:, 0] != frames[:, 2]).any()
+    np.testing.assert_array_equal(frames[:, -1], outputs["tokens"])
+    np.testing.assert_array_equal(outputs["tokens"], without["tokens"])
+    with pytest.raises(UsageError, match="frames from 0"):
+        task.sample(params, condition, KEYS, options(frames=6))
+
+
 def test_guidance_changes_samples(model):
     task, params = model
     # The weights are random, so the label affects every position.
