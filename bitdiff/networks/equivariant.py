@@ -77,9 +77,9 @@ def dot(vectors: jax.Array, directions: jax.Array) -> jax.Array:
 
 def cross(vectors: jax.Array, directions: jax.Array) -> jax.Array:
     """Cross products of vectors [..., 3, V] with one vector [..., 3] each: [..., 3, V]."""
-    ahead, behind = ((1, 2, 0), (2, 0, 1))
-    r = directions[..., None]
-    return vectors[..., ahead, :] * r[..., behind, :] - vectors[..., behind, :] * r[..., ahead, :]
+    a, b, c = (vectors[..., i, :] for i in range(3))
+    x, y, z = (directions[..., i, None] for i in range(3))
+    return jnp.stack([b * z - c * y, c * x - a * z, a * y - b * x], axis=-2)
 
 
 def radial_basis(length: jax.Array, most: float, count: int) -> jax.Array:

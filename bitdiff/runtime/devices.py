@@ -78,7 +78,7 @@ def split(batch: Any) -> Any:
 
 def join(batch: Any) -> Any:
     """The inverse of `split`: [local devices, B, ...] -> NumPy arrays [local devices * B, ...]."""
-    return jax.tree.map(lambda a: np.reshape(a, (-1, *a.shape[2:])), jax.device_get(batch))
+    return jax.tree.map(lambda a: np.reshape(a, (a.shape[0] * a.shape[1], *a.shape[2:])), jax.device_get(batch))
 
 
 def pmap_step(

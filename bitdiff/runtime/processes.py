@@ -100,6 +100,6 @@ def gather(tree: Any) -> Any:
         padded[: len(rows)] = rows.view(np.uint8).reshape(len(rows), width)
         gathered = np.asarray(multihost_utils.process_allgather(padded))
         joined = np.concatenate([part[:count] for part, count in zip(gathered, counts, strict=True)])
-        return joined.reshape(-1).view(rows.dtype).reshape(-1, *rows.shape[1:])
+        return joined.reshape(-1).view(rows.dtype).reshape(sum(counts), *rows.shape[1:])
 
     return jax.tree.map(gather_array, tree)

@@ -60,7 +60,7 @@ def make_train_step(
         if accumulate == 1:
             sums = part(state.params, rows, step_key)
         else:
-            parts = jax.tree.map(lambda a: a.reshape(accumulate, -1, *a.shape[1:]), rows)
+            parts = jax.tree.map(lambda a: a.reshape(accumulate, len(a) // accumulate, *a.shape[1:]), rows)
             shapes = jax.eval_shape(part, state.params, jax.tree.map(lambda a: a[0], parts), step_key)
             zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
 

@@ -16,7 +16,8 @@ def parts(make_config):
     config = make_config()
     dataset = data.load(config.data)
     config = data.resolve(config, dataset)
-    rows = Rows(stack(dataset.train, 16), np.arange(16, dtype=np.int32), np.zeros(16, np.float32))
+    examples = stack(dataset.train, 16) | {"empty": np.zeros((16, 0, 2))}  # like the torsions of rigid ligands
+    rows = Rows(examples, np.arange(16, dtype=np.int32), np.zeros(16, np.float32))
     return make_task(config), devices.split(rows)
 
 
