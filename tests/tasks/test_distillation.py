@@ -7,7 +7,7 @@ import pytest
 
 from bitdiff import data, sampling
 from bitdiff.conditions import derive_keys
-from bitdiff.configs import mixture
+from bitdiff.configs import digits, fashion, mixture
 from bitdiff.configuration import presets, sections
 from bitdiff.data import token_pairs
 from bitdiff.diffusion import schedules, teacher_steps
@@ -67,6 +67,19 @@ def test_one_step_along_the_target_equals_two_of_the_teacher(steps):
     arrived = ddim(between, denoise(between, x_t, gammas[1]), middle, end)
     # At t = 1, alpha is 8e-5 and the target a ratio of small numbers in float32.
     np.testing.assert_allclose(ddim(x_t, target, now, end), arrived, atol=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("module", "variant"), [(digits, "distilled"), (fashion, "small_distilled"), (fashion, "full_distilled")]
+)
+def test_students_of_images_have_their_teachers_parameters(module, variant):
+    config = module.get_config(variant)
+    assert config.sample.steps == config.distillation.steps
+    config.data.num_classes = config.first.data.num_classes = 10
+    params = jax.eval_shape(make_task(config).init, KEY)
+    assert jax.tree.structure(params["student"]) == jax.tree.structure(params["teacher"])
+    teacher = jax.eval_shape(make_task(config.first).init, KEY)
+    assert jax.tree.map(jnp.shape, params["teacher"]) == jax.tree.map(jnp.shape, teacher)
 
 
 def test_times_are_those_at_which_the_student_samples():
