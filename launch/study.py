@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 _ROUNDS = 3  # of measuring speed
+_SPEED = "tokens per second"  # one value per round, not per seed
 
 
 class Model(NamedTuple):
@@ -201,7 +202,7 @@ def _measure_speed(study: Study, out: Path, names: list[str], seed: int) -> None
 def collect(study: Study, out: Path, name: str, seeds: list[int], results: Path) -> None:
     """Writes a table's scores from all of its runs to the folder of results; writes nothing if there are no runs.
 
-    A row that was not measured in these runs keeps the scores of an existing file of results.
+    Seeds of a row that were not measured in these runs keep their scores in an existing file of results.
     """
     table = study.tables[name]
     rows: list[dict[str, Any]] = []
@@ -214,8 +215,9 @@ def collect(study: Study, out: Path, name: str, seeds: list[int], results: Path)
         return
     path = results / f"{name}.json"
     published = json.loads(path.read_text()) if path.exists() else {"rows": [], "commit": "", "date": ""}
-    kept = _published(rows, published["rows"])
-    rows = [kept.get(number, row) for number, row in enumerate(rows)]
+    own = rows
+    rows = _merged(own, published["rows"])
+    kept = any(row["seeds"] != before["seeds"] for row, before in zip(rows, own, strict=True))
     measured = sorted({seed for row in rows for seed in row["seeds"]})
     _name_seeds(rows, measured)
     commits = {json.loads((folder / "minutes.json").read_text())["commit"] for folder in folders}
@@ -234,11 +236,31 @@ def collect(study: Study, out: Path, name: str, seeds: list[int], results: Path)
     print(f"wrote {path}")
 
 
-def _published(rows: list[dict[str, Any]], published: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
-    """The published scores, if any, of each row that was not measured, by the row's position."""
+def _merged(rows: list[dict[str, Any]], published: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows, with the published scores of seeds that were not measured anew."""
     known = {(row["name"].split(" (seed")[0], row["evaluations"]): row for row in published if row["seeds"]}
-    keys = {number: (row["name"], row["evaluations"]) for number, row in enumerate(rows) if not row["seeds"]}
-    return {number: known[key] | {"name": key[0]} for number, key in keys.items() if key in known}
+    pairs = ((row, known.get((row["name"], row["evaluations"]))) for row in rows)
+    return [row if before is None else _with_seeds_of(row, before) for row, before in pairs]
+
+
+def _with_seeds_of(row: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+    """A row with the seeds that only an earlier version of it has, unless the two have different scores."""
+    if not row["seeds"]:
+        return before | {"name": row["name"]}
+    new, old = ({seed: at for at, seed in enumerate(one["seeds"])} for one in (row, before))
+    per_seed = {name for name, values in row["scores"].items() if len(values) == len(new)} - {_SPEED}
+    if per_seed != {name for name, values in before["scores"].items() if len(values) == len(old)} - {_SPEED}:
+        return row
+
+    def values(name: str) -> list[float]:
+        return [row["scores"][name][new[s]] if s in new else before["scores"][name][old[s]] for s in seeds]
+
+    seeds = sorted(new | old)
+    scores = {name: values(name) for name in row["scores"] if name in per_seed}
+    speeds = {_SPEED: speed} if (speed := row["scores"].get(_SPEED, before["scores"].get(_SPEED))) else {}
+    kept = len(seeds) - len(new)
+    minutes = (float(row["minutes"]) * len(new) + float(before["minutes"]) * kept) / len(seeds)
+    return row | {"scores": scores | speeds, "seeds": seeds, "minutes": f"{minutes:.0f}"}
 
 
 def _name_seeds(rows: list[dict[str, Any]], expected: list[int]) -> None:
@@ -267,7 +289,7 @@ def _row(study: Study, out: Path, table: Table, name: str, title: str, folders: 
         scores = {label: values for label, values in scores.items() if values}
     speed = out / "speed.json"
     speeds = json.loads(speed.read_text()).get(f"{name}, {title}") if speed.exists() else None
-    scores |= {"tokens per second": speeds} if speeds else {}
+    scores |= {_SPEED: speeds} if speeds else {}
     row = {"name": model.title, "evaluations": title, "scores": scores}
     row["seeds"] = sorted(int(folder.name.rpartition("_")[2]) for folder, _ in measured)
     return row | {"minutes": f"{statistics.mean(minutes):.0f}" if minutes else "not yet run"}

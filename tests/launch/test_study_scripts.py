@@ -90,6 +90,22 @@ def test_rows_without_runs_keep_their_published_scores(tmp_path):
     assert rows["autoregressive, six captions"]["scores"]["true, %"] == [90.0, 91.0]
 
 
+def test_seeds_without_runs_keep_their_published_scores(tmp_path):
+    results = tmp_path / "results"
+    results.mkdir()
+    for seeds, commit in (((1, 2), "abc"), ((0, 1), "def")):
+        runs = tmp_path / f"runs_{commit}"
+        runs.mkdir()
+        _write_runs(runs, "ar_one", seeds=seeds, commit=commit)
+        study.collect(STUDIES["captions"], runs, "captions", [0, 1, 2], results)
+    report = json.loads((results / "captions.json").read_text())
+    assert (report["commit"], report["seeds"]) == ("abc, def", [0, 1, 2])
+    row = next(row for row in report["rows"] if row["seeds"])
+    assert row["scores"]["true, %"] == [90.0, 91.0, 92.0]
+    assert row["minutes"] == "6"  # the mean of 4, 6 and 8, where the earlier seeds count with their mean, 7
+    assert row["seeds"] == [0, 1, 2]
+
+
 def test_the_table_of_codes_counts_the_forms_that_have_each_code(monkeypatch, tmp_path):
     config = shapes_disco.get_config()
     there = data.load(config.data).tokenizer.encode("there", 2)[0]
