@@ -41,7 +41,7 @@ def main(*names: str) -> int:
         choose("claim", name, CLAIMS)
     seeds = command.integers("seeds", values.seeds) or ()
     if not seeds or len(set(seeds)) < len(seeds):
-        raise UsageError(f"--seeds is {','.join(values.seeds)}; it must be different integers, as in 0,1,2")
+        raise UsageError(f"--seeds is {','.join(values.seeds)}; it must list distinct integers, as in 0,1,2")
     if processes.processes()[1] > 1:
         raise UsageError("bitdiff.findings runs in one process; start it without a launcher")
     on_cpu = jax.default_backend() == "cpu"
@@ -64,7 +64,8 @@ def main(*names: str) -> int:
             return 128 + signal
     if failed:
         raise UsageError(
-            f"{len(failed)} of {len(names or CLAIMS)} claims were not checked: {next(iter(failed.values()))}"
+            f"{len(failed)} of {len(names or CLAIMS)} claims were not checked; the first error: "
+            f"{next(iter(failed.values()))}"
         )
     print(f"wrote {folder / 'findings.md'}")
     return 0

@@ -1,4 +1,4 @@
-r"""Docking of PDBBind's complexes with DiffDock-S, and with pointers as latents (DisCo-DiffDock-S). Not yet run.
+r"""Docking on PDBBind's complexes with DiffDock-S, and with pointers as latents (DisCo-DiffDock-S). Not yet run.
 
     pip install -e '.[docking]'
     python -m bitdiff.train --config configs/pdbbind.py:disco --workdir runs/pdbbind --config.data.path=DIR
@@ -12,9 +12,9 @@ r"""Docking of PDBBind's complexes with DiffDock-S, and with pointers as latents
 DIR is laid out as described in bitdiff/data/pdbbind_files.py. Variants: plain (the default), disco (two latents, which
 point at atoms or residues), prior (over disco's latents), confidence (ranks the poses of any other variant's run).
 
-The papers report the fraction of top-1 poses, ranked by a confidence model, with an RMSD below 2 A: DiffDock-S 32.9%,
-DisCo-DiffDock-S 35.4%. Unlike in the papers, atoms have only element and aromaticity as features, and residues only
-their amino acid (no language-model embeddings).
+The papers report the fraction of complexes whose pose with the highest confidence has an RMSD below 2 A: DiffDock-S
+32.9%, DisCo-DiffDock-S 35.4%. Unlike in the papers, atoms have only element and aromaticity as features, and residues
+only their amino acid (no language-model embeddings).
 """
 
 import ml_collections

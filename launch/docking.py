@@ -69,10 +69,10 @@ def _sample_poses(prefix: str) -> Callable[[Path, int], Path]:
 
 _ABOUT = (
     f"{_SAMPLES:,} poses, ten for each test complex, with the ancestral sampler at a temperature of {_TEMPERATURE}. "
-    "The pose in the data is in the strong pocket with probability 0.7 and in the weak one with 0.3; a pose in either "
-    "pocket counts as true. For poses from the true distribution, the expected total variation is 0.007 over all of "
-    "them and 0.112 for each complex. Oracle pointers are inferred from the pose in the data, so that all poses of a "
-    "complex are in the same pocket: then, 0.021 and 0.42 are expected. Minutes: CPU time on one core to train the "
+    "The pose in the data is in the strong pocket with probability 0.7 and in the weak one with 0.3; both poses are "
+    "true poses. For poses from the true distribution, the expected total variation is 0.007 over all of them and "
+    "0.112 for each complex. Oracle pointers are inferred from the pose in the data, so all poses of a complex should "
+    "be in the same pocket, and the expected values are 0.021 and 0.42. Minutes: CPU time on one core to train the "
     "model and those it depends on, without sampling."
 )
 STUDY = Study(

@@ -9,7 +9,7 @@ from bitdiff.inference.trained import Trained
 
 Key = tuple[str, float]  # a line of a claim's plot, and a position on its x axis
 Values = Mapping[Key, np.ndarray]  # the score of each point, [seeds]
-Evidence = Callable[[Values], np.ndarray]  # how much each seed supports a claim: [seeds], negative if it contradicts it
+Evidence = Callable[[Values], np.ndarray]  # how much each seed supports a claim [seeds]; negative if it contradicts it
 
 
 class Model(NamedTuple):
@@ -58,7 +58,7 @@ class Claim(NamedTuple):
     x_label: the x axis of the plot.
     evidence: functions, keyed by a sentence on what each shows.
     num_samples: samples per point.
-    scale: what a stronger test of the claim requires; stated unless the claim holds.
+    scale: completes the sentence 'A stronger test would ...'; printed unless the claim holds.
     curve: measures all points of a model at once, (run, num_samples) -> values by x, in place of `bitdiff.sweep`.
     """
 

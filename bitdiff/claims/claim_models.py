@@ -31,7 +31,7 @@ def _in_diffusion(**changes: Any) -> dict[str, Any]:
 
 
 def _captions(variant: str, changes: Mapping[str, Any] = {}) -> Model:
-    """A model of captions of drawn shapes, trained for fewer steps than by its config."""
+    """A model of captions of drawn shapes, trained for fewer steps than its config sets."""
     return Model(f"shapes:{variant}", {"train.steps": 2_000, **changes})
 
 

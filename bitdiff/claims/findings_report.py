@@ -18,12 +18,11 @@ from bitdiff.runtime.devices import describe_devices
 from bitdiff.runtime.version import __version__
 
 _ABOUT = (
-    "Claims of two papers, and some of our own, checked at a scale that a laptop can train. `python -m "
+    "Claims of two papers, and some of our own, checked with models small enough to train on a laptop. `python -m "
     "bitdiff.findings` trains the models, measures them and writes this report. References are to figures, tables "
     "and sections of Analog Bits (Chen, Zhang and Hinton 2023), unless they name DisCo-Diff (Xu et al. 2024) or "
     "another paper. The Frechet distance is biased upward for small numbers of samples, and findings from "
-    "different machines have judges and models that were trained separately; so scores are comparable only within "
-    "a table."
+    "different machines use separately trained judges and models, so scores are comparable only within a table."
 )
 
 
@@ -103,7 +102,7 @@ def markdown(
         ]
         seeds = ", ".join(map(str, one["seeds"]))
         about = one["provenance"]
-        real = "" if one["real"] is None else f" Real test data score {one['real']:.3g}."
+        real = "" if one["real"] is None else f" The score of real test data is {one['real']:.3g}."
         lines += ["", f"Mean ± standard deviation over seeds {seeds}; {one['num_samples']:,} samples per point.{real}"]
         lines[-1] += "".join(_judge(facts) for facts in about["judges"])
         if "commit" in about:

@@ -189,7 +189,9 @@ def _masked_images() -> Claim:
             "masked diffusion is better than Bit Diffusion with the squared error": better(
                 "masked diffusion", squared_error, steps
             ),
-            "masked diffusion is better than the better softmax": better("masked diffusion", tuple(softmax), steps),
+            "masked diffusion is better than the better of the two softmax models": better(
+                "masked diffusion", tuple(softmax), steps
+            ),
         },
     )
 

@@ -69,7 +69,8 @@ def _latents_of_points() -> Claim:
     return Claim(
         statement="On points in the plane, EDM has fewer outliers with discrete latents.",
         paper="DisCo-Diff, 2-Wasserstein distance: 0.27 for plain EDM, 0.118 with latents. That distance depends on "
-        "the number of samples near each mode, and is about as large between two independent sets of data points.",
+        "the number of samples near each mode, and is not 0 between two independent sets of data points "
+        "(configs/README.md).",
         score=Score("outliers", "fraction of samples more than 4 standard deviations from every mode"),
         points=tuple(
             Point(line, 2 * count - 1, model, {"steps": count}) for line, model in lines.items() for count in steps

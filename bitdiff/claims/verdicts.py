@@ -20,13 +20,14 @@ class Verdict(NamedTuple):
 
 RULE = (
     "Each claim is tested by one or more comparisons, which give one number per seed, positive if that seed "
-    "supports the claim. A comparison of distances is the natural logarithm of their ratio; a comparison of "
-    "fractions is their difference, in places plus a tolerance; a comparison with a threshold is the margin to "
-    f"it. A comparison holds if there are at least {_LEAST_SEEDS} seeds, all support the claim, and the mean is "
-    f"more than {_ERRORS:g} standard errors above 0. It does not hold if all contradict the claim and the mean is "
-    f"more than {_ERRORS:g} standard errors below 0. Otherwise, it is undecided at this scale. A claim holds if "
-    "all its comparisons hold, and does not hold if any of them does not. With three seeds and no true effect, a "
-    "comparison is called 'holds' about 5% of the time, and 'does not hold' about 5% of the time."
+    "supports the claim. A comparison of distances or curvatures is the natural logarithm of their ratio; a comparison "
+    "of fractions, or of the best td, is their difference, plus a tolerance where the comparison states one; a "
+    "comparison with a threshold is the margin by which it is met. A comparison holds if there are at least "
+    f"{_LEAST_SEEDS} seeds, all support the claim, and the mean is more than {_ERRORS:g} standard errors above 0. It "
+    f"does not hold if all contradict the claim and the mean is more than {_ERRORS:g} standard errors below 0. "
+    "Otherwise, it is undecided at this scale. A claim holds if all its comparisons hold. It does not hold if the "
+    "verdict on any of them is 'does not hold', and is otherwise undecided. With three seeds and no true effect, the "
+    "verdict on a comparison is 'holds' about 5% of the time, and 'does not hold' about 5% of the time."
 )
 
 

@@ -129,7 +129,7 @@ def integers(name: str, values: list[str] | None) -> tuple[int, ...] | None:
     try:
         return None if values is None else tuple(int(value) for value in values)
     except ValueError as error:
-        raise UsageError(f"--{name} is {','.join(values or [])}; it must be integers, as in 0,1,2") from error
+        raise UsageError(f"--{name} is {','.join(values or [])}; it must be a list of integers, as in 0,1,2") from error
 
 
 def given(*names: str) -> dict[str, Any]:

@@ -143,8 +143,9 @@ def matched_conformer(path: Path, seeds: Sequence[int]) -> np.ndarray:
     """A conformer that RDKit builds (ETKDG) for the molecule of `read_ligand`, aligned to the file's conformer.
 
     One torsion angle per rotatable bond is that of the file's conformer. Bond lengths, bond angles and rings are
-    RDKit's, and stereocenters without a label may be inverted. Of one conformer per seed, the one with the lowest RMSD
-    is returned. This resembles conformer matching (Jing et al. 2022), but does not optimize the torsion angles.
+    RDKit's, and stereocenters without a label may be inverted. One conformer is built per seed, and the one with the
+    lowest RMSD is returned. This resembles conformer matching (Jing et al. 2022), but does not optimize the torsion
+    angles.
 
     Returns:
       float [A, 3], in the order of `read_ligand`'s atoms.
@@ -209,7 +210,7 @@ def _read_molecule(path: Path) -> Any:
 
 
 def read_receptor(path: Path) -> Receptor:
-    """The residues of a PDB file that have a C-alpha atom; of alternative locations, the first.
+    """The residues of a PDB file that have a C-alpha atom; the first of alternate locations.
 
     Raises:
       UsageError: RDKit is missing, or the file holds no such residue.

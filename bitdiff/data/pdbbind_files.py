@@ -23,8 +23,9 @@ from bitdiff.data.dataset import Dataset
 from bitdiff.runtime.console import progress_bar
 from bitdiff.runtime.errors import UsageError
 
-# Training uses the closest of several conformers, a better target. Test complexes get a single one, because choosing by
-# the distance from the crystal structure would leak the shapes of their rings.
+# Training uses the conformer, of several, that is closest to the crystal structure: it is a better target. Test
+# complexes get a single one, because choosing by the distance from the crystal structure would leak the shapes of their
+# rings.
 _TRAINING_SEEDS, _TEST_SEEDS = range(10, 15), (10,)
 
 
@@ -78,8 +79,8 @@ def load(options: Any) -> Dataset:
     sizes = sizes_of(options)
     if min(sizes) < 1:
         raise UsageError(
-            f"config.data has atoms {options.atoms}, torsions {options.torsions} and length {options.length}; set "
-            "each to at least 1: larger complexes are left out"
+            f"config.data has atoms {options.atoms}, torsions {options.torsions} and length {options.length}; each "
+            "must be at least 1; larger complexes are left out"
         )
     splits = [_read(root, name, _names(root, name), sizes) for name in (options.train_split, options.test_split)]
     counts = " / ".join(f"{len(found):,} {what}" for (found, _), what in zip(splits, ("training", "test"), strict=True))
@@ -101,8 +102,8 @@ def _names(root: Path, split: str) -> list[str]:
     path = root / split
     if not split or not path.is_file():
         raise UsageError(
-            f"config.data.train_split or test_split is {split!r}; it must name a text file in {root} with a "
-            "complex's name per line"
+            f"config.data.train_split or test_split is {split!r}; it must name a text file in {root} with one "
+            "complex name per line"
         )
     return path.read_text().split()
 
@@ -119,8 +120,9 @@ def _read(root: Path, split: str, names: list[str], sizes: Sizes) -> tuple[dict[
             bar.update()
     if not found:
         raise UsageError(
-            f"none of the {len(names)} complexes of {root / split} can be used; the first one must be in "
-            f"{_protein(root, (names or ['NAME'])[0])}, with a ligand beside it"
+            f"none of the {len(names)} complexes of {root / split} can be used; the first one requires "
+            f"{_protein(root, (names or ['NAME'])[0])} and a ligand (.sdf or .mol2) beside it, within the sizes of "
+            "config.data"
         )
     return found, len(names) - len(found)
 

@@ -2,9 +2,9 @@
 
 The ligands are random rigid trees of atoms or, with config.data.builder 'molecules', small molecules that RDKit builds,
 in a random conformation in each pocket. A receptor is a set of points with types, like a protein's C-alpha atoms. Each
-pocket holds residues around one pose of the ligand: most atoms have one of their type, roughly outward from the
-ligand's center. It also holds a marker that determines how often the ligand binds there. The true pose of a complex is
-in the pocket with the strong marker with probability STRONG, and otherwise in the other pocket. Nothing else
+pocket holds residues around one pose of the ligand: for most atoms, there is one of the atom's type, roughly outward
+from the ligand's center. It also holds a marker that determines how often the ligand binds there. The true pose of a
+complex is in the pocket with the strong marker with probability STRONG, and otherwise in the other pocket. Nothing else
 distinguishes the pockets, so a model has to compare the markers.
 
 Distances are in angstroms.
@@ -27,7 +27,7 @@ RESIDUES = (40, 60)
 _BOND = 1.5
 _APART = 1.4  # least distance between two atoms that are not bonded
 _LINING = 4.5  # distance from an atom to the residue of its type
-_OUTWARD = 4.0  # the outward part of that residue's direction, over the standard deviation of the random part
+_OUTWARD = 4.0  # length of the outward part of that residue's direction, in standard deviations of the random part
 _CLEARANCE = 3.8  # least distance between residues, and from a residue to an atom of the pose it is placed around
 _MARKER = 7.2  # distance from a pocket's marker to the center of the ligand
 _NO_CLASH = 2.8  # least distance between atoms that are more than three bonds apart
@@ -106,7 +106,7 @@ class LigandSource(NamedTuple):
     kinds: the types.
     sizes: the largest sizes.
     draw: rng -> a ligand, and its conformations in the two pockets, float [2, A, 3], each around its center.
-    about: a description, for the data set's.
+    about: a noun phrase for the data set's description.
     """
 
     kinds: Kinds

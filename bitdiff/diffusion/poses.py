@@ -42,7 +42,9 @@ class Tree(NamedTuple):
 
 
 class Move(NamedTuple):
-    """A change of a pose, or its score, or the score's expected norm.
+    """A change of a pose; or, for each of its parts, the score, the score's root mean square, or sigma.
+
+    The last two are scalars.
 
     translation: float [3].
     rotation: float [3], a rotation vector, about the center of the atoms.
@@ -139,9 +141,9 @@ def reverse_step(
     g^2 is the derivative of the variance, 2 sigma^2 ln(sigma_max / sigma_min). For rotations, whose variance is
     2 eps^2, all variances are doubled.
 
-    The temperature divides the factor of the score of the rotation and the torsion angles. Below 1, samples concentrate
-    near modes (a simple form of low-temperature sampling, Ingraham et al. 2023), and the factor is limited to the
-    variance at t, with which a step ends at the estimate of the clean pose. The translation is sampled as at
+    For the rotation and the torsion angles, the factor of the score is divided by the temperature. Below 1, samples
+    concentrate near modes (a simple form of low-temperature sampling, Ingraham et al. 2023), and the factor is limited
+    to the variance at t, for which a step ends at the estimate of the clean pose. The translation is sampled as at
     temperature 1, so that the fractions of samples in separate pockets stay nearly the same.
 
     Args:

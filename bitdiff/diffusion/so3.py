@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 _SWITCH = 1.0  # the eps at which both forms need few terms
-_DEGREES = 8  # at eps >= 1, the next term is below exp(-90)
+_DEGREES = 8  # at eps >= 1, the next term is below exp(-66)
 _IMAGES = 3  # at eps <= 1, the next term is below exp(-100), relative to the first
 _GRID = 1_024  # angles at which the cumulative distribution is evaluated
 _WIDTHS = 12.0  # at small eps, angles above 12 eps have a probability below 1e-14

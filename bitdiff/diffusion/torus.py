@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-_IMAGES = 6  # at sigma = pi, the next image has a weight below 1e-70
+_IMAGES = 6  # at sigma = pi, the next image has a weight below 1e-36
 _GRID = 1_024
 
 

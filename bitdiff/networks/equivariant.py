@@ -1,9 +1,9 @@
 """Message passing between points in space that respects rotations, reflections, translations and permutations.
 
-A node has scalars, pseudoscalars, vectors and pseudovectors; under a reflection, the pseudo kinds get the opposite sign
-of their counterparts. Products of these with the direction of an edge are dot products, cross products, products with
-scalars, and the components along the direction. These span the tensor products with spherical harmonics of degree up to
-2 (e3nn, Geiger and Smidt 2022) that yield one of the four kinds.
+A node has scalars, pseudoscalars, vectors and pseudovectors; under a reflection, the pseudo kinds transform like their
+counterparts, with an additional change of sign. Products of these with the direction of an edge are dot products, cross
+products, products with scalars, and the components along the direction. These span the tensor products with spherical
+harmonics of degree up to 2 (e3nn, Geiger and Smidt 2022) that yield one of the four kinds.
 """
 
 from typing import NamedTuple
@@ -96,9 +96,10 @@ def unit(vectors: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 class Interaction(nn.Module):
-    """One layer: every node adds the messages of its edges, products of its neighbors' features with the directions.
+    """One layer: every node sums the messages from its neighbors, and adds the result to a linear map of its features.
 
-    The sum of the messages is divided by the square root of their number. Products that yield the same kind are summed,
+    A message consists of products of the neighbor's features with the direction of the edge. The sum of the messages is
+    divided by the square root of their number. Products that yield the same kind are summed,
     except for scalars, which are concatenated. Each is weighted by a function of the edge and of the scalars of its two
     nodes.
 

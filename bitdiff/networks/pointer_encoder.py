@@ -1,4 +1,4 @@
-"""The encoder of docking's latents, which point at atoms and residues (Xu et al. 2024, DisCo-Diff, section 5.3)."""
+"""The encoder of docking latents, which point at atoms and residues (Xu et al. 2024, DisCo-Diff, section 5.3)."""
 
 import flax.linen as nn
 import jax

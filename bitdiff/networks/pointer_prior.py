@@ -1,4 +1,4 @@
-"""The prior of docking's latents: the next pointer from those before it (Xu et al. 2024, DisCo-Diff, section 5.3)."""
+"""The prior over docking latents: the next pointer from those before it (Xu et al. 2024, DisCo-Diff, section 5.3)."""
 
 import flax.linen as nn
 import jax

@@ -17,7 +17,7 @@ from bitdiff.networks.equivariant import Edges, Features, Interaction
 from bitdiff.networks.layers import sinusoid
 
 _ATOM_PAIR, _BOND, _RESIDUE_PAIR, _TO_ATOM, _TO_RESIDUE, _TO_HUB, _FROM_HUB = range(7)  # kinds of edges
-_RADIAL, _DISTANT = 16, 8  # functions of the radial bases of short and of all distances
+_RADIAL, _DISTANT = 16, 8  # numbers of radial basis functions, for short and for all distances
 _FARTHEST = 100.0  # angstroms, the upper end of the logarithmic basis
 _TIME = 32  # size of the sinusoidal embedding of t
 _TIME_SCALE = 1000.0
@@ -41,8 +41,8 @@ class ComplexGraph(NamedTuple):
 class Reach(NamedTuple):
     """Which nodes are connected.
 
-    residue_neighbors: edges from the nearest residues to each residue.
-    atom_neighbors: edges from the nearest residues to each atom, and back.
+    residue_neighbors: number of nearest residues with an edge to each residue.
+    atom_neighbors: number of nearest residues with edges to and from each atom.
     distance: residues farther from each other than this are not connected.
     cross_distance: atoms and residues farther apart than this plus 3 sigma of the translation are not connected either.
     """
@@ -124,8 +124,8 @@ class PoseTrunk(nn.Module):
           x: float [A, 3], positions of the atoms.
           t: float [], the time.
           sigma: float [], sigma of the translation at t.
-          pointers: float [latents, A + R], each a distribution over all nodes; a row of zeros marks a pointer that is
-            dropped or not yet known, which adds a learned embedding to all nodes.
+          pointers: float [latents, A + R], each a distribution over atoms and residues; a row of zeros marks a pointer
+            that is dropped or not yet known, which adds a learned embedding to all nodes.
         """
         time = nn.silu(nn.Dense(self.scalars, name="time")(sinusoid(_TIME_SCALE * t, _TIME)))
         edges = connect(graph, x, sigma, self.reach)

@@ -34,7 +34,7 @@ class Ranker(NamedTuple):
 
 
 def make_confidence_task(config: Any, network: nn.Module | None = None) -> Task:
-    """The confidence model of config.first, the config of a docking model or of a prior of its pointers.
+    """The confidence model of config.first, the config of a docking model or of a prior over its pointers.
 
     Raises:
       UsageError: another network is passed, config.first does not describe docking, or config.network differs from
@@ -80,7 +80,7 @@ def docking_config(config: Any) -> Any:
 
 
 def init_params(ranker: Ranker, key: jax.Array) -> dict[str, Any]:
-    """Parameters: {'confidence', 'first'}; training copies 'first' and the confidence's trunk from the docking run."""
+    """Parameters: {'confidence', 'first'}; training copies 'first' and the network's trunk from the docking run."""
     own_key, first_key = jax.random.split(key)
     graph, x = docking_model.blank_complex()
     own = ranker.network.init(own_key, graph, x, jnp.zeros(()))["params"]

@@ -122,8 +122,8 @@ def losses(
 ) -> tuple[jax.Array, jax.Array, Move]:
     """The loss [N], the time [N], and the loss of each part of the pose [N].
 
-    The loss is the sum of the squared errors of the scores of translation, rotation and torsions, each divided by its
-    root mean square, so that predicting zero costs 1 on average for each part (0 for torsions of a rigid ligand).
+    The loss is the sum, over translation, rotation and torsions, of the squared error of the score in units of its root
+    mean square, so that predicting zero costs 1 on average for each part (0 for torsions of a rigid ligand).
     """
     derived = derive_keys(keys)
     batch = centered(with_conformer(batch))
@@ -134,7 +134,7 @@ def losses(
 
 
 def _observe(model: Docking, params: Any, arrays: dict[str, jax.Array], key: jax.Array) -> jax.Array | None:
-    """Relaxed pointers [latents, nodes] of a complex in its true pose, sometimes dropped; None without latents."""
+    """Sampled pointers [latents, nodes] of a complex in its true pose, or zeros if dropped; None without latents."""
     if model.encoder is None:
         return None
     gumbel_key, drop_key = jax.random.split(key)

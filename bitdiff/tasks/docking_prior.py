@@ -25,14 +25,14 @@ from bitdiff.tasks.task import Task
 
 
 class Stages(NamedTuple):
-    """The first stage, and the prior of its pointers."""
+    """The first stage, and the prior over its pointers."""
 
     first: Docking
     prior: PointerPrior
 
 
 def make_docking_prior_task(config: Any, network: nn.Module | None = None) -> Task:
-    """A prior over the pointers of config.first, a docking model; its samples are the first stage's.
+    """A prior over the pointers of config.first, a docking model, which samples poses given these pointers.
 
     Raises:
       UsageError: another network is passed, or config.network differs from the first stage's.
@@ -41,7 +41,7 @@ def make_docking_prior_task(config: Any, network: nn.Module | None = None) -> Ta
         raise UsageError("a prior over pointers has a network of its own; no other can be passed")
     if config.network != config.first.network:
         raise UsageError(
-            "config.network must equal that of the first stage, from whose weights a prior of pointers starts"
+            "config.network must equal that of the first stage, from whose weights a prior over pointers starts"
         )
     stages = Stages(docking_model.make_docking(config.first), make_pointer_prior(config.first))
     return Task(
@@ -57,7 +57,7 @@ def make_docking_prior_task(config: Any, network: nn.Module | None = None) -> Ta
 
 
 def init_params(stages: Stages, key: jax.Array) -> dict[str, Any]:
-    """Parameters: {'prior', 'first'}; training starts from the trained first stage, and its trunk in the prior."""
+    """Parameters: {'prior', 'first'}; training copies both 'first' and the prior's trunk from the run."""
     prior_key, first_key = jax.random.split(key)
     graph, x = docking_model.blank_complex()
     pointers = jnp.zeros((stages.first.latents.count, 2 * len(x)))

@@ -127,7 +127,7 @@ def _ranked(deviation: np.ndarray, source: np.ndarray, confidence: np.ndarray) -
 
 def _best_of_first(groups: list[np.ndarray], which: str) -> Score:
     best = np.array([group[:_TOP].min() for group in groups])
-    about = f"of {len(groups)} complexes whose best of the {_TOP} {which} poses has an RMSD below 2 A"
+    about = f"of {len(groups)} complexes for which the best of the {which} {_TOP} poses has an RMSD below 2 A"
     return _fraction(best < CLOSE, about)
 
 

@@ -140,7 +140,7 @@ def test_a_claim_is_trained_measured_and_reported_once(tmp_path, monkeypatch, ca
     text = (tmp_path / "findings.md").read_text()
     assert "Undecided at this scale" in text
     assert "| Distance of features; steps: | 1 | 2 |" in text
-    assert f"Real test data score {values.real:.3g}." in text
+    assert f"The score of real test data is {values.real:.3g}." in text
     assert f"sha256 {values.judges[0]['sha256'][:8]}" in text
     assert "A stronger test would train for more than four steps." in text
     changed = _MODELS | {"own": Model("digits", _TINY | {"bits.encoding": "gray"})}
@@ -183,7 +183,7 @@ def test_tick_labels_do_not_overlap():
             ["self_conditionin"],
             "unknown claim 'self_conditionin'; valid names are: self_conditioning",
         ),
-        (["--seeds", "0,0"], "--seeds is 0,0; it must be different integers"),
+        (["--seeds", "0,0"], "--seeds is 0,0; it must list distinct integers"),
         (["--seeds", "one"], "--seeds"),
         (["--jobs", "0"], "--jobs"),
     ],
@@ -202,7 +202,7 @@ def test_a_claim_without_data_does_not_stop_the_others(command, tmp_path):
     assert code == 2
     for name in ("td", "bimodal"):
         assert f"claim {name} was not checked: " in output
-    assert "2 of 2 claims were not checked: " in output
+    assert "2 of 2 claims were not checked; " in output
     assert str(missing) in output
 
 
