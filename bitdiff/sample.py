@@ -143,8 +143,9 @@ def fill_folder(request: Request, run: Trained, samples: Draw) -> None:
         raise UsageError(
             f"--out is {request.out}; --frames, --images and --known require an .npz file, and .json is for captions"
         )
-    check_examples(run, samples.options, read_examples(request, run))
-    drawn = write_shards(run, samples, request.labels, request.out, request.layout)
+    examples = read_examples(request, run)
+    check_examples(run, samples.options, examples)
+    drawn = write_shards(run, samples, request.labels, request.out, request.layout, examples)
     by = " by the first process" if processes.processes()[1] > 1 else ""
     print(f"{request.out} holds {samples.num_samples} samples from step {run.step}, {drawn} of them drawn now{by}")
     if count_samples(request.out, request.layout.png) > samples.num_samples:

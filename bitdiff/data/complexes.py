@@ -8,7 +8,9 @@ import numpy as np
 class Ligand(NamedTuple):
     """A molecule without padding.
 
-    atoms: int [A], types from 1.
+    atoms: int [A], types from 1, the network's input.
+    elements: int [A], atomic numbers; in a synthetic ligand, the types. Symmetries exchange atoms with equal ones.
+    charges: int [A], formal charges.
     bonds: int [B, 2], pairs of bonded atoms.
     orders: int [B], 1 to 3 for single to triple bonds; aromatic rings have alternating single and double bonds.
     x: float [A, 3], positions in angstroms.
@@ -17,6 +19,8 @@ class Ligand(NamedTuple):
     """
 
     atoms: np.ndarray
+    elements: np.ndarray
+    charges: np.ndarray
     bonds: np.ndarray
     orders: np.ndarray
     x: np.ndarray
@@ -54,14 +58,16 @@ def sizes_of(options: Any) -> Sizes:
 def padded(ligand: Ligand, receptor: Receptor, sizes: Sizes) -> dict[str, np.ndarray]:
     """One padded example; type 0 and bond (0, 0) mark padding.
 
-    'pose' float32 [A, 3], 'atoms' int32 [A], 'bonds' int32 [B, 2], 'orders' int32 [B], 'rotatable' int32 [T, 2],
-    'moved' bool [T, A], 'residues' int32 [R] and 'positions' float32 [R, 3].
+    'pose' float32 [A, 3]; 'atoms', 'elements' and 'charges' int32 [A]; 'bonds' int32 [B, 2], 'orders' int32 [B],
+    'rotatable' int32 [T, 2], 'moved' bool [T, A], 'residues' int32 [R] and 'positions' float32 [R, 3].
     """
     moved = np.zeros((sizes.torsions, sizes.atoms), bool)
     moved[: len(ligand.moved), : len(ligand.atoms)] = ligand.moved
     return {
         "pose": pad(ligand.x, sizes.atoms),
         "atoms": pad(ligand.atoms, sizes.atoms),
+        "elements": pad(ligand.elements, sizes.atoms),
+        "charges": pad(ligand.charges, sizes.atoms),
         "bonds": pad(ligand.bonds, sizes.bonds),
         "orders": pad(ligand.orders, sizes.bonds),
         "rotatable": pad(ligand.rotatable, sizes.torsions),

@@ -1,6 +1,6 @@
 """Ligands and receptors from molecules and files, with RDKit: pip install -e '.[docking]'.
 
-Hydrogen atoms are left out. A receptor is one point per residue, at its C-alpha atom.
+Hydrogen atoms are left out. A receptor is one point per residue, at its C-alpha atom. Only ligands require RDKit.
 """
 
 from collections.abc import Sequence
@@ -20,6 +20,11 @@ _RESIDUES = (
     *("LEU", "LYS", "MET", "PHE", "PRO", "SER", "THR", "TRP", "TYR", "VAL"),
 )
 RESIDUE_TYPES = len(_RESIDUES) + 1
+_ALIASES = {  # protonation states as named by AMBER and CHARMM, and selenomethionine
+    **dict.fromkeys(("HID", "HIE", "HIP", "HSD", "HSE", "HSP"), "HIS"),
+    **dict.fromkeys(("CYM", "CYX"), "CYS"),
+    **{"ARN": "ARG", "ASH": "ASP", "GLH": "GLU", "LYN": "LYS", "MSE": "MET"},
+}
 
 
 def from_smiles(smiles: str, seed: int) -> Ligand:
@@ -43,9 +48,18 @@ def from_molecule(molecule: Any) -> Ligand:
 
     Bonds to atoms of linear groups do not count as rotatable, because their torsion angles are undefined; so the two
     ends of an internal alkyne cannot rotate relative to each other.
+
+    Raises:
+      UsageError: there are no heavy atoms.
     """
     chem = _rdkit()
-    molecule = chem.RemoveHs(molecule)
+    molecule = chem.RemoveAllHs(molecule)
+    if not molecule.GetNumAtoms():
+        raise UsageError("the molecule has no heavy atoms")
+    elements, charges = (
+        np.array([getattr(atom, name)() for atom in molecule.GetAtoms()], int)
+        for name in ("GetAtomicNum", "GetFormalCharge")
+    )
     atoms = np.array([_atom_type(atom.GetSymbol(), atom.GetIsAromatic()) for atom in molecule.GetAtoms()])
     bonds = np.array([(b.GetBeginAtomIdx(), b.GetEndAtomIdx()) for b in molecule.GetBonds()], int).reshape(-1, 2)
     linear = {atom.GetIdx() for atom in molecule.GetAtoms() if atom.GetHybridization() == chem.HybridizationType.SP}
@@ -57,40 +71,32 @@ def from_molecule(molecule: Any) -> Ligand:
     chem.Kekulize(kekulized, clearAromaticFlags=True)
     orders = np.array([_ORDERS.get(str(b.GetBondType()), 1) for b in kekulized.GetBonds()], int)
     x = np.array(molecule.GetConformer().GetPositions())
-    return Ligand(atoms, bonds, orders, x, *torsion_tree(len(atoms), bonds, np.array(single, bool)))
+    return Ligand(atoms, elements, charges, bonds, orders, x, *torsion_tree(len(atoms), bonds, np.array(single, bool)))
 
 
-def to_molecule(atoms: np.ndarray, bonds: np.ndarray, orders: np.ndarray, x: np.ndarray) -> Any:
-    """An RDKit molecule without hydrogen atoms, from arrays as in `Ligand` that may be padded.
-
-    Charges are not part of the arrays. A nitrogen whose bond orders add up to 4 gets +1, and an oxygen with a single
-    bond to it -1, as in nitro groups. The molecule is not sanitized.
-    """
+def to_molecule(elements: np.ndarray, charges: np.ndarray, bonds: np.ndarray, orders: np.ndarray, x: np.ndarray) -> Any:
+    """An RDKit molecule without hydrogen atoms, not sanitized, from arrays as in `Ligand` that may be padded."""
     chem = _rdkit()
     molecule = chem.RWMol()
-    for kind in atoms[atoms > 0].tolist():
-        molecule.AddAtom(chem.Atom(element_of(kind)))
+    exist = elements > 0
+    for element, charge in zip(elements[exist].tolist(), charges[exist].tolist(), strict=True):
+        atom = chem.Atom(element)
+        atom.SetFormalCharge(charge)
+        molecule.AddAtom(atom)
     names = {order: getattr(chem.BondType, name) for name, order in _ORDERS.items()}
     for (i, j), order in zip(bonds.tolist(), orders.tolist(), strict=True):
         if i != j:
             molecule.AddBond(i, j, names[order])
-    for atom in molecule.GetAtoms():
-        if atom.GetSymbol() == "N" and sum(bond.GetBondTypeAsDouble() for bond in atom.GetBonds()) == 4:
-            atom.SetFormalCharge(1)
-            for bond in atom.GetBonds():
-                other = bond.GetOtherAtom(atom)
-                if other.GetSymbol() == "O" and other.GetDegree() == 1 and bond.GetBondTypeAsDouble() == 1:
-                    other.SetFormalCharge(-1)
     conformer = chem.Conformer(molecule.GetNumAtoms())
-    for i, place in enumerate(x[atoms > 0].astype(float).tolist()):
+    for i, place in enumerate(x[exist].astype(float).tolist()):
         conformer.SetAtomPosition(i, place)
     molecule.AddConformer(conformer)
     return molecule.GetMol()
 
 
-def element_of(kind: int) -> str:
-    """The element symbol of an atom type; '*' for the type of all other elements."""
-    return _ELEMENTS[(kind - 1) // 2] if kind < ATOM_TYPES else "*"
+def symbol_of(element: int) -> str:
+    """The symbol of an element with the given atomic number."""
+    return _rdkit().GetPeriodicTable().GetElementSymbol(element)
 
 
 def residue_of(kind: int) -> str:
@@ -122,9 +128,9 @@ def torsion_tree(count: int, bonds: np.ndarray, candidates: np.ndarray) -> tuple
     for i, j in bonds[candidates].tolist():
         if min(len(neighbors[i]), len(neighbors[j])) < 2:
             continue
-        side = _reachable(neighbors, j, i)
-        if side.sum() > count / 2:
-            i, j, side = j, i, ~side
+        side, other = _reachable(neighbors, j, i), _reachable(neighbors, i, j)
+        if side.sum() > other.sum():
+            i, j, side = j, i, other
         rotatable.append((i, j))
         moved.append(side)
     return np.array(rotatable, np.int32).reshape(-1, 2), np.array(moved, bool).reshape(-1, count)
@@ -136,7 +142,11 @@ def read_ligand(path: Path) -> Ligand:
     Raises:
       UsageError: RDKit is missing, or cannot read the file.
     """
-    return from_molecule(_read_molecule(path))
+    molecule = _read_molecule(path)
+    try:
+        return from_molecule(molecule)
+    except (UsageError, ValueError, RuntimeError) as error:
+        raise UsageError(f"{path} holds no usable molecule: {error}") from error
 
 
 def matched_conformer(path: Path, seeds: Sequence[int]) -> np.ndarray:
@@ -156,14 +166,14 @@ def matched_conformer(path: Path, seeds: Sequence[int]) -> np.ndarray:
     chem = _rdkit()
     from rdkit.Chem import rdMolAlign
 
-    known = chem.RemoveHs(_read_molecule(path))
+    known = chem.RemoveAllHs(_read_molecule(path))
     found: list[tuple[float, np.ndarray]] = []
     for seed in seeds:
         built = chem.AddHs(chem.Mol(known), addCoords=False)
         built.RemoveAllConformers()
         if not _embed(built, seed):
             continue
-        built = chem.RemoveHs(built)
+        built = chem.RemoveAllHs(built)
         _copy_torsions(known, built)
         distance = rdMolAlign.AlignMol(built, known, atomMap=[(i, i) for i in range(known.GetNumAtoms())])
         if np.isfinite(distance):
@@ -210,27 +220,49 @@ def _read_molecule(path: Path) -> Any:
 
 
 def read_receptor(path: Path) -> Receptor:
-    """The residues of a PDB file that have a C-alpha atom; the first of alternate locations.
+    """The residues of a PDB file's first model that have a C-alpha atom.
+
+    Of alternate locations, the one with the highest occupancy is used. Only the lines of C-alpha atoms are parsed.
 
     Raises:
-      UsageError: RDKit is missing, or the file holds no such residue.
+      UsageError: the file cannot be read, a position is not a number, or there is no such residue.
     """
-    chem = _rdkit()
+    found: dict[str, tuple[float, int, list[float]]] = {}
     try:
-        molecule = chem.MolFromPDBFile(str(path), sanitize=False, removeHs=False, proximityBonding=False)
+        with path.open(errors="replace") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.startswith("ENDMDL"):
+                    break
+                if _is_alpha_carbon(line):
+                    residue, (occupancy, *place) = line[21:27], _numbers(path, number, line)
+                    if residue not in found or occupancy > found[residue][0]:
+                        found[residue] = occupancy, _residue_type(line[17:20]), place
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error}") from error
-    found: dict[tuple[str, int, str], tuple[int, list[float]]] = {}
-    for atom in molecule.GetAtoms() if molecule is not None else ():
-        info = atom.GetPDBResidueInfo()
-        if info.GetName().strip() == "CA" and atom.GetSymbol() == "C":
-            place = molecule.GetConformer().GetAtomPosition(atom.GetIdx())
-            key = (info.GetChainId(), info.GetResidueNumber(), info.GetInsertionCode())
-            found.setdefault(key, (_residue_type(info.GetResidueName()), [place.x, place.y, place.z]))
     if not found:
         raise UsageError(f"{path} holds no residue with a C-alpha atom")
-    types, positions = zip(*found.values(), strict=True)
+    _, types, positions = zip(*found.values(), strict=True)
     return Receptor(np.array(types), np.array(positions))
+
+
+def _is_alpha_carbon(line: str) -> bool:
+    """Whether a line of a PDB file is a C-alpha atom; a calcium ion has the same name, one column to the left."""
+    name = line[12:16]
+    return line.startswith(("ATOM", "HETATM")) and (
+        name == " CA " or (name.strip(), line[76:78].strip()) == ("CA", "C")
+    )
+
+
+def _numbers(path: Path, number: int, line: str) -> list[float]:
+    """The occupancy (1 if it is blank) and the position in a line of a PDB file."""
+    columns = (line[54:60].strip() or "1", line[30:38], line[38:46], line[46:54])
+    try:
+        values = [float(column) for column in columns]
+    except ValueError:
+        values = [np.nan]
+    if not np.isfinite(values).all():
+        raise UsageError(f"{path}, line {number}: the position or occupancy is not a number")
+    return values
 
 
 def _atom_type(symbol: str, aromatic: bool) -> int:
@@ -238,7 +270,7 @@ def _atom_type(symbol: str, aromatic: bool) -> int:
 
 
 def _residue_type(name: str) -> int:
-    name = name.strip()
+    name = _ALIASES.get(name.strip(), name.strip())
     return 1 + _RESIDUES.index(name) if name in _RESIDUES else RESIDUE_TYPES
 
 

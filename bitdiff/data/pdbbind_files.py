@@ -66,9 +66,9 @@ class Complexes:
 
 
 def load(options: Any) -> Dataset:
-    """The complexes of both splits whose ligand RDKit can read and whose sizes the config allows.
+    """The complexes of both splits whose files can be read and whose sizes the config allows.
 
-    Ligands are read up front; receptors are read, and conformers built, when they are first used.
+    Files are checked up front; receptors are read again, and conformers built, when they are first used.
 
     Raises:
       UsageError: a folder or file is missing, a size is not set, or no complex of a split can be used.
@@ -83,8 +83,10 @@ def load(options: Any) -> Dataset:
             "must be at least 1; larger complexes are left out"
         )
     splits = [_read(root, name, _names(root, name), sizes) for name in (options.train_split, options.test_split)]
-    counts = " / ".join(f"{len(found):,} {what}" for (found, _), what in zip(splits, ("training", "test"), strict=True))
-    left_out = sum(left for _, left in splits)
+    counts = " / ".join(
+        f"{len(found):,} of {len(found) + left:,} {what}"
+        for (found, left), what in zip(splits, ("training", "test"), strict=True)
+    )
     return Dataset(
         field="pose",
         train=Complexes(root, splits[0][0], sizes, _TRAINING_SEEDS),
@@ -94,7 +96,7 @@ def load(options: Any) -> Dataset:
         num_classes=0,
         class_names=(),
         sizes=fields_of(sizes, ligands.ATOM_TYPES, ligands.RESIDUE_TYPES),
-        about=f"complexes of PDBBind in {root.name}, {counts}; {left_out:,} left out as unreadable or too large",
+        about=f"complexes of PDBBind in {root.name}, {counts}; the others are unreadable or too large",
     )
 
 
@@ -114,8 +116,7 @@ def _read(root: Path, split: str, names: list[str], sizes: Sizes) -> tuple[dict[
     with progress_bar(f"reading {split}", "complex", total=len(names)) as bar:
         for name in names:
             one = _find_ligand(root, name)
-            protein = _protein(root, name)
-            if one is not None and protein.is_file() and _fits(one.ligand, _count_residues(protein), sizes):
+            if one is not None and _fits(one.ligand, _count_residues(_protein(root, name)), sizes):
                 found[name] = one
             bar.update()
     if not found:
@@ -148,9 +149,11 @@ def _protein(root: Path, name: str) -> Path:
 
 
 def _count_residues(path: Path) -> int:
-    """The number of residues with a C-alpha atom in a PDB file, faster than reading it with RDKit."""
-    with path.open(errors="replace") as lines:
-        return len({line[21:27] for line in lines if line.startswith(("ATOM", "HETATM")) and line[12:16] == " CA "})
+    """The number of residues of a receptor; 0 if it cannot be read."""
+    try:
+        return len(ligands.read_receptor(path).residues)
+    except UsageError:
+        return 0
 
 
 def _fits(ligand: Ligand, residues: int, sizes: Sizes) -> bool:

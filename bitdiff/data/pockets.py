@@ -198,7 +198,8 @@ def _draw_tree(rng: np.random.Generator, kinds: Kinds) -> tuple[Ligand, np.ndarr
     shape = np.array(x) - np.mean(x, axis=0)
     rigid = (np.zeros((0, 2), int), np.zeros((0, count), bool))
     atoms = rng.integers(1, kinds.atoms + 1, count)
-    return Ligand(atoms, np.array(bonds), np.ones(count - 1, int), shape, *rigid), np.stack([shape, shape])
+    ligand = Ligand(atoms, atoms, np.zeros_like(atoms), np.array(bonds), np.ones(count - 1, int), shape, *rigid)
+    return ligand, np.stack([shape, shape])
 
 
 @lru_cache(maxsize=1)

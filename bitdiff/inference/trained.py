@@ -197,9 +197,12 @@ def check_examples(run: Trained, options: SampleOptions, examples: Source | None
     """Checks that a model gets the examples it requires.
 
     Raises:
-      UsageError: a model that describes pictures gets none, or one that samples only with latents cannot infer them.
+      UsageError: a model that describes pictures gets none, a docking model gets no complexes, or one that samples
+        only with latents cannot infer them.
     """
     offered = set() if examples is None else set(examples[0])
+    if run.task.field == "pose" and "atoms" not in offered:
+        raise UsageError("docking samples poses in given complexes: pass them as examples, such as those of its data")
     if run.config.get("encoder") and "image" not in offered:
         raise UsageError("this model describes pictures: pass a folder of them as --images (in Python, images=...)")
     if run.task.infer is None or run.task.field in offered:

@@ -9,14 +9,14 @@ _MOST_SYMMETRIES = 10_000
 
 
 def symmetries(atoms: np.ndarray, bonds: np.ndarray) -> np.ndarray:
-    """The permutations of a molecule's atoms that preserve their types and the bonds: int [S, A].
+    """The permutations of a molecule's atoms that preserve their elements and the bonds: int [S, A].
 
     The first is the identity; at most 10,000 are returned. If there are more, deviations that are minimized over them
     are upper bounds.
 
     Args:
-      atoms: int [A], types.
-      bonds: int [B, 2], pairs of bonded atoms.
+      atoms: int [A], atomic numbers, or any other types.
+      bonds: int [B, 2], pairs of bonded atoms; their orders do not matter, as in spyrmsd.
     """
     bonded = np.zeros((len(atoms), len(atoms)), bool)
     bonded[bonds[:, 0], bonds[:, 1]] = bonded[bonds[:, 1], bonds[:, 0]] = True

@@ -27,7 +27,8 @@ from bitdiff.tasks.docking_scores import evaluate
 from bitdiff.tasks.options import DIFFUSION_OPTIONS, SampleOptions, options_in_use
 from bitdiff.tasks.task import Task
 
-SHOWN = ("atoms", "bonds", "orders", "residues", "positions", "conformer")  # returned with the samples
+# Returned with the samples.
+SHOWN = ("atoms", "elements", "charges", "bonds", "orders", "residues", "positions", "conformer")
 GIVEN = ("atoms", "bonds", "residues", "positions", "conformer", "rotatable", "moved")  # what a complex consists of
 _UNSUPPORTED = {name: value for name, value in DIFFUSION_OPTIONS.items() if name != "frames"}
 _UNSUPPORTED |= {"guidance": 0.0, "image_guidance": 0.0, "beams": 1}
@@ -260,8 +261,12 @@ def condition_on(
     if labels is not None:
         raise UsageError("labels were given, but docking has no classes")
     request = Request(np.asarray(indices), None, Arrays(blank_examples(model.sizes)) if examples is None else examples)
-    if not request.offers("atoms"):
-        raise UsageError("docking requires examples that are complexes of a ligand and a receptor")
+    missing = [name for name in dict.fromkeys((*SHOWN, *GIVEN)) if name != "conformer" and not request.offers(name)]
+    if missing or not (request.offers("conformer") or request.offers("pose")):
+        raise UsageError(
+            "docking requires examples that are complexes, as in bitdiff.data.complexes.padded; they have no "
+            f"{', '.join(map(repr, missing or ['pose']))}"
+        )
     rows = [with_conformer(row) for row in request.rows]
     arrays = {name: np.stack([row[name] for row in rows]) for name in {*GIVEN, *SHOWN}}
     if model.encoder is not None:
@@ -281,7 +286,7 @@ def blank_examples(sizes: Sizes) -> dict[str, np.ndarray]:
     """One empty complex: arrays [1, ...]."""
     nothing = np.zeros(0, int)
     rigid = (np.zeros((0, 2), int), np.zeros((0, 0), bool))
-    ligand = Ligand(nothing, np.zeros((0, 2), int), nothing, np.zeros((0, 3)), *rigid)
+    ligand = Ligand(*3 * (nothing,), np.zeros((0, 2), int), nothing, np.zeros((0, 3)), *rigid)
     one = padded(ligand, Receptor(nothing, np.zeros((0, 3))), sizes)
     return {name: array[None] for name, array in one.items()}
 

@@ -75,7 +75,7 @@ def _row(arrays: dict[str, np.ndarray], i: int) -> dict[str, np.ndarray]:
 
 
 def _symmetries(truth: dict[str, np.ndarray]) -> np.ndarray:
-    return symmetries(truth["atoms"][truth["atoms"] > 0], _real(truth["bonds"]))
+    return symmetries(truth["elements"][truth["atoms"] > 0], _real(truth["bonds"]))
 
 
 def _real(bonds: np.ndarray) -> np.ndarray:
@@ -91,9 +91,8 @@ def _distances(pose: np.ndarray, truth: dict[str, np.ndarray], permutations: np.
     torsions = torsion_errors(
         x, known[nearest.argmin()], permutations, _real(truth["bonds"]), _real(truth["rotatable"])
     )
-    return Distances(
-        rmsd(x[None], aim, permutations)[0], float(np.linalg.norm(x.mean(0) - aim.mean(0))), nearest, torsions
-    )
+    deviation = rmsd(x[None], aim, permutations)[0] if "poses" in truth else nearest[0]
+    return Distances(deviation, float(np.linalg.norm(x.mean(0) - aim.mean(0))), nearest, torsions)
 
 
 def _torsions(errors: np.ndarray) -> dict[str, Score]:

@@ -9,14 +9,14 @@ from bitdiff.runtime.errors import UsageError
 
 Chem = pytest.importorskip("rdkit.Chem")
 
-# Two residues, one with alternative locations, a calcium ion named like a C-alpha atom, and an unusual residue.
+# Two residues, one with alternate locations, a calcium ion named like a C-alpha atom, and an unusual residue.
 PDB = """\
 ATOM      1  N   ALA A   1      11.104   6.134  -6.504  1.00  0.00           N
 ATOM      2  CA  ALA A   1      11.639   6.071  -5.147  1.00  0.00           C
 ATOM      3  C   ALA A   1      10.500   5.900  -4.100  1.00  0.00           C
 ATOM      4  CA AGLY A   2       9.000   4.000  -3.000  0.60  0.00           C
 ATOM      5  CA BGLY A   2       9.500   4.500  -3.500  0.40  0.00           C
-ATOM      6  CA  MSE B   1       1.000   2.000   3.000  1.00  0.00           C
+ATOM      6  CA  XYZ B   1       1.000   2.000   3.000  1.00  0.00           C
 HETATM    7 CA    CA A 101       0.000   0.000   0.000  1.00  0.00          CA
 END
 """
@@ -114,26 +114,27 @@ def test_a_conformer_is_matched_to_the_one_in_the_file(tmp_path, smiles):
 
 @pytest.mark.parametrize(
     "smiles",
-    ["CC(=O)Nc1ccccc1", "CN(C)CCc1c[nH]cn1", "CCOc1ccc(C#N)cc1", "C[Se]CF", "O=[N+]([O-])c1ccccc1", "c1cc[nH]c1"],
+    [
+        *("CC(=O)Nc1ccccc1", "CN(C)CCc1c[nH]cn1", "CCOc1ccc(C#N)cc1", "C[Se]CF", "c1cc[nH]c1"),
+        *("O=[N+]([O-])c1ccccc1", "CN=[N+]=[N-]", "C[S+](C)C", "C[P+](C)(C)C", "C[B-](O)(O)O", "c1cc[o+]cc1"),
+    ],
 )
 def test_a_molecule_is_written_as_sdf(tmp_path, smiles):
     ligand = ligands.from_smiles(smiles, seed=0)
     sizes = Sizes(20, 40, 8, 1)
     nothing = Receptor(np.zeros(0, int), np.zeros((0, 3)))
     row = padded(ligand, nothing, sizes)
-    molecule = ligands.to_molecule(row["atoms"], row["bonds"], row["orders"], row["pose"])
+    parts = (row[name] for name in ("elements", "charges", "bonds", "orders", "pose"))
+    molecule = ligands.to_molecule(*parts)
     text = ligands.mol_block(molecule, "a title")
     assert text.startswith("a title\n")
     assert text.endswith("$$$$\n")
     again = Chem.MolFromMolBlock(text.removesuffix("$$$$\n"))  # sanitized, so valences and aromatic rings are valid
     assert again is not None
-    if "Se" not in smiles:
-        assert Chem.MolToSmiles(again) == Chem.CanonSmiles(smiles)
+    assert Chem.MolToSmiles(again) == Chem.CanonSmiles(smiles)
     np.testing.assert_allclose(again.GetConformer().GetPositions(), ligand.x, atol=1e-4)
     bonds = [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in again.GetBonds()]
     assert bonds == [tuple(bond) for bond in ligand.bonds.tolist()]
-    symbols = [atom.GetSymbol() for atom in Chem.MolFromSmiles(smiles).GetAtoms()]
-    assert [atom.GetSymbol() for atom in again.GetAtoms()] == [s if s != "Se" else "R" for s in symbols]
 
 
 def test_residues_are_read_from_pdb(tmp_path):
@@ -141,6 +142,53 @@ def test_residues_are_read_from_pdb(tmp_path):
     receptor = ligands.read_receptor(tmp_path / "p.pdb")
     assert receptor.residues.tolist() == [1, 8, ligands.RESIDUE_TYPES]
     np.testing.assert_allclose(receptor.positions, [[11.639, 6.071, -5.147], [9, 4, -3], [1, 2, 3]], atol=1e-4)
+
+
+def alpha(residue="ALA", *, name=" CA ", alternate=" ", number="   1", insertion=" ", x="1.000", occupancy="1.00"):
+    position = f"{x:>8s}{'2.000':>8s}{'3.000':>8s}"
+    return (
+        f"ATOM  A0000 {name}{alternate}{residue:3s} A{number}{insertion}   {position}{occupancy:>6s}  0.00           C"
+    )
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ([alpha(alternate="B", x="5.000", occupancy="0.60"), alpha(alternate="A", occupancy="0.40")], [5.0]),
+        ([alpha(alternate="A", occupancy="0.50"), alpha(alternate="B", x="5.000", occupancy="0.50")], [1.0]),
+        ([alpha(alternate="B", occupancy="0.70"), alpha(alternate="C", x="5.000", occupancy="0.30")], [1.0]),
+        ([alpha(), alpha(insertion="A", x="5.000")], [1.0, 5.0]),
+        (["MODEL        1", alpha(), "ENDMDL", "MODEL        2", alpha(number="   2"), "ENDMDL"], [1.0]),
+        ([alpha(name="CA  ", occupancy="")], [1.0]),
+    ],
+)
+def test_one_alternate_location_per_residue_of_the_first_model_is_read(tmp_path, lines, expected):
+    (tmp_path / "p.pdb").write_text("\n".join([*lines, "END", ""]))
+    receptor = ligands.read_receptor(tmp_path / "p.pdb")
+    assert receptor.positions[:, 0].tolist() == expected
+
+
+@pytest.mark.parametrize(("name", "standard"), [("HIE", "HIS"), ("CYX", "CYS"), ("MSE", "MET"), ("TRP", "TRP")])
+def test_protonation_states_have_the_type_of_their_amino_acid(tmp_path, name, standard):
+    (tmp_path / "p.pdb").write_text(alpha(name) + "\n")
+    assert [ligands.residue_of(kind) for kind in ligands.read_receptor(tmp_path / "p.pdb").residues] == [standard]
+
+
+def test_all_hydrogen_atoms_are_left_out():
+    # RDKit's RemoveHs keeps the one that defines the stereochemistry of the double bond.
+    from rdkit.Chem import AllChem
+
+    molecule = Chem.AddHs(Chem.MolFromSmiles("[H]/N=C(/N)c1ccccc1"))
+    AllChem.EmbedMolecule(molecule, randomSeed=0)
+    assert 1 in [atom.GetAtomicNum() for atom in Chem.RemoveHs(molecule).GetAtoms()]
+    assert ligands.from_molecule(molecule).elements.tolist() == [7, 6, 7, *6 * [6]]
+
+
+def test_a_rotation_does_not_move_other_fragments():
+    bonds = np.array([(0, 1), (1, 2), (2, 3), (4, 5), (5, 6), (6, 7), (7, 8), (8, 9)])
+    rotatable, moved = ligands.torsion_tree(10, bonds, np.array([False, True, *6 * [False]]))
+    assert rotatable.tolist() == [[1, 2]]
+    assert np.flatnonzero(moved[0]).tolist() == [2, 3]
 
 
 def test_files_that_cannot_be_read_are_errors(tmp_path):
@@ -151,6 +199,14 @@ def test_files_that_cannot_be_read_are_errors(tmp_path):
     (tmp_path / "bad.sdf").write_text("not a molecule\n")
     with pytest.raises(UsageError, match="holds no molecule"):
         ligands.read_ligand(tmp_path / "bad.sdf")
+    (tmp_path / "none.sdf").write_text(
+        "\n     RDKit          3D\n\n  0  0  0  0  0  0  0  0  0  0999 V2000\nM  END\n$$$$\n"
+    )
+    with pytest.raises(UsageError, match=r"none\.sdf holds no"):
+        ligands.read_ligand(tmp_path / "none.sdf")
+    (tmp_path / "bad.pdb").write_text(alpha(x="nan") + "\n")
+    with pytest.raises(UsageError, match=r"bad\.pdb, line 1: the position or occupancy is not a number"):
+        ligands.read_receptor(tmp_path / "bad.pdb")
     (tmp_path / "empty.pdb").write_text("END\n")
     with pytest.raises(UsageError, match="no residue with a C-alpha"):
         ligands.read_receptor(tmp_path / "empty.pdb")

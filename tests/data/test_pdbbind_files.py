@@ -56,12 +56,14 @@ def section(folder, **changes):
 def test_complexes_that_fit_are_read_and_padded(folder):
     dataset = data.load(section(folder))
     assert (len(dataset.train), len(dataset.test)) == (3, 1)
-    assert "3 training / 1 test; 4 left out as unreadable or too large" in dataset.about
+    assert "3 of 7 training / 1 of 1 test; the others are unreadable or too large" in dataset.about
     rows = stack(dataset.train)
     assert {name: array.shape[1:] for name, array in rows.items()} == {
         "pose": (14, 3),
         "conformer": (14, 3),
         "atoms": (14,),
+        "elements": (14,),
+        "charges": (14,),
         "bonds": (28, 2),
         "orders": (28,),
         "rotatable": (5, 2),
