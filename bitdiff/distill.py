@@ -18,6 +18,7 @@ from absl import flags
 from bitdiff import data
 from bitdiff.cli import command, sampling_flags
 from bitdiff.data import Source
+from bitdiff.data.distilled import fingerprint
 from bitdiff.inference.shards import Layout, write_shards
 from bitdiff.inference.trained import check_examples, check_options
 from bitdiff.runtime.errors import UsageError
@@ -83,9 +84,14 @@ def _sequences(outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _poses(examples: Source, outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The arrays of a shard: 'pose' float [N, A, 3], 'source' int [N] and 'deviation' float [N], the RMSD."""
+    """The arrays of a shard: 'pose' float [N, A, 3], 'source' int [N], 'deviation' float [N], the RMSD, and 'complex'.
+
+    'complex' int64 [N] identifies the complex that had this index.
+    """
     deviation = docking_scores.deviations(outputs, examples).astype(np.float32)
-    return {name: outputs[name] for name in ("pose", "source", "invalid")} | {"deviation": deviation}
+    complexes = [fingerprint(*pair) for pair in zip(outputs["atoms"], outputs["residues"], strict=True)]
+    found = {"deviation": deviation, "complex": np.array(complexes, np.int64)}
+    return {name: outputs[name] for name in ("pose", "source", "invalid")} | found
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ They are written by `bitdiff.distill`.
 """
 
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from bitdiff.runtime.errors import UsageError
 _RECORD = "samples.json"
 # Fields of config.data that determine which complex has which index, besides the sizes that `_read_record` checks.
 _SAME_COMPLEXES = ("name", "builder", "train_split")
+_CHECKED = 20  # complexes that are compared with those the poses were sampled in
 _MARGIN = 2.0  # nats; captions within this of the best score count as equally good
 
 
@@ -81,8 +83,9 @@ def distilled(dataset: Dataset, options: Any) -> Dataset:
 
 def _with_poses(dataset: Dataset, folder: Path, record: dict[str, Any], options: Any) -> Dataset:
     """The data set with sampled poses beside those of its training complexes, one row for each sampled pose."""
-    parts = [files.read_arrays(path, ["source", "pose", "deviation"]) for path in _shards(folder)]
-    if not parts or any(len(part) < 3 for part in parts):
+    names = ("source", "pose", "deviation", "complex")
+    parts = [files.read_arrays(path, names) for path in _shards(folder)]
+    if not parts or any(len(part) < len(names) for part in parts):
         raise UsageError(f"config.data.distilled: {folder} holds no poses; write them with bitdiff.distill")
     for name in _SAME_COMPLEXES:
         own, other = options[name], record["run"]["data"].get(name)
@@ -91,14 +94,25 @@ def _with_poses(dataset: Dataset, folder: Path, record: dict[str, Any], options:
                 f"config.data.distilled: {folder} was sampled with data.{name} {other!r}, but config.data.{name} is "
                 f"{own!r}"
             )
-    index, x, deviation = (np.concatenate([part[name] for part in parts]) for name in ("source", "pose", "deviation"))
+    index, x, deviation, complexes = (np.concatenate([part[name] for part in parts]) for name in names)
     if x.shape[1:] != dataset.shape or index.max() >= len(dataset.train):
         raise UsageError(
             f"config.data.distilled: {folder} holds poses {list(x.shape[1:])} for complexes up to {index.max()}; the "
             f"data have poses {list(dataset.shape)} for complexes 0 to {len(dataset.train) - 1}"
         )
+    for row in np.linspace(0, len(index) - 1, _CHECKED).astype(int):
+        own = dataset.train[int(index[row])]
+        if fingerprint(own["atoms"], own["residues"]) != complexes[row]:
+            raise UsageError(
+                f"config.data.distilled: {folder} was sampled in other complexes: training complex {index[row]} differs"
+            )
     about = f"{dataset.about}; {len(index)} poses sampled at step {record['step']} of a docking run ({folder.name})"
     return dataset._replace(train=WithPoses(dataset.train, index, x, deviation), about=about)
+
+
+def fingerprint(atoms: np.ndarray, residues: np.ndarray) -> int:
+    """A checksum of a complex's padded types, int [A] and [R]."""
+    return zlib.crc32(np.concatenate([atoms, residues]).astype(np.int32).tobytes())
 
 
 def _read_record(folder: Path, dataset: Dataset) -> dict[str, Any]:

@@ -42,6 +42,8 @@ _NOT_DOCKING = (
     *(f"bits.{name}" for name in base_config().bits),
     *(f"diffusion.{name}" for name in base_config().diffusion if name not in ("schedule_options", "self_cond_rate")),
 )
+_POINTER_PRIOR = "a prior over pointers"
+_LARGEST_SIGMA = {"rotation": 3.0, "torsion": 4.0}  # beyond these, scores are below float32's precision
 _EDM = {"prediction": "x0", "loss": "l2", "head": "linear", "lag": 0, "time_input": "gamma"}
 
 
@@ -120,13 +122,7 @@ def check_masked(
     """
     _check_sizes(config, field, grid, channels)
     _check_unsupported(config, _NOT_MASKED, "masked diffusion")
-    if config.diffusion.self_cond_rate:
-        raise UsageError(
-            f"config.diffusion.self_cond_rate is {config.diffusion.self_cond_rate}; it must be 0 with masked diffusion"
-        )
-    given = [name for name, value in config.diffusion.schedule_options.items() if value not in (None, (), [])]
-    if given:
-        raise UsageError(f"config.diffusion.schedule_options.{given[0]} is set; masked diffusion has its own schedule")
+    _check_no_schedule(config, "masked diffusion")
     if config.bits.encoding == "continuous":
         raise UsageError("config.bits.encoding is 'continuous'; masked diffusion requires a discrete encoding")
     _check_pictures(config)
@@ -151,6 +147,7 @@ def check_docking(config: Any) -> None:
     if config.network.name != "pose":
         raise UsageError(f"config.network.name is {config.network.name!r}; docking requires 'pose'")
     _check_unsupported(config, _NOT_DOCKING, "docking")
+    _check_no_schedule(config, "docking")
     _check_unused(config)
     if config.latents.count and config.latents.encoder.kind != "pointers":
         raise UsageError(f"config.latents.encoder.kind is {config.latents.encoder.kind!r}; docking requires 'pointers'")
@@ -158,6 +155,21 @@ def check_docking(config: Any) -> None:
         low, high = config.docking[part]
         if low >= high:
             raise UsageError(f"config.docking.{part} is {(low, high)}; the first sigma must be smaller than the second")
+        if high > _LARGEST_SIGMA.get(part, high):
+            raise UsageError(
+                f"config.docking.{part} is {(low, high)}; the second sigma must be at most {_LARGEST_SIGMA[part]:g}, "
+                "where angles are already uniform"
+            )
+
+
+def check_pointer_prior(config: Any) -> None:
+    """Checks the sections of the config of a prior over pointers, whose sigmas are those of the docking run.
+
+    Raises:
+      UsageError: fields that the prior would ignore.
+    """
+    _check_unsupported(config, (*(f"docking.{name}" for name in base_config().docking), *_NOT_DOCKING), _POINTER_PRIOR)
+    _check_no_schedule(config, _POINTER_PRIOR)
 
 
 def check_confidence(config: Any) -> None:
@@ -168,7 +180,19 @@ def check_confidence(config: Any) -> None:
     """
     ignored = ("latents.count", *(f"docking.{name}" for name in base_config().docking), *_NOT_DOCKING)
     _check_unsupported(config, ignored, "a confidence model")
+    _check_no_schedule(config, "a confidence model")
     _check_unused(config)
+
+
+def _check_no_schedule(config: Any, model: str) -> None:
+    """Rejects self-conditioning and options of the gamma schedule in a model that has neither."""
+    if config.diffusion.self_cond_rate:
+        raise UsageError(
+            f"config.diffusion.self_cond_rate is {config.diffusion.self_cond_rate}; it must be 0 with {model}"
+        )
+    given = [name for name, value in config.diffusion.schedule_options.items() if value not in (None, (), [])]
+    if given:
+        raise UsageError(f"config.diffusion.schedule_options.{given[0]} is set; {model} has no gamma schedule")
 
 
 def _check_unsupported(config: Any, fields: Sequence[str], model: str) -> None:

@@ -18,6 +18,7 @@ from bitdiff.diffusion.poses import Move
 from bitdiff.networks import PointerPrior, make_pointer_prior
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import docking_model
+from bitdiff.tasks.combinations import check_pointer_prior
 from bitdiff.tasks.docking_model import GIVEN, Docking
 from bitdiff.tasks.docking_scores import evaluate
 from bitdiff.tasks.options import SampleOptions
@@ -39,6 +40,7 @@ def make_docking_prior_task(config: Any, network: nn.Module | None = None) -> Ta
     """
     if network is not None:
         raise UsageError("a prior over pointers has a network of its own; no other can be passed")
+    check_pointer_prior(config)
     if config.network != config.first.network:
         raise UsageError(
             "config.network must equal that of the first stage, from whose weights a prior over pointers starts"

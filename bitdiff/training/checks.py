@@ -69,6 +69,10 @@ def _check_numbers(config: ml_collections.ConfigDict, dataset: Dataset) -> None:
             "config.checkpoint.best_metric is 'test_loss', but the data have no test examples; use 'loss', or set "
             "config.data.test_fraction"
         )
+    if Policy.of(config.checkpoint).needs_test_loss and config.task == "confidence":
+        raise UsageError(
+            "config.checkpoint.best_metric is 'test_loss', but no poses were sampled for the test complexes; use 'loss'"
+        )
 
 
 def _rows_at_once(config: ml_collections.ConfigDict) -> int:

@@ -2,14 +2,20 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 
 from bitdiff import data
+from bitdiff.configs import pdbbind
 from bitdiff.configuration import load_config
 from bitdiff.data import ligands
+from bitdiff.data.complexes import fields_of, sizes_of
 from bitdiff.data.dataset import stack
+from bitdiff.inference import trained
 from bitdiff.runtime.errors import UsageError
+from bitdiff.tasks import make_task, sample_options
+from bitdiff.tasks.docking_model import blank_examples
 
 Chem = pytest.importorskip("rdkit.Chem")
 from rdkit.Chem import AllChem  # noqa: E402
@@ -119,6 +125,27 @@ def test_missing_files_and_sizes_are_errors(folder):
         data.load(section(folder))
 
 
+@pytest.mark.parametrize("variant", pdbbind.VARIANTS)
+def test_models_of_the_papers_size_fit_their_data(variant):
+    config = pdbbind.get_config(variant)
+    options = config.data
+    sizes = fields_of(sizes_of(options), ligands.ATOM_TYPES, ligands.RESIDUE_TYPES)
+    configs = [one for one in (config, config.get("first"), config.get("first", {}).get("first")) if one]
+    for one in configs:
+        one.data.update(dict(sizes))
+    task = make_task(config)
+    params = jax.eval_shape(task.init, jax.random.key(0))
+    batch = {name: np.repeat(array, 2, axis=0) for name, array in blank_examples(sizes_of(options)).items()}
+    batch |= {"sampled": batch["pose"], "deviation": np.zeros(2, np.float32)}
+    keys = jax.random.split(jax.random.key(0), 2)
+    loss, _ = jax.eval_shape(task.loss, params, batch, keys)
+    assert loss.shape == ()
+    condition = task.condition(np.arange(2), None)
+    drawn = sample_options(config.sample)
+    outputs = jax.eval_shape(lambda *a: task.sample(*a, drawn), params, condition, keys)
+    assert outputs["pose"].shape == (2, options.atoms, 3)
+
+
 @pytest.mark.slow
 def test_a_run_on_files_trains_samples_and_is_evaluated(folder, command, tmp_path):
     workdir = tmp_path / "run"
@@ -144,6 +171,13 @@ def test_a_run_on_files_trains_samples_and_is_evaluated(folder, command, tmp_pat
     assert whole.GetNumAtoms() == 23 + 9  # residues and atoms of the ligand
     places = whole.GetConformer().GetPositions()
     np.testing.assert_allclose(places[23:], np.load(tmp_path / "poses.npz")["pose"][0, :9], atol=1e-3)
+    code, output = command("sample", "--workdir", workdir, "--num_samples", 4, "--out", tmp_path / "shards")
+    assert code == 0, output
+    shard = np.load(next((tmp_path / "shards").glob("*.npz")))
+    np.testing.assert_array_equal(shard["atoms"], np.load(tmp_path / "poses.npz")["atoms"])
+    np.testing.assert_allclose(shard["pose"], np.load(tmp_path / "poses.npz")["pose"], atol=1e-4)
+    with pytest.raises(UsageError, match="docking samples poses in given complexes"):
+        trained.load(workdir).sample(4)
     code, output = command("evaluate", "--workdir", workdir, "--num_samples", 4)
     assert code == 0, output
     report = json.loads(next(workdir.glob("evaluation*.json")).read_text())

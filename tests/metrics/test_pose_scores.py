@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from bitdiff.data import ligands
 from bitdiff.metrics import pose_scores
 
 BENZENE = (np.ones(6, int), np.array([[i, (i + 1) % 6] for i in range(6)]))
@@ -53,6 +54,22 @@ def test_deviations_are_those_of_spyrmsd():
         expected = spyrmsd.symmrmsd(truth, pose, atoms, atoms, adjacency, adjacency)
         found = pose_scores.rmsd(pose[None], truth, pose_scores.symmetries(atoms, bonds))
         assert found[0] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("smiles", ["c1ccc2c(c1)CCCC2", "OC(c1ccccc1)C1CCCCC1", "OC(=O)c1ccccc1", "FC(F)(F)CN"])
+def test_deviations_of_molecules_are_those_of_spyrmsd(smiles):
+    spyrmsd = pytest.importorskip("spyrmsd.rmsd")
+    pytest.importorskip("rdkit")
+    ligand = ligands.from_smiles(smiles, seed=0)
+    adjacency = np.zeros((len(ligand.elements),) * 2, int)
+    adjacency[ligand.bonds[:, 0], ligand.bonds[:, 1]] = adjacency[ligand.bonds[:, 1], ligand.bonds[:, 0]] = 1
+    permutations = pose_scores.symmetries(ligand.elements, ligand.bonds)
+    rng = np.random.default_rng(0)
+    for permutation in permutations[rng.integers(len(permutations), size=5)]:
+        pose = ligand.x[permutation] + rng.normal(size=ligand.x.shape)
+        numbers = (ligand.elements, ligand.elements)
+        expected = spyrmsd.symmrmsd(ligand.x, pose, *numbers, adjacency, adjacency)
+        assert pose_scores.rmsd(pose[None], ligand.x, permutations)[0] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("degrees", [0.0, 20.0, 75.0, 180.0])

@@ -1,6 +1,5 @@
 """Equivariant message passing: rotations, reflections, translations, permutations, padding, and degenerate edges."""
 
-import e3nn_jax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -146,6 +145,7 @@ def test_two_nodes_at_the_same_place_have_finite_gradients(case):
 
 
 def test_products_are_those_of_e3nn():
+    e3nn_jax = pytest.importorskip("e3nn_jax")
     rng = np.random.default_rng(5)
     features, direction = random_features(rng), jnp.asarray(rng.normal(size=(NODES, 3)), jnp.float32)
     found = equivariant.products(features, direction)

@@ -167,7 +167,11 @@ def test_agreement_of_pointers_with_the_pocket(complexes):
     [
         ({"latents.codes": 8}, "latents.codes is 8; it must be 0 with docking"),
         ({"diffusion.schedule": "linear"}, "diffusion.schedule"),
+        ({"diffusion.self_cond_rate": 0.9}, "diffusion.self_cond_rate is 0.9; it must be 0 with docking"),
+        ({"diffusion.schedule_options.tau": 2.0}, "docking has no gamma schedule"),
         ({"docking.rotation": (2.0, 1.0)}, "the first sigma must be smaller"),
+        ({"docking.rotation": (0.1, 6.0)}, "the second sigma must be at most 3"),
+        ({"docking.torsion": (0.1, 12.0)}, "the second sigma must be at most 4"),
         ({"data.atom_types": 0}, "config.data.atom_types must be 1 or more with docking"),
     ],
 )
@@ -208,6 +212,9 @@ def test_samples_require_complexes_and_take_no_labels(complexes):
     task = make_task(small_config("plain"))
     with pytest.raises(UsageError, match="docking requires examples that are complexes"):
         task.condition(np.arange(2), None, Arrays({"image": np.zeros((2, 4, 4, 1))}))
+    incomplete = {name: array for name, array in stack(complexes.test).items() if name not in ("bonds", "moved")}
+    with pytest.raises(UsageError, match="they have no 'bonds', 'moved'"):
+        task.condition(np.arange(2), None, Arrays(incomplete))
     shapes = [
         {name: array.shape for name, array in task.condition(np.arange(2), None, examples).items()}
         for examples in (complexes.test, None)
@@ -268,6 +275,14 @@ def test_a_prior_requires_the_model_and_the_network_of_its_first_stage():
     config = prior_config()
     config.network = sections.pose(layers=7)
     with pytest.raises(UsageError, match="must equal that of the first stage"):
+        make_task(config)
+
+
+@pytest.mark.parametrize(("field", "value"), [("docking.translation", (0.5, 3.0)), ("diffusion.lag", 1.0)])
+def test_fields_that_a_prior_over_pointers_would_ignore_are_errors(field, value):
+    config = prior_config()
+    config.update_from_flattened_dict({field: value})
+    with pytest.raises(UsageError, match=f"config.{field} .* with a prior over pointers"):
         make_task(config)
 
 

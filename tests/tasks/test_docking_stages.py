@@ -85,6 +85,10 @@ def test_sampled_poses_are_read_beside_their_complexes(runs, complexes):
 def test_poses_of_other_complexes_are_rejected(runs, complexes, tmp_path):
     with pytest.raises(UsageError, match=r"was sampled with data.builder '', but config.data.builder is 'molecules'"):
         distilled(complexes, section(runs, builder="molecules"))
+    order = np.roll(np.arange(len(complexes.train)), 1)
+    shifted = complexes._replace(train=Arrays({name: array[order] for name, array in stack(complexes.train).items()}))
+    with pytest.raises(UsageError, match=r"was sampled in other complexes: training complex 0 differs"):
+        distilled(shifted, section(runs))
     fewer = complexes._replace(train=Arrays({name: array[:3] for name, array in stack(complexes.train).items()}))
     with pytest.raises(UsageError, match=r"for complexes up to 11; the data have .* for complexes 0 to 2"):
         distilled(fewer, section(runs))
@@ -115,6 +119,9 @@ def test_a_confidence_model_is_trained_on_the_poses_and_evaluated(runs, complexe
     scores, outputs = measure(run, Draw(sample_options(run.config.sample), 72, 0, 12), complexes, [])
     assert {"top1_below_2", "top5_below_2", "confidence_accuracy", "pointers_agree"} <= scores.keys()
     assert outputs["confidence"].shape == (72,)
+    config.checkpoint.keep_best = 1
+    with pytest.raises(UsageError, match="no poses were sampled for the test complexes; use 'loss'"):
+        train(config, tmp_path / "best", dataset=distilled(complexes, config.data))
     other = small_config("confidence", first_run=str(runs / "disco"))
     other.data.update(distilled=str(runs / "poses"), atom_types=23)
     with pytest.raises(UsageError, match="atom_types"):
