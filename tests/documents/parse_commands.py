@@ -22,13 +22,14 @@ def parse(name: str, arguments: list[str]) -> int:
     module.define_flags()
     command._define_flags(None)
     sys.argv = [name, *arguments]  # where config_flags looks for overrides
-    rest = command._parse(sys.argv)
-    if rest[1:]:
-        print(f"unexpected arguments: {rest[1:]}", file=sys.stderr)
+    names = getattr(module, "CLAIMS", ())  # the arguments of bitdiff.findings
+    rest = [argument for argument in command._parse(sys.argv)[1:] if argument not in names]
+    if rest:
+        print(f"unexpected arguments: {rest}", file=sys.stderr)
     if "config" in flags.FLAGS:
         _ = flags.FLAGS.config
     sys.stderr.flush()
-    os._exit(2 if rest[1:] else 0)
+    os._exit(2 if rest else 0)
 
 
 if __name__ == "__main__":
