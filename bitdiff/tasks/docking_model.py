@@ -195,7 +195,7 @@ def sample(
     x, trajectory = jax.vmap(run)({name: given[name] for name in GIVEN}, pointers, derived.diffusion)
     exist = (arrays["atoms"] > 0)[..., None]
     outputs = {"pose": jnp.where(exist, x + centers, 0.0), "source": arrays["source"]}
-    outputs["invalid"] = jnp.zeros(len(keys), jnp.float32)  # every task returns it, and poses are always valid
+    outputs["invalid"] = jnp.mean(~jnp.isfinite(outputs["pose"]), axis=(1, 2), dtype=jnp.float32)
     outputs |= {name: arrays[name] for name in SHOWN}
     if pointers is not None:
         outputs["latents"] = pointers

@@ -1,7 +1,8 @@
 """The second stage of docking with latents: a prior over pointers (Xu et al. 2024, DisCo-Diff, section 5.3).
 
 The prior sees the complex with the ligand centered on the receptor, in a random orientation and with random torsion
-angles, and generates the pointers one at a time. Its trunk starts from the first stage's weights.
+angles, and generates the pointers one at a time. Its trunk starts from the first stage's weights; unlike in the paper,
+which freezes them for five epochs, it is trained from the first step.
 """
 
 from functools import partial

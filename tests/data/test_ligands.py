@@ -174,6 +174,22 @@ def test_protonation_states_have_the_type_of_their_amino_acid(tmp_path, name, st
     assert [ligands.residue_of(kind) for kind in ligands.read_receptor(tmp_path / "p.pdb").residues] == [standard]
 
 
+@pytest.mark.parametrize("smiles", ["C[C@H](N)C(=O)O", "C[C@@H](N)C(=O)O", "C/C=C\\CO", "CC(=O)N1CCC[C@H]1C(=O)O"])
+def test_a_matched_conformer_keeps_the_stereochemistry(tmp_path, smiles):
+    from rdkit.Chem import AllChem
+
+    molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    AllChem.EmbedMolecule(molecule, randomSeed=3)
+    with Chem.SDWriter(str(tmp_path / "a.sdf")) as writer:
+        writer.write(molecule)
+    ligand = ligands.read_ligand(tmp_path / "a.sdf")
+    x = ligands.matched_conformer(tmp_path / "a.sdf", (1,))
+    again = ligands.to_molecule(ligand.elements, ligand.charges, ligand.bonds, ligand.orders, x)
+    Chem.SanitizeMol(again)
+    Chem.AssignStereochemistryFrom3D(again)
+    assert Chem.MolToSmiles(again) == Chem.CanonSmiles(smiles)
+
+
 def test_all_hydrogen_atoms_are_left_out():
     # RDKit's RemoveHs keeps the one that defines the stereochemistry of the double bond.
     from rdkit.Chem import AllChem
