@@ -28,7 +28,7 @@ def _distilled(teacher: str, data: str, score: Score, num_samples: int) -> Claim
             )
         },
         num_samples=num_samples,
-        scale="train the students for longer (config.train.steps).",
+        scale="train the original model and its students for longer (config.train.steps).",
     )
 
 
