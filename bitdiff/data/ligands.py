@@ -50,16 +50,16 @@ def from_molecule(molecule: Any) -> Ligand:
     ends of an internal alkyne cannot rotate relative to each other.
 
     Raises:
-      UsageError: there are no heavy atoms.
+      UsageError: there are no heavy atoms, or one is a dummy atom.
     """
     chem = _rdkit()
     molecule = chem.RemoveAllHs(molecule)
-    if not molecule.GetNumAtoms():
-        raise UsageError("the molecule has no heavy atoms")
     elements, charges = (
         np.array([getattr(atom, name)() for atom in molecule.GetAtoms()], int)
         for name in ("GetAtomicNum", "GetFormalCharge")
     )
+    if not elements.all() or not len(elements):
+        raise UsageError("the molecule has no heavy atoms, or an atom of no element")
     atoms = np.array([_atom_type(atom.GetSymbol(), atom.GetIsAromatic()) for atom in molecule.GetAtoms()])
     bonds = np.array([(b.GetBeginAtomIdx(), b.GetEndAtomIdx()) for b in molecule.GetBonds()], int).reshape(-1, 2)
     linear = {atom.GetIdx() for atom in molecule.GetAtoms() if atom.GetHybridization() == chem.HybridizationType.SP}

@@ -220,6 +220,8 @@ def test_files_that_cannot_be_read_are_errors(tmp_path):
     )
     with pytest.raises(UsageError, match=r"none\.sdf holds no"):
         ligands.read_ligand(tmp_path / "none.sdf")
+    with pytest.raises(UsageError, match="an atom of no element"):
+        ligands.from_molecule(Chem.MolFromSmiles("*CC"))
     (tmp_path / "bad.pdb").write_text(alpha(x="nan") + "\n")
     with pytest.raises(UsageError, match=r"bad\.pdb, line 1: the position or occupancy is not a number"):
         ligands.read_receptor(tmp_path / "bad.pdb")
