@@ -157,10 +157,19 @@ def _two_pockets(outputs: dict[str, np.ndarray], truth: dict[str, np.ndarray], n
         )
     if "latents" in outputs and (outputs["latents"] >= 0).all():
         named = np.array([_named(pointers, _row(truth, i)) for i, pointers in enumerate(outputs["latents"])])
-        scores["pointers_agree"] = _fraction(
-            named == chosen, "of poses in the pocket nearest to the residues that their pointers select"
-        )
+        scores["pointers_agree"] = _agreement(named, chosen)
     return scores
+
+
+def _agreement(named: np.ndarray, chosen: np.ndarray) -> Score:
+    """How often pointers determine the pocket [N]; -1 in `named` marks pointers that select no residue.
+
+    An encoder may learn to mark the pocket that is occupied or the one that is free; both are equally informative, so
+    the better reading counts. Pointers that are independent of the pocket score at least 0.5.
+    """
+    occupied, free = named == chosen, (named >= 0) & (named != chosen)
+    which, found = ("", occupied) if occupied.mean() >= free.mean() else ("not ", free)
+    return _fraction(found, f"of poses in the pocket that is {which}nearest to the residues that their pointers select")
 
 
 def _expected_deviation(count: int) -> float:

@@ -154,10 +154,14 @@ def test_agreement_of_pointers_with_the_pocket(complexes):
     atoms = pockets.ATOMS[1]
     outputs = {"pose": truth["pose"], "source": np.arange(12, dtype=np.int32)}
     right = outputs | {"latents": np.stack([own + atoms, np.zeros(12, int)], axis=1)}
-    assert docking_scores.evaluate(right, complexes, None)["pointers_agree"].value == 1
+    score = docking_scores.evaluate(right, complexes, None)["pointers_agree"]
+    assert (score.value, "in the pocket that is nearest" in score.about) == (1, True)
     other = distance[np.arange(12), 1 - truth["pocket"]].argmin(axis=1)
-    wrong = outputs | {"latents": np.stack([other + atoms, other + atoms], axis=1)}
-    assert docking_scores.evaluate(wrong, complexes, None)["pointers_agree"].value == 0
+    free = np.stack([other + atoms, other + atoms], axis=1)
+    score = docking_scores.evaluate(outputs | {"latents": free}, complexes, None)["pointers_agree"]
+    assert (score.value, "in the pocket that is not nearest" in score.about) == (1, True)
+    mixed = np.where(np.arange(12)[:, None] < 4, right["latents"], free)
+    assert docking_scores.evaluate(outputs | {"latents": mixed}, complexes, None)["pointers_agree"].value == 8 / 12
     neither = outputs | {"latents": np.zeros((12, 2), int)}  # both point at an atom
     assert docking_scores.evaluate(neither, complexes, None)["pointers_agree"].value == 0
 
