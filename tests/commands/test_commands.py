@@ -237,7 +237,7 @@ def test_a_signal_saves_a_checkpoint_and_exits(command, tmp_path, number):
         ("sample", ["--workdir", "DONE", "--seed", "99999999999999999999"], "seed"),
         ("train", [*TRAIN, "--workdir", "/proc/none"], "--workdir: /proc/none cannot be written to"),
         ("train", ["--config", "bitdiff/diffusion/bits.py", "--workdir", "RUN"], "has no function get_config"),
-        ("sample", ["--workdir", "DONE", "--labels", "1,a"], "--labels is 1,a; it must be integers"),
+        ("sample", ["--workdir", "DONE", "--labels", "1,a"], "--labels is 1,a; it must be a list of integers"),
         ("sample", ["--workdir", "DONE", "--labels", "11"], "are not among the 10 classes"),
         ("sample", ["--workdir", "DONE", "--sampler", "euler"], "unknown sampler 'euler'"),
         ("sample", ["--workdir", "DONE", "--num_samples", "0"], "num_samples"),
