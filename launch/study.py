@@ -237,7 +237,7 @@ def collect(study: Study, out: Path, name: str, seeds: list[int], results: Path)
 
 
 def _merged(rows: list[dict[str, Any]], published: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows, with the published scores of seeds that were not measured anew."""
+    """The rows, with the published scores of seeds that these runs lack."""
     known = {(row["name"].split(" (seed")[0], row["evaluations"]): row for row in published if row["seeds"]}
     pairs = ((row, known.get((row["name"], row["evaluations"]))) for row in rows)
     return [row if before is None else _with_seeds_of(row, before) for row, before in pairs]

@@ -7,7 +7,8 @@ timesplit_no_lig_overlap_train and timesplit_test.
 
 'pose' is the ligand's crystal structure. Training adds noise to 'conformer', and sampling starts from it. RDKit builds
 it (see `ligands.matched_conformer`), because the bond lengths, bond angles and rings of a new ligand are unknown; if
-RDKit fails, the crystal structure is used. Conformers are kept in memory only, so each process builds them anew.
+RDKit fails, the crystal structure is used. Conformers are not saved to disk; each process builds
+its own.
 """
 
 import logging

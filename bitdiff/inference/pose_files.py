@@ -26,7 +26,7 @@ def write_pdb(path: Path, outputs: dict[str, np.ndarray], *, elements: bool, res
     """Writes a docking task's samples beside `path` as one PDB file, a model each; returns the file's path.
 
     A model holds a C-alpha atom per residue in chain A, and the ligand in chain L. Numbers that exceed their columns
-    are truncated.
+    lose digits.
 
     Args:
       path: the file, whose suffix is replaced.

@@ -22,6 +22,17 @@ END
 """
 
 
+def write_sdf(path, smiles):
+    """Writes a molecule with a conformer and hydrogen atoms; returns it."""
+    from rdkit.Chem import AllChem
+
+    molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    AllChem.EmbedMolecule(molecule, randomSeed=3)
+    with Chem.SDWriter(str(path)) as writer:
+        writer.write(molecule)
+    return molecule
+
+
 def test_butane_has_one_rotatable_bond():
     ligand = ligands.from_smiles("CCCC", seed=0)
     assert ligand.atoms.tolist() == [1, 1, 1, 1]
@@ -63,12 +74,7 @@ def test_types_distinguish_elements_and_aromatic_atoms():
 
 
 def test_a_molecule_is_read_from_sdf(tmp_path):
-    from rdkit.Chem import AllChem
-
-    molecule = Chem.AddHs(Chem.MolFromSmiles("CCOc1ccccc1"))
-    AllChem.EmbedMolecule(molecule, randomSeed=3)
-    with Chem.SDWriter(str(tmp_path / "a.sdf")) as writer:
-        writer.write(molecule)
+    molecule = write_sdf(tmp_path / "a.sdf", "CCOc1ccccc1")
     ligand, direct = ligands.read_ligand(tmp_path / "a.sdf"), ligands.from_molecule(molecule)
     for one, other in zip(ligand, direct, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4)  # SDF has four decimals
@@ -76,12 +82,9 @@ def test_a_molecule_is_read_from_sdf(tmp_path):
 
 @pytest.mark.parametrize("smiles", ["CCOc1ccccc1CCN", "OCC(O)CCCCN", "c1ccccc1"])
 def test_a_conformer_is_matched_to_the_one_in_the_file(tmp_path, smiles):
-    from rdkit.Chem import AllChem, rdMolTransforms
+    from rdkit.Chem import rdMolTransforms
 
-    molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
-    AllChem.EmbedMolecule(molecule, randomSeed=3)
-    with Chem.SDWriter(str(tmp_path / "a.sdf")) as writer:
-        writer.write(molecule)
+    molecule = write_sdf(tmp_path / "a.sdf", smiles)
     ligand = ligands.read_ligand(tmp_path / "a.sdf")
     first, second = (ligands.matched_conformer(tmp_path / "a.sdf", seeds) for seeds in ((1,), (5,)))
     lengths = [np.linalg.norm(x[ligand.bonds[:, 0]] - x[ligand.bonds[:, 1]], axis=1) for x in (ligand.x, first)]
@@ -176,12 +179,7 @@ def test_protonation_states_have_the_type_of_their_amino_acid(tmp_path, name, st
 
 @pytest.mark.parametrize("smiles", ["C[C@H](N)C(=O)O", "C[C@@H](N)C(=O)O", "C/C=C\\CO", "CC(=O)N1CCC[C@H]1C(=O)O"])
 def test_a_matched_conformer_keeps_the_stereochemistry(tmp_path, smiles):
-    from rdkit.Chem import AllChem
-
-    molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
-    AllChem.EmbedMolecule(molecule, randomSeed=3)
-    with Chem.SDWriter(str(tmp_path / "a.sdf")) as writer:
-        writer.write(molecule)
+    write_sdf(tmp_path / "a.sdf", smiles)
     ligand = ligands.read_ligand(tmp_path / "a.sdf")
     x = ligands.matched_conformer(tmp_path / "a.sdf", (1,))
     again = ligands.to_molecule(ligand.elements, ligand.charges, ligand.bonds, ligand.orders, x)
