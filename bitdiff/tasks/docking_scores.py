@@ -162,14 +162,17 @@ def _two_pockets(outputs: dict[str, np.ndarray], truth: dict[str, np.ndarray], n
 
 
 def _agreement(named: np.ndarray, chosen: np.ndarray) -> Score:
-    """How often pointers determine the pocket [N]; -1 in `named` marks pointers that select no residue.
+    """How often the pocket [N] follows from the most informative pointer, of named [N, K].
 
-    An encoder may learn to mark the pocket that is occupied or the one that is free; both are equally informative, so
-    the better reading counts. Pointers that are independent of the pocket score at least 0.5.
+    A pointer may mark the pocket that is occupied or the one that is free; both are equally informative, so the better
+    reading counts. Pointers to residues that are independent of the pocket score at least 0.5.
     """
-    occupied, free = named == chosen, (named >= 0) & (named != chosen)
-    which, found = ("", occupied) if occupied.mean() >= free.mean() else ("not ", free)
-    return _fraction(found, f"of poses in the pocket that is {which}nearest to the residues that their pointers select")
+    occupied = named == chosen[:, None]
+    free = (named >= 0) & ~occupied
+    readings = np.array([occupied.mean(axis=0), free.mean(axis=0)])
+    reading, pointer = np.unravel_index(readings.argmax(), readings.shape)
+    where = f"{'not ' if reading else ''}nearest to the residue that pointer {pointer} selects"
+    return Score(float(readings.max()), f"fraction of poses in the pocket that is {where}")
 
 
 def _expected_deviation(count: int) -> float:
@@ -178,14 +181,13 @@ def _expected_deviation(count: int) -> float:
     return float(np.sum(binom.pmf(hits, count, pockets.STRONG) * np.abs(hits / count - pockets.STRONG)))
 
 
-def _named(pointers: np.ndarray, truth: dict[str, np.ndarray]) -> int:
-    """The pocket nearest to the mean position of the residues that are pointed at; -1 if there are none."""
-    inside = pointers[pointers >= len(truth["atoms"])] - len(truth["atoms"])
-    if not len(inside):
-        return -1
+def _named(pointers: np.ndarray, truth: dict[str, np.ndarray]) -> np.ndarray:
+    """The pocket nearest to the residue that each pointer [K] selects; -1 if it selects an atom."""
     exist = truth["atoms"] > 0
     centers = truth["poses"][:, exist].mean(axis=1)
-    return int(np.linalg.norm(centers - truth["positions"][inside].mean(axis=0), axis=-1).argmin())
+    residues = pointers - len(truth["atoms"])
+    distances = np.linalg.norm(centers[:, None] - truth["positions"][residues], axis=-1)
+    return np.where(residues >= 0, distances.argmin(axis=0), -1)
 
 
 def _fraction(values: Any, about: str) -> Score:

@@ -160,6 +160,8 @@ def test_agreement_of_pointers_with_the_pocket(complexes):
     free = np.stack([other + atoms, other + atoms], axis=1)
     score = docking_scores.evaluate(outputs | {"latents": free}, complexes, None)["pointers_agree"]
     assert (score.value, "in the pocket that is not nearest" in score.about) == (1, True)
+    opposite = np.stack([own + atoms, other + atoms], axis=1)  # either pointer alone determines the pocket
+    assert docking_scores.evaluate(outputs | {"latents": opposite}, complexes, None)["pointers_agree"].value == 1
     mixed = np.where(np.arange(12)[:, None] < 4, right["latents"], free)
     assert docking_scores.evaluate(outputs | {"latents": mixed}, complexes, None)["pointers_agree"].value == 8 / 12
     neither = outputs | {"latents": np.zeros((12, 2), int)}  # both point at an atom
