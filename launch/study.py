@@ -128,7 +128,7 @@ def prepare(study: Study, out: Path, name: str, seed: int) -> Path:
 
 
 def _train(folder: Path, model: Model, needed: dict[str, Path], seed: int) -> None:
-    """Trains a model, and records the CPU time it takes and the commit in minutes.json."""
+    """Trains a model, and records in minutes.json the CPU time it takes, the commit, the hardware and the versions."""
     record = folder / "minutes.json"
     spent = json.loads(record.read_text()) if record.exists() else {"minutes": 0.0, "finished": False}
     if spent["finished"]:
@@ -142,6 +142,7 @@ def _train(folder: Path, model: Model, needed: dict[str, Path], seed: int) -> No
     finally:
         folder.mkdir(parents=True, exist_ok=True)
         spent |= {"minutes": _processor_minutes() - start, "commit": current_commit()}
+        spent |= {"hardware": _hardware(), "versions": versions()}
         record.write_text(json.dumps(spent))
 
 
@@ -161,6 +162,10 @@ def current_commit() -> str:
     """The abbreviated hash of the checkout's commit."""
     command = ["git", "rev-parse", "--short", "HEAD"]
     return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _hardware() -> str:
+    return os.environ.get("HARDWARE", "CPU")
 
 
 def versions() -> dict[str, str]:
@@ -208,7 +213,8 @@ def collect(study: Study, out: Path, name: str, seeds: list[int], results: Path)
     rows: list[dict[str, Any]] = []
     folders: list[Path] = []
     for model in table.models:
-        found = [folder for seed in seeds if (folder := out / f"{model}_{seed}").joinpath("sweep.json").exists()]
+        runs = [out / f"{model}_{seed}" for seed in sorted(seeds)]
+        found = [folder for folder in runs if (folder / "sweep.json").exists()]
         rows += [_row(study, out, table, model, title, found) for title in table.models[model].cells]
         folders += found
     if not folders:
@@ -220,15 +226,21 @@ def collect(study: Study, out: Path, name: str, seeds: list[int], results: Path)
     kept = any(row["seeds"] != before["seeds"] for row, before in zip(rows, own, strict=True))
     measured = sorted({seed for row in rows for seed in row["seeds"]})
     _name_seeds(rows, measured)
-    commits = {json.loads((folder / "minutes.json").read_text())["commit"] for folder in folders}
+    records = [json.loads((folder / "minutes.json").read_text()) for folder in folders]
+    commits = {record["commit"] for record in records}
+    hardware = {record.get("hardware", _hardware()) for record in records}
+    used = [record.get("versions", versions()) for record in records]
+    if kept:
+        hardware.add(published["hardware"])
+        used.append(published["versions"])
     dates = [json.loads((folder / "sweep.json").read_text())["provenance"]["date"][:10] for folder in folders]
     report = {
         "about": table.about,
         "command": study.command,
         "commit": ", ".join(sorted(commits | (set(published["commit"].split(", ")) if kept else set()))),
         "date": max([*dates, published["date"]]),
-        "hardware": os.environ.get("HARDWARE", "CPU"),
-        "versions": versions(),
+        "hardware": "; ".join(sorted(hardware)),
+        "versions": {package: ", ".join(sorted({one[package] for one in used})) for package in used[0]},
         "seeds": measured,
         "rows": rows,
     }
@@ -250,6 +262,7 @@ def _with_seeds_of(row: dict[str, Any], before: dict[str, Any]) -> dict[str, Any
     new, old = ({seed: at for at, seed in enumerate(one["seeds"])} for one in (row, before))
     per_seed = {name for name, values in row["scores"].items() if len(values) == len(new)} - {_SPEED}
     if per_seed != {name for name, values in before["scores"].items() if len(values) == len(old)} - {_SPEED}:
+        print(f"{row['name']}, {row['evaluations']}: published seeds {before['seeds']} have other scores; left out")
         return row
 
     def values(name: str) -> list[float]:

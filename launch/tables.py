@@ -141,7 +141,10 @@ def rewrite(text: str) -> str:
 
 
 def write_findings(*, check: bool) -> bool:
-    """Writes configs/FINDINGS.md from the results, or with `check` only compares them; returns whether they differ."""
+    """Writes configs/FINDINGS.md from the results, or with `check` only compares them; returns whether they differ.
+
+    Remarks that were written for other results count as a difference.
+    """
     path = ROOT / "configs" / "FINDINGS.md"
     folder = ROOT / "configs" / "results" / "findings"
     found = findings_report.read(folder)
@@ -150,7 +153,11 @@ def write_findings(*, check: bool) -> bool:
     differs = text != (path.read_text() if path.exists() else None)
     if differs and text is not None and not check:
         path.write_text(text)
-    return differs
+    stale = {name: findings_report.checksum(one) for name, one in found.items() if name in remarks}
+    stale = {name: checksum for name, checksum in stale.items() if remarks[name]["checksum"] != checksum}
+    for name, checksum in stale.items():
+        print(f"remarks.json: the remark on {name} was written for other results; correct it, and set {checksum!r}")
+    return differs or bool(stale)
 
 
 def main() -> int:

@@ -1,6 +1,7 @@
 """The report of findings: findings.json, findings.md, and a plot for each claim."""
 
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -85,13 +86,14 @@ def markdown(
     Args:
       found: the findings by the claim's name.
       pictures: a prefix of the plots' paths.
-      remarks: by the claim's name, a 'text', and the 'verdict' it was written for; it is shown only with that verdict.
+      remarks: by the claim's name, a 'text', and the `checksum` of the finding it was written for; it is shown only
+        with that finding.
     """
     lines = ["# Findings", "", _ABOUT, "", RULE, "", "| claim | verdict |", "| --- | --- |"]
     lines += [f"| {one['statement']} | {one['verdict']} |" for one in found.values()]
     for name, one in found.items():
         remark = (remarks or {}).get(name, {})
-        about = f" {remark['text']}" if remark.get("verdict") == one["verdict"] else ""
+        about = f" {remark['text']}" if remark.get("checksum") == checksum(one) else ""
         lines += ["", f"## {one['statement']}", ""]
         lines += [f"**{one['verdict'].capitalize()}.**{about} Reference: {one['paper']}", ""]
         lines += [f"![{one['score']}]({pictures}{name}.png)", "", *_scores(one), ""]
@@ -116,6 +118,12 @@ def markdown(
     return "\n".join(lines) + "\n"
 
 
+def checksum(one: Mapping[str, Any]) -> str:
+    """Identifies what was found: the statement, the evidence and all scores."""
+    facts = [one["statement"], one["evidence"], one["points"], one["real"]]
+    return f"{zlib.crc32(json.dumps(facts).encode()):08x}"
+
+
 def _scores(one: dict[str, Any]) -> list[str]:
     """The scores as a table: a row for each line of the plot, a column for each x."""
     places = sorted({point["x"] for point in one["points"]})
@@ -135,6 +143,6 @@ def _mean(values: Sequence[float]) -> str:
 
 def _judge(facts: Mapping[str, Any]) -> str:
     return (
-        f" The judge is a classifier with a test accuracy of {facts['test_accuracy']:.1%} "
-        f"(sha256 {facts['sha256'][:8]}; data: {facts['data']})."
+        f" The judge is a classifier trained for {facts['epochs']} epochs, with a test accuracy of "
+        f"{facts['test_accuracy']:.1%} (sha256 {facts['sha256'][:8]}; data: {facts['data']})."
     )

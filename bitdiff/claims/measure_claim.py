@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bitdiff import data
 from bitdiff.claims.claim import Claim, Key, Model, Point
 from bitdiff.claims.train_models import Stopped, runs_of
+from bitdiff.data import Dataset
 from bitdiff.evaluation.classifier_judge import open_judge, train_judge
 from bitdiff.evaluation.scores import open_data
 from bitdiff.evaluation.sweep_cells import Sweep, measure_cells
@@ -65,7 +65,9 @@ def measure(claim: Claim, models: Mapping[str, Model], folder: Path, seeds: Sequ
     real: list[float] = []
     judges: dict[str, dict[str, Any]] = {}
     for seed in seeds:
-        for run in runs_of(models, claim.models, folder, seed):
+        runs = runs_of(models, claim.models, folder, seed)
+        lengths = {run.folder: run.config.train.steps for run in runs}
+        for run in runs:
             if run.is_finished():
                 prepare(run.config, run.folder)  # an error if the config of the run differs
                 continue
@@ -75,7 +77,8 @@ def measure(claim: Claim, models: Mapping[str, Model], folder: Path, seeds: Sequ
                 return Stopped(progress.signal)
         for name, step in dict.fromkeys((point.model, point.step) for point in claim.points):
             points = [point for point in claim.points if (point.model, point.step) == (name, step)]
-            scores = _scores(claim, points, folder / f"{name}_{seed}")
+            trained = folder / f"{name}_{seed}"
+            scores = _scores(claim, points, trained, step or lengths[trained])
             for point, value in zip(points, scores.values, strict=True):
                 found[point.line, point.x].append(value)
             real += scores.real
@@ -84,21 +87,20 @@ def measure(claim: Claim, models: Mapping[str, Model], folder: Path, seeds: Sequ
     return Measured(values, float(np.mean(real)) if real else None, list(judges.values()))
 
 
-def _scores(claim: Claim, points: list[Point], folder: Path) -> _Scores:
-    """The score of each point of a run, at the points' checkpoint."""
-    step = points[0].step
-    run = load(folder, checkpoint=str(step) if step else None)
+def _scores(claim: Claim, points: list[Point], folder: Path, step: int) -> _Scores:
+    """The score of each point of a run, at the checkpoint of a training step."""
+    run = load(folder, checkpoint=str(step))
     if claim.curve is not None:
         curve = _curve(claim, run, folder / f"{claim.score.name}_{claim.num_samples}.json")
         return _Scores([curve[point.x] for point in points], [], [])
     # All claims measure a run with the same judges, so that they can use one another's measurements.
-    judged = run.task.field == "image" and run.config.data.num_classes > 1
-    judges = [open_judge(run, _judge(folder.parent, run.config))] if judged else []
     run, dataset = open_data(run)
+    judged = run.task.field == "image" and run.config.data.num_classes > 1
+    judges = [open_judge(run, _judge(folder.parent, run.config.data, dataset))] if judged else []
     todo = [sample_options(run.config.sample, **point.options) for point in points]
     seed = run.config.evaluate.seed + run.config.seed
     draw = Draw(todo[0], claim.num_samples, seed, run.config.sample.batch_size)
-    file = f"sweep_{step}.json" if step else "sweep.json"
+    file = f"sweep_{step}.json" if points[0].step else "sweep.json"
     measured = dict(measure_cells(Sweep(run, dataset, judges, draw, file, timed=False), todo))
     values, real = [], []
     for options in todo:
@@ -122,11 +124,11 @@ def _curve(claim: Claim, run: Trained, path: Path) -> dict[float, float]:
     return values
 
 
-def _judge(folder: Path, config: Any) -> Path:
-    """The classifier for a run's images, trained when it is first needed."""
-    path = folder / f"judge_{config.data.name}_{config.data.image_size}.npz"
-    if not path.exists():
+def _judge(folder: Path, options: Any, dataset: Dataset) -> Path:
+    """The classifier for a data set's images, trained when it is first needed, or was trained otherwise."""
+    path = folder / f"judge_{options.name}_{options.image_size}.npz"
+    wanted = {"data": dataset.about, "epochs": _JUDGE_EPOCHS, "seed": _JUDGE_SEED}
+    if not path.exists() or not wanted.items() <= image_classifier.load(path).about.items():
         print(f"training the judge {path.name}", flush=True)
-        judge = train_judge(data.load(config.data), epochs=_JUDGE_EPOCHS, seed=_JUDGE_SEED)
-        image_classifier.save(path, judge)
+        image_classifier.save(path, train_judge(dataset, epochs=_JUDGE_EPOCHS, seed=_JUDGE_SEED))
     return path

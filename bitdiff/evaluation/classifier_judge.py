@@ -74,11 +74,13 @@ def open_judge(run: Trained, path: Path) -> Judge:
 def _scores(
     judge: image_classifier.Trained, known: dict[str, np.ndarray], outputs: dict[str, np.ndarray], dataset: Dataset
 ) -> dict[str, Score]:
-    """The scores of the samples, and the same scores of as many test images.
+    """The scores of the samples, and the same scores of test images.
 
-    `known` keeps the features of the training images for further calls with the same data set.
+    Both depend on the number of images, except for the accuracy; samples are compared in sets as large as the set of
+    test images. `known` keeps the features of the training images for further calls with the same data set.
     """
     test = stack(dataset.test, len(outputs["image"]))
+    size = len(test["image"]) if test else len(outputs["image"])
     if dataset.about not in known:
         known[dataset.about], _ = image_classifier.apply(judge, stack(dataset.train, _MOST_TRAINING)["image"])
     real = known[dataset.about]
@@ -87,14 +89,17 @@ def _scores(
         if not images:
             continue
         features, logits = image_classifier.apply(judge, images["image"])
-        count, against = len(features), f"{len(real)} training images, features of {judge.name}"
-        if min(count, len(real)) > 1:
-            distance = frechet.distance(frechet.moments(features), frechet.moments(real))
+        sets = np.split(features[: len(features) // size * size], len(features) // size)
+        against = f"{len(real)} training images, features of {judge.name}"
+        if min(size, len(real)) > 1:
+            reference = frechet.moments(real)
+            distance = float(np.mean([frechet.distance(frechet.moments(one), reference) for one in sets]))
+            count = f"{size} {what}" if len(sets) == 1 else f"{size} {what}, mean over {len(sets)} sets,"
             scores[f"judge_frechet{suffix}"] = Score(
-                distance, f"Frechet distance (not FID) between {count} {what} and {against}"
+                distance, f"Frechet distance (not FID) between {count} and {against}"
             )
-        if min(count, len(real)) > feature_scores.NEIGHBOURS:
-            some, others = (array[:: -(-len(array) // _MOST_NEIGHBOURS)] for array in (features, real))
+        if min(size, len(real)) > feature_scores.NEIGHBOURS:
+            some, others = (array[:: -(-len(array) // _MOST_NEIGHBOURS)] for array in (sets[0], real))
             found = feature_scores.precision_recall(some, others)
             for name, value in zip(("precision", "recall"), found, strict=True):
                 about = f"{name} of {len(some)} {what} against {len(others)} training images, features of {judge.name}"

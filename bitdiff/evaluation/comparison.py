@@ -39,8 +39,10 @@ def read(folder: Path) -> Swept:
     cells = {options_of(name): scores for name, scores in report["cells"].items()}
     measured_on = comparable(report["provenance"])
     config["train.steps"] = measured_on.pop("step", None)  # the swept checkpoint's
-    for name in ("latents", "labels", "prior"):  # they follow from the configs
+    for name in ("latents", "labels"):  # they follow from the configs
         measured_on.pop(name, None)
+    prior = measured_on.pop("prior", None) or {}
+    config |= {f"prior.sample.{name}": value for name, value in prior.get("sample", {}).items()}
     return Swept(str(folder), config, measured_on, cells)
 
 
@@ -66,7 +68,8 @@ def group(runs: Iterable[Swept]) -> dict[str, list[Swept]]:
         )
         if run.config.get("task") != first.config.get("task"):
             # One of them has no first stage, and its own fields describe the difference.
-            config, base = ({k: v for k, v in config.items() if not k.startswith("first")} for config in (config, base))
+            own = ("first", "prior.sample")
+            config, base = ({k: v for k, v in config.items() if not k.startswith(own)} for config in (config, base))
         changes = [f"{name}={config.get(name)}" for name in sorted(config | base) if config.get(name) != base.get(name)]
         row = rows.setdefault(", ".join(changes) or "as configured", [])
         duplicates = [other.folder for other in row if other.config.get("seed") == run.config.get("seed")]

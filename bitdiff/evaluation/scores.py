@@ -27,6 +27,8 @@ from bitdiff.training import workdir
 
 _log = logging.getLogger(__name__)
 _FEW_SAMPLES = 200
+# Raised whenever a score changes its meaning, so that `bitdiff.sweep` does not reuse cells measured before.
+SCORES_VERSION = 2
 
 
 def open_data(
@@ -139,6 +141,7 @@ def provenance(run: Trained, dataset: data.Dataset, judges: Sequence[Judge]) -> 
         "words": run.config.evaluate.tokenizer if dataset.field == "captions" else None,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "reference": None,
+        "scores": SCORES_VERSION,
     } | {judge.name: judge.provenance for judge in judges}
 
 

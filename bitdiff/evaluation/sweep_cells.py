@@ -16,6 +16,7 @@ from bitdiff.configuration.base import SAMPLE
 from bitdiff.data import Dataset
 from bitdiff.evaluation.judge import Judge
 from bitdiff.evaluation.scores import measure, provenance
+from bitdiff.inference import exported
 from bitdiff.inference.draws import Draw
 from bitdiff.inference.trained import Trained, report_folder
 from bitdiff.runtime import files, processes
@@ -67,6 +68,8 @@ class Sweep(NamedTuple):
         """The provenance of the cells, as plain JSON."""
         facts = provenance(self.run, self.dataset, self.judges)
         facts |= {"num_samples": self.base.num_samples, "seed": self.base.seed}
+        if self.run.folder is not None and exported.is_export(self.run.folder):
+            facts["export"] = exported.digest(self.run.folder)  # sweeps of all exports are written to the same folder
         return json.loads(json.dumps(facts))
 
 
@@ -152,11 +155,25 @@ def measure_cells(sweep: Sweep, todo: list[SampleOptions]) -> Iterator[tuple[Sam
             values = ", ".join(f"{axis} {getattr(options, axis)}" for axis in AXES)
             print(f"cell {i} of {len(todo)}: {values}", flush=True)
             measured[name] = _measure_cell(sweep, options)
-            if processes.is_main():
-                others = read_sweep(sweep.path)["cells"] if sweep.path.exists() else {}  # a concurrent sweep's
-                report = {"provenance": identity, "cells": others | measured}
-                files.write_text(sweep.path, json.dumps(report, indent=2) + "\n")
+            _save(sweep.path, identity, measured)
         yield options, measured[name]
+
+
+def _save(path: Path, identity: dict[str, Any], measured: dict[str, Scores]) -> None:
+    """Writes the cells, with those that a concurrent sweep has written since.
+
+    Raises:
+      UsageError: that sweep has a different provenance; raised in every process.
+    """
+    others = read_sweep(path) if processes.is_main() and path.exists() else {"provenance": identity, "cells": {}}
+    if processes.any_process(comparable(others["provenance"]) != comparable(identity)):
+        raise UsageError(
+            f"{path} was written by another sweep in the meantime, with a different provenance; the cell measured last "
+            "was not saved. Run the same command again when the other one has ended"
+        )
+    if processes.is_main():
+        report = {"provenance": identity, "cells": others["cells"] | measured}
+        files.write_text(path, json.dumps(report, indent=2) + "\n")
 
 
 def _measure_cell(sweep: Sweep, options: SampleOptions) -> Scores:

@@ -48,11 +48,13 @@ def curves(rows: Rows, score: str) -> dict[str, dict[float, float]]:
         name = f"{options.sampler}, {options.steps} steps"
         if options.schedule != "auto":
             name += f", {options.schedule}"
-        for axis in ("lag", "churn_fraction", *GUIDANCE, "self_guidance"):
+        for axis in ("lag", "churn_fraction", *GUIDANCE, "self_guidance", "momentum"):
             if getattr(options, axis):
                 name += f", {axis.replace('_', ' ')} {getattr(options, axis):g}"
         if options.temperature != 1:
             name += f", temperature {options.temperature:g}"
+        if options.beams != 1:
+            name += f", {options.beams} beams"
         lines.setdefault(name, {})[options.td] = scores[score]
     return lines
 

@@ -1,5 +1,6 @@
 """An exported model: one folder with config.json, weights.safetensors and a model card, to be shared."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,6 +39,12 @@ class Export(NamedTuple):
 def is_export(folder: Path) -> bool:
     """Whether a folder holds an exported model."""
     return (folder / _WEIGHTS).is_file()
+
+
+def digest(folder: Path) -> str:
+    """The start of the SHA-256 hash of an exported model's weights."""
+    with (folder / _WEIGHTS).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def write_export(folder: Path, content: Export) -> None:

@@ -165,7 +165,7 @@ def _agreement(named: np.ndarray, chosen: np.ndarray) -> Score:
     """How often the pocket [N] follows from the most informative pointer, of named [N, K].
 
     A pointer may mark the pocket that is occupied or the one that is free; both are equally informative, so the better
-    reading counts. Pointers to residues that are independent of the pocket score at least 0.5.
+    reading counts. A pointer that always marks the strong pocket carries no information, and scores `pockets.STRONG`.
     """
     occupied = named == chosen[:, None]
     free = (named >= 0) & ~occupied

@@ -1,5 +1,6 @@
 """Images as analog bits: uint8 [H, W, C], denoised by the U-Net."""
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,16 +8,18 @@ import flax.linen as nn
 import numpy as np
 
 from bitdiff.conditions import Condition
-from bitdiff.data import Dataset
+from bitdiff.data import Dataset, Source
 from bitdiff.data.dataset import stack
 from bitdiff.metrics import classifier, frechet, neighbours, pixels, sliced
 from bitdiff.tasks.bit_scores import bit_scores
 from bitdiff.tasks.denoiser import Layout
 from bitdiff.tasks.denoising import make_denoising_task
+from bitdiff.tasks.latent_scores import latent_scores
 from bitdiff.tasks.options import SampleOptions
 from bitdiff.tasks.task import Score, Task
 
 _REFERENCE_LIMIT = 20_000  # images per split used by the metrics
+_COPY_LIMIT = 100_000  # training images that samples are compared with, pixel by pixel
 _NEIGHBOUR_LIMIT = 2_000  # test images whose nearest training image is found
 _CLASSIFIER_LIMIT = 5_000  # images the classifier is fitted on
 
@@ -30,7 +33,8 @@ def make_image_task(config: Any, network: nn.Module | None = None, conditions: S
     size = config.data.image_size
 
     def evaluate_images(outputs, dataset, options):
-        return bit_scores(outputs, config.bits.encoding) | evaluate(outputs, dataset, options)
+        scores = bit_scores(outputs, config.bits.encoding) | evaluate(outputs, dataset, options)
+        return scores | latent_scores(outputs)
 
     layout = Layout("image", (size, size), config.data.channels)
     return make_denoising_task(config, layout, evaluate_images, network, conditions)
@@ -48,17 +52,24 @@ def evaluate(outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOp
         scores |= _sliced_scores(outputs, train, test)
     if "label" in outputs and "label" in train and len(np.unique(train["label"])) > 1:
         scores |= _classifier_scores((samples, outputs), (real, train), (held_out, test))
-    known = {image.tobytes() for image in train["image"]}
-    copies = [image.astype(train["image"].dtype).tobytes() in known for image in outputs["image"]]
-    scores["copies"] = Score(float(np.mean(copies)), "fraction of samples equal to a training image")
+    scores |= _copies(outputs["image"], dataset.train)
     if len(held_out):
         typical = neighbours.distances(held_out[:: -(-len(held_out) // _NEIGHBOUR_LIMIT)], real)
         closest = typical[typical > 0].min() if typical.any() else 0.0
         scores["near_copies"] = Score(
             float(np.mean(neighbours.distances(samples, real) < closest)),
-            "fraction of samples closer to a training image than any test image is",
+            f"fraction of samples closer to one of {len(real)} training images than any test image is",
         )
     return scores
+
+
+def _copies(images: np.ndarray, train: Source) -> dict[str, Score]:
+    """The fraction of images uint8 [N, H, W, C] that are in the training set, or in the first part of a large one."""
+    count = min(len(train), _COPY_LIMIT)
+    known = {hashlib.blake2b(train[i]["image"].tobytes(), digest_size=16).digest() for i in range(count)}
+    kind = train[0]["image"].dtype
+    found = [hashlib.blake2b(image.astype(kind).tobytes(), digest_size=16).digest() in known for image in images]
+    return {"copies": Score(float(np.mean(found)), f"fraction of samples equal to one of {count} training images")}
 
 
 def _frechet_scores(samples: np.ndarray, real: np.ndarray, held_out: np.ndarray, space: str) -> dict[str, Score]:

@@ -13,6 +13,7 @@ from bitdiff.metrics import plane_points
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks.denoiser import Layout
 from bitdiff.tasks.denoising import make_denoising_task
+from bitdiff.tasks.latent_scores import latent_scores
 from bitdiff.tasks.options import SampleOptions
 from bitdiff.tasks.task import Score, Task
 
@@ -43,11 +44,13 @@ def evaluate(outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOp
     for name, points, what in (("", generated, "samples"), ("_real", real, "test points")):
         note = "; their latents are inferred from test points of every mode in turn" if "source" in outputs else ""
         note = note if not name else ""
+        if count:
+            distance = plane_points.wasserstein_2(points[:count], balanced)
+            about = (
+                f"2-Wasserstein distance between {count} {what} and as many true points, equally many per mode{note}"
+            )
+            scores[f"w2{name}"] = Score(distance, about)
         scores |= {
-            f"w2{name}": Score(
-                plane_points.wasserstein_2(points[:count], balanced),
-                f"2-Wasserstein distance between {count} {what} and as many true points, equally many per mode{note}",
-            ),
             f"outliers{name}": Score(
                 plane_points.outliers(points, gaussians.MODES, gaussians.SPREAD),
                 f"fraction of {len(points)} {what} more than 4 standard deviations from every mode",
@@ -57,7 +60,4 @@ def evaluate(outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOp
                 f"total variation between the modes' fractions of the {what} and equal fractions{note}",
             ),
         }
-    if "latents" in outputs and (outputs["latents"] >= 0).all():
-        used = np.mean([len(np.unique(column)) for column in outputs["latents"].T])
-        scores["codes"] = Score(float(used), "number of values that a latent takes, mean over the latents")
-    return scores
+    return scores | latent_scores(outputs)

@@ -62,6 +62,20 @@ def test_it_prefers_real_images_to_damaged_ones(judge, digits):
     assert found["judge_recall"] > 0.8 > empty["judge_recall"] == 0
 
 
+def test_samples_are_compared_in_sets_as_large_as_the_test_set(judge, digits):
+    real = stack(digits.test)
+    noise = np.random.default_rng(0).integers(0, 17, real["image"].shape, dtype=np.uint8)
+    one, two = ({"image": images, "label": real["label"]} for images in (real["image"], noise))
+    both = {name: np.concatenate([one[name], two[name]]) for name in one}
+    apart = [judge.scores(outputs, digits) for outputs in (one, two)]
+    found = judge.scores(both, digits)
+    mean = np.mean([scores["judge_frechet"].value for scores in apart])
+    assert found["judge_frechet"].value == pytest.approx(mean, rel=1e-3)
+    assert "mean over 2 sets" in found["judge_frechet"].about
+    for name in ("judge_precision", "judge_recall", "judge_frechet_real"):
+        assert found[name].value == apart[0][name].value
+
+
 def test_the_classifier_is_named_in_every_score(judge, classifier, digits):
     scores = judge.scores(stack(digits.test), digits)
     assert all(classifier.sha256[:8] in score.about for score in scores.values())

@@ -1,12 +1,16 @@
 import json
+import shutil
 
 import pytest
 from conftest import tiny_config
 
 from bitdiff.configuration import base_config
-from bitdiff.evaluation import comparison
+from bitdiff.evaluation import comparison, sweep_cells, sweep_tables
+from bitdiff.evaluation.scores import open_data
 from bitdiff.evaluation.sweep_cells import cells, name_of, options_of, read_sweep
 from bitdiff.evaluation.sweep_tables import grids
+from bitdiff.inference import trained
+from bitdiff.inference.draws import Draw
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import sample_options
 from bitdiff.training import workdir
@@ -92,6 +96,50 @@ def test_cells_without_a_later_option_take_its_default():
     del given["steps"]
     with pytest.raises(TypeError, match="steps"):
         options_of(json.dumps(given))
+
+
+def test_priors_sampled_differently_are_separate_rows(tmp_path):
+    for seed, steps in enumerate((10, 10, 5)):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        workdir.save_config(folder, tiny_config(seed=seed))
+        provenance = {"prior": {"model": "bits", "sample": CELLS[0]._replace(steps=steps)._asdict()}}
+        report = {"provenance": provenance, "cells": {name_of(CELLS[0]): {"swd": 1.0}}}
+        (folder / "sweep.json").write_text(json.dumps(report))
+    rows = comparison.group([comparison.read(tmp_path / str(seed)) for seed in range(3)])
+    assert {name: len(members) for name, members in rows.items()} == {"as configured": 2, "prior.sample.steps=5": 1}
+
+
+def test_a_concurrent_sweep_of_something_else_is_not_mixed_in(tmp_path):
+    path, cell = tmp_path / "sweep.json", name_of(CELLS[0])
+    sweep_cells._save(path, {"num_samples": 10}, {cell: {"swd": 1.0}})
+    sweep_cells._save(path, {"num_samples": 10, "date": "later"}, {name_of(CELLS[1]): {"swd": 2.0}})
+    before = path.read_text()
+    assert set(read_sweep(path)["cells"]) == {cell, name_of(CELLS[1])}
+    with pytest.raises(UsageError, match="another sweep in the meantime, with a different provenance"):
+        sweep_cells._save(path, {"num_samples": 20}, {cell: {"swd": 3.0}})
+    assert path.read_text() == before
+
+
+def test_sweeps_of_exported_models_depend_on_the_weights(tmp_path):
+    run, dataset = open_data(trained.load("digits"))
+    copy = tmp_path / "copy"
+    shutil.copytree(run.folder, copy)
+    weights = copy / "weights.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    base = Draw(CELLS[0], 20, 0, 20)
+    found = [sweep_cells.Sweep(one, dataset, [], base).identity() for one in (run, run._replace(folder=copy))]
+    assert sweep_cells.comparable(found[0]) != sweep_cells.comparable(found[1])
+    assert sweep_cells.comparable(found[0] | {"export": found[1]["export"]}) == sweep_cells.comparable(found[1])
+
+
+def test_curves_of_different_options_are_separate():
+    base = sample_options(base_config().sample)
+    changes = [{"momentum": 0.3}, {"momentum": 0.5}, {"beams": 3}, {}]
+    rows = [(base._replace(**change), {"swd": float(i)}) for i, change in enumerate(changes)]
+    assert len(sweep_tables.curves(rows, "swd")) == 4
 
 
 def test_sweeps_without_a_later_option_are_those_of_the_same_model(tmp_path):

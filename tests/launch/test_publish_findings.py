@@ -48,10 +48,12 @@ def test_findings_are_merged_with_their_provenance(launch_script, tmp_path, monk
     assert "![distance](results/findings/first.png)" in text
     assert f"commit {script.current_commit()}" in text
     assert "; a machine; jax " in text
-    remarks = {name: {"verdict": "holds", "text": "Seen at all steps."} for name in found}
+    checksums = {name: findings_report.checksum(one) for name, one in found.items()}
+    assert len(set(checksums.values())) == 2
+    remarks = {name: {"checksum": checksums["first"], "text": "Seen at all steps."} for name in found}
     text = findings_report.markdown(found, remarks=remarks)
     assert "**Holds.** Seen at all steps. Reference: none." in text
-    assert "**Does not hold.** Reference: none." in text  # a remark about another verdict is not shown
+    assert "**Does not hold.** Reference: none." in text  # a remark on other results is not shown
     write_finding(tmp_path / "fewer", "first", 0.5, seeds=(0,))
     with pytest.raises(SystemExit, match="has 1 seeds of first; 3 are published"):
         script.publish(tmp_path / "fewer", results)

@@ -1,0 +1,14 @@
+"""How many of their codes discrete latents use; latents that always have the same values carry no information."""
+
+import numpy as np
+
+from bitdiff.tasks.task import Score
+
+
+def latent_scores(outputs: dict[str, np.ndarray]) -> dict[str, Score]:
+    """The number of values that a latent takes, from outputs['latents'] int [N, count]; {} for samples without them."""
+    if "latents" not in outputs or (outputs["latents"] < 0).any():
+        return {}
+    used = np.mean([len(np.unique(column)) for column in outputs["latents"].T])
+    about = f"number of values that a latent takes in {len(outputs['latents'])} samples, mean over the latents"
+    return {"codes": Score(float(used), about)}
