@@ -36,7 +36,7 @@ def run(
     """Runs a command and exits.
 
     The exit code is 0 for success, 1 if training diverged, 2 for bad input, 3 if another process was lost, 4 if a
-    checkpoint could not be saved, and 128 + n if the command was stopped by signal n.
+    checkpoint could not be saved or a file failed during training, and 128 + n if the command was stopped by signal n.
 
     Args:
       main: the command; it reads its flags and may return an exit code.

@@ -15,7 +15,7 @@ def choose(what: str, name: str, options: Iterable[str]) -> None:
 
 
 class SavingError(Exception):
-    """A checkpoint could not be written; earlier checkpoints are intact."""
+    """A file of a training run could not be written or read; earlier checkpoints are intact."""
 
 
 class DivergedError(RuntimeError):

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM, handled immediately even while the main thread is inside XLA's compiler.
+"""SIGINT, SIGTERM and SIGHUP, handled immediately even while the main thread is inside XLA's compiler.
 
 Python runs a signal's handler in the main thread, and only between two of its instructions, one of which can take
 minutes. A thread that reads from `signal.set_wakeup_fd` learns of the signal immediately.
@@ -20,7 +20,7 @@ from bitdiff.runtime.early import is_command
 _GRACE_SECONDS = 600.0
 _INTERRUPT_SECONDS = 1.0  # how long a command may take to handle KeyboardInterrupt before it is ended anyway
 SAME_SECONDS = 0.3  # signals closer than this are one request
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Watcher:
@@ -64,8 +64,9 @@ class Watcher:
 
 
 class StopSignals:
-    """In a `with` block, records the first SIGINT or SIGTERM in `received` and reports it; a second ends the process.
+    """In a `with` block, records the first signal in `received` and reports it; a second ends the process.
 
+    The signals are SIGINT, SIGTERM, and, unless nohup ignores it, SIGHUP, which a closed terminal sends.
     If the loop has not finished ten minutes after the first signal (it may be waiting for a process or a file system
     that is gone), the process exits anyway, so that it never hangs.
     """
@@ -84,6 +85,8 @@ class StopSignals:
         if threading.current_thread() is not threading.main_thread():
             return self  # only the main thread can handle signals
         for number in _SIGNALS:
+            if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+                continue
             self._handlers[number] = signal.signal(number, self._note)
         self._watcher = Watcher(self._record, self._give_up)
         return self

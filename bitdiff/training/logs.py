@@ -28,7 +28,8 @@ class TrainLog:
     def step(self, loss: float) -> None:
         """Advances the progress bar by one step."""
         self._bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
-        self._bar.update()
+        with suppress(BrokenPipeError):  # the terminal, or a program that reads the output, is gone
+            self._bar.update()
 
     def announced(self, text: str) -> AbstractContextManager[None]:
         """Prints, above the progress bar, what is about to run without output, and how long it took."""
@@ -56,12 +57,14 @@ class TrainLog:
 
     def message(self, text: str) -> None:
         """Prints a line above the progress bar."""
-        self._bar.clear()
-        print(text, file=sys.stderr, flush=True)
+        with suppress(BrokenPipeError):
+            self._bar.clear()
+            print(text, file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Closes the bar and the files."""
-        self._bar.close()
+        with suppress(BrokenPipeError):
+            self._bar.close()
         with suppress(OSError):  # reported when the line was written
             self._file.close()
         if self._board_works():

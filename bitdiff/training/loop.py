@@ -5,6 +5,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from bitdiff.runtime import devices, processes
 from bitdiff.runtime.console import table
-from bitdiff.runtime.errors import DivergedError
+from bitdiff.runtime.errors import DivergedError, SavingError
 from bitdiff.runtime.interrupts import StopSignals
 from bitdiff.runtime.memory import SAMPLING_ADVICE, TRAINING_ADVICE, advised
 from bitdiff.training import workdir
@@ -53,6 +54,7 @@ class Loop:
         self.step = self.saved = self.first = int(self.state.step)
         self.stopped_by: signal.Signals | None = None
         self.in_flight: deque[tuple[int, Any]] = deque()
+        self.logged_loss: float | None = None
         log = TrainLog if processes.is_main() else NoLog
         self.log = log(setup.folder, first_step=self.step, total_steps=config.train.steps)
         index, count = processes.processes()
@@ -70,6 +72,17 @@ class Loop:
             if self.saved < self.step:
                 self._save()
             self.checkpoints.wait()
+        except OSError as error:
+            self._rescue()
+            place = f": {error.filename}" if error.filename else ""
+            raise SavingError(
+                f"{error.strerror or error}{place}; {self._kept()}. The same command resumes from there"
+            ) from error
+        except (DivergedError, SavingError):
+            raise
+        except Exception:
+            self._rescue()
+            raise
         finally:
             self.log.close()
             self.checkpoints.close()
@@ -83,6 +96,21 @@ class Loop:
             else:
                 self._train_once(train_step, stop)
             self._write_what_is_due()
+
+    def _rescue(self) -> None:
+        """Saves the steps since the last checkpoint after an error, such as a damaged example.
+
+        Does nothing if the state was lost in the failed step, or if the other processes cannot take part.
+        """
+        lost = any(array.is_deleted() for array in jax.tree.leaves(self.state))
+        if self.saved == self.step or lost or processes.processes()[1] > 1:
+            return
+        with suppress(Exception):  # the error that stopped training is the one to report
+            self._save()
+            self.checkpoints.wait()
+
+    def _kept(self) -> str:
+        return f"the checkpoint of step {self.saved} is kept" if self.saved else "nothing has been saved yet"
 
     def _compile(self) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
         config = self.setup.config
@@ -136,9 +164,8 @@ class Loop:
             metrics = {name: float(value) for name, value in jax.device_get(metrics).items()}
             bad = [f"{name} is {value}" for name, value in metrics.items() if not math.isfinite(value)]
             if bad:
-                saved = f"the checkpoint of step {self.saved} is kept" if self.saved else "nothing has been saved yet"
                 raise DivergedError(
-                    f"{' and '.join(bad)} at step {step} in {self.setup.folder}; {saved}. "
+                    f"{' and '.join(bad)} at step {step} in {self.setup.folder}; {self._kept()}. "
                     "A lower config.optimizer.learning_rate or a longer warmup_steps may help"
                 )
             received = metrics.pop("stop")
@@ -152,7 +179,9 @@ class Loop:
         then, step = self.logged_at
         rate = (self.step - step) / (time.monotonic() - then)
         speed = {"steps_per_second": rate, "examples_per_second": rate * self.setup.config.train.batch_size}
-        self.log.scalars(self.step, self.means.mean() | speed)
+        means = self.means.mean()
+        self.log.scalars(self.step, means | speed)
+        self.logged_loss = means.get("loss")
         self.means.reset()
         self.logged_at = (time.monotonic(), self.step)
 
@@ -162,7 +191,7 @@ class Loop:
         if Policy.of(self.setup.config.checkpoint).needs_test_loss:
             metrics["test_loss"] = self._test_loss()
             self.log.scalars(self.step, metrics)
-        loss = self.means.mean().get("loss")
+        loss = self.means.mean().get("loss", self.logged_loss)  # there is no newer one right after a line of the log
         metrics |= {} if loss is None else {"loss": loss}
         progress = {
             "data": self.batches.get_state(),

@@ -1,6 +1,7 @@
 """Training from a config and a folder: from scratch, or resumed from the latest checkpoint."""
 
 from pathlib import Path
+from typing import Any
 
 import jax
 import ml_collections
@@ -27,7 +28,7 @@ def train(
 ) -> Progress:
     """Trains until config.train.steps, from the latest checkpoint in `folder` if there is one.
 
-    Writes checkpoints, config.json, metrics.jsonl, TensorBoard files and previews. SIGINT and SIGTERM stop
+    Writes checkpoints, config.json, metrics.jsonl, TensorBoard files and previews. SIGINT, SIGTERM and SIGHUP stop
     training after the current step, with a checkpoint. Meanwhile, no other training run can write to the folder.
 
     Args:
@@ -60,6 +61,7 @@ def _train(setup: Setup) -> Progress:
     start = _from_scratch(setup) if restored is None else _resumed(setup, restored)
     if restored is not None:
         print(f"resuming from step {restored.step} in {checkpoints.folder}", flush=True)
+        _report_new_length(setup.config, restored.config)
     if processes.is_main():
         if setup.dataset.tokenizer:
             workdir.save_tokenizer(setup.folder, setup.dataset.tokenizer)
@@ -67,6 +69,17 @@ def _train(setup: Setup) -> Progress:
     print(f"{parameter_overview.count_parameters(start.state.params):,} parameters", flush=True)
     with StopSignals(quiet=not processes.is_main()) as stop:
         return Loop(setup, start, checkpoints).run(stop)
+
+
+def _report_new_length(config: ml_collections.ConfigDict, before: dict[str, Any]) -> None:
+    """Says that the learning rate jumps if its schedule depends on a number of steps that has changed."""
+    steps, schedule = before["train"]["steps"], config.optimizer.schedule
+    if schedule != "constant" and steps != config.train.steps:
+        print(
+            f"config.train.steps was {steps} and is {config.train.steps} now: the learning rate continues on the "
+            f"{schedule} schedule of the new length, so the run differs from one of that length from the start",
+            flush=True,
+        )
 
 
 def _from_scratch(setup: Setup) -> Start:

@@ -17,7 +17,8 @@ from bitdiff.training.checkpoints import Checkpoints
 
 _URL = re.compile(r"\w+:/")  # pathlib drops one of the slashes of gs://
 
-# Fields that may change when a run is resumed: they do not affect what is trained from there on.
+# Fields that may change when a run is resumed: they do not affect what is trained from there on, except that the
+# learning rate follows the schedule of the new train.steps.
 _CHANGEABLE = (
     "train.steps",
     "train.accumulate",

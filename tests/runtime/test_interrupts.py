@@ -34,13 +34,25 @@ def text_within(stream, seconds):
     return os.read(stream.fileno(), 1000).decode().strip() if ready else ""
 
 
-def test_a_signal_is_recorded():
-    before = signal.getsignal(signal.SIGTERM)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_is_recorded(number):
+    before = signal.getsignal(number)
     with StopSignals(quiet=True) as stop:
         assert stop.received is None
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert stop.received == signal.SIGTERM
-    assert signal.getsignal(signal.SIGTERM) == before
+        os.kill(os.getpid(), number)
+        assert stop.received == number
+    assert signal.getsignal(number) == before
+
+
+def test_nohup_keeps_ignoring_a_closed_terminal():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopSignals(quiet=True) as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert stop.received is None
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.slow

@@ -7,8 +7,9 @@ import pytest
 
 from bitdiff.configs import npz
 from bitdiff.inference import trained
-from bitdiff.runtime.errors import DivergedError, UsageError
-from bitdiff.training import setup, workdir
+from bitdiff.runtime.errors import DivergedError, SavingError, UsageError
+from bitdiff.training import loop, setup, workdir
+from bitdiff.training.checkpoints import Checkpoints
 from bitdiff.training.loop import Progress
 from bitdiff.training.trainer import train
 
@@ -94,6 +95,30 @@ def test_a_nan_stops_the_run_and_keeps_the_checkpoints(make_config, tmp_path, mo
         train(make_config(**{"train.steps": 50}), tmp_path)
     assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["2", "4"]
     assert trained.load(tmp_path).step == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("error", [UsageError("a damaged picture"), OSError(5, "Input/output error", "a.png")])
+def test_an_error_does_not_lose_the_steps_since_the_last_checkpoint(make_config, tmp_path, monkeypatch, error):
+    train_once = loop.Loop._train_once
+
+    def fail(self, *arguments):
+        if self.step == 3:
+            raise error
+        train_once(self, *arguments)
+
+    config = make_config(**{"checkpoint.every_steps": 100, "checkpoint.keep_best": 1, "checkpoint.best_metric": "loss"})
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Loop, "_train_once", fail)
+        message = "Input/output error: a.png; the checkpoint of step 3 is kept" if error.args[0] == 5 else "a damaged"
+        with pytest.raises(SavingError if error.args[0] == 5 else UsageError, match=message):
+            train(config, tmp_path)
+    assert trained.load(tmp_path).step == 3
+    assert train(config, tmp_path) == Progress(6, None)
+    # The log is written, and its means reset, at the same steps as the checkpoints.
+    logged = losses(tmp_path)
+    with Checkpoints(tmp_path, read_only=True) as checkpoints:
+        assert checkpoints._read_values("loss") == {step: pytest.approx(logged[step]) for step in (3, 6)}
 
 
 @pytest.mark.slow
