@@ -29,7 +29,7 @@ setup(
         "ml-collections>=1.0",
         "numpy>=2.0",
         "optax>=0.2.8",
-        "orbax-checkpoint>=0.11",
+        "orbax-checkpoint>=0.12",
         "pillow>=10",
         "safetensors>=0.5",
         "scikit-learn>=1.4",

@@ -7,8 +7,8 @@ from bitdiff.cli.data_flags import DataRequest, define_data_flags, read_data
 from bitdiff.cli.sampling_flags import DrawRequest, RunRequest
 from bitdiff.evaluation.likelihood import open_likelihood
 from bitdiff.evaluation.scores import measure, write_report
-from bitdiff.inference.trained import check_options
-from bitdiff.runtime import processes
+from bitdiff.inference.trained import check_options, report_folder
+from bitdiff.runtime import files, processes
 from bitdiff.runtime.console import table
 from bitdiff.tasks import GUIDANCE, SampleOptions, Task, network_evaluations
 
@@ -38,15 +38,17 @@ def evaluate(request: Request) -> None:
     run = request.run.open()
     samples = request.draw.resolve(run, run.config.evaluate)
     check_options(run, [samples.options], samples.batch_size, samples.num_samples)
+    if processes.is_main():
+        files.check_writable(report_folder(run) / "evaluation.json")
     likelihood = open_likelihood(run)
     judges = request.data.open_judges(run) + ([likelihood] if likelihood else [])
     run, dataset = request.data.open(run)
     results = measure(run, samples, dataset, judges)
     if not processes.is_main():
         return
-    written = write_report(run, samples, dataset, judges, results)
     print(f"step {run.step}, {samples.num_samples} samples, {describe(samples.options, run.task)}")
     print(table([(name, f"{score.value:<10.4g}  {score.about}") for name, score in results[0].items()]))
+    written = write_report(run, samples, dataset, judges, results)
     print(f"written to {', '.join(map(str, written))}")
 
 

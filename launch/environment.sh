@@ -5,22 +5,24 @@
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 
 python="${PYTHON:-python3}"
-wanted="${EXTRA:-} $(cat requirements.lock setup.py | cksum)"
-if [ "$(cat .venv/bitdiff-lock 2>/dev/null)" != "$wanted" ]; then
+checksum="$(cat requirements.lock setup.py | cksum)"
+found="$(cat .venv/bitdiff-lock 2>/dev/null)"
+# An environment with an accelerator also serves for the CPU; a job may be using it.
+if [ "$found" != "${EXTRA:-} $checksum" ] && { [ -n "${EXTRA:-}" ] || [ "${found#* }" != "$checksum" ]; }; then
   if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
     echo "error: '$python' is not Python 3.11 or newer; set PYTHON to one that is" >&2
     exit 2
   fi
   echo "Creating .venv with $("$python" --version) ..."
-  "$python" -m venv --clear .venv
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+  pip=(.venv/bin/python -m pip install --quiet --disable-pip-version-check)
+  # Each step is checked, since a script that sources this file may run without `set -e`.
+  "$python" -m venv --clear .venv || return 1
+  "${pip[@]}" --requirement requirements.lock || return 1
+  "${pip[@]}" --no-deps --no-build-isolation --editable . || return 1
   if [ -n "${EXTRA:-}" ]; then
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check "jax[${EXTRA/cuda/cuda12}]==$(
-      sed -n 's/^jax==//p' requirements.lock
-    )"
+    "${pip[@]}" "jax[${EXTRA/cuda/cuda12}]==$(sed -n 's/^jax==//p' requirements.lock)" || return 1
   fi
-  echo "$wanted" >.venv/bitdiff-lock
+  echo "${EXTRA:-} $checksum" >.venv/bitdiff-lock
 fi
 export PATH="$PWD/.venv/bin:$PATH"
 # Requests huge pages from Linux: each training step on the CPU allocates fresh memory, and small pages cost up to a

@@ -159,9 +159,12 @@ def measure_schedule(name: str) -> Callable[[Path, int], Path]:
 
 
 def current_commit() -> str:
-    """The abbreviated hash of the checkout's commit."""
+    """The abbreviated hash of the checkout's commit; 'unknown' without git or outside of a checkout."""
     command = ["git", "rev-parse", "--short", "HEAD"]
-    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
+    try:
+        return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
 
 
 def _hardware() -> str:

@@ -4,12 +4,13 @@
 #   bash launch/tpu_vm.sh create bits v4-32
 #   bash launch/tpu_vm.sh train bits --config configs/cifar10.py:uint_cond --workdir /mnt/shared/runs/cifar10
 #   bash launch/tpu_vm.sh delete bits
-# The workdir must be a folder shared by all hosts: NFS (Filestore) or a mounted bucket. DRY_RUN=1 prints the commands.
+# The workdir must be a folder shared by all hosts, in which files can be appended to, such as NFS (Filestore).
+# DRY_RUN=1 prints the commands.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 usage() {
-  sed -n '2,7p' "$0" >&2
+  sed -n '2,8p' "$0" >&2
   exit 2
 }
 

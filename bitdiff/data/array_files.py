@@ -18,6 +18,17 @@ from bitdiff.runtime.errors import UsageError
 _log = logging.getLogger(__name__)
 
 
+class _Arrays(Arrays):
+    """Arrays whose tokens are converted to int32 when they are read, so that a memory-mapped file stays on disk."""
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return _converted(super().__getitem__(index))
+
+    def take(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """Several examples as new arrays [N, ...]."""
+        return _converted(super().take(indices))
+
+
 def from_arrays(
     arrays: Mapping[str, np.ndarray],
     *,
@@ -59,7 +70,7 @@ def from_arrays(
         _warn_of_empty_classes(about, examples["label"], num_classes)
     else:
         num_classes = 0
-    train, test = split(Arrays(examples), test_fraction)
+    train, test = split(_Arrays(examples), test_fraction)
     return Dataset(
         field=field,
         train=train,
@@ -122,7 +133,11 @@ def _tokens(about: str, tokens: np.ndarray) -> np.ndarray:
         )
     if tokens.size and tokens.max() >= 2**30:
         raise UsageError(f"{about}: `tokens` holds {tokens.max()}; values must be below 2^30")
-    return tokens if tokens.dtype == np.int32 else tokens.astype(np.int32)
+    return tokens
+
+
+def _converted(example: dict[str, Any]) -> dict[str, Any]:
+    return example | {"tokens": example["tokens"].astype(np.int32)} if "tokens" in example else example
 
 
 def _warn_of_empty_classes(about: str, labels: np.ndarray, num_classes: int) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from bitdiff.data import Dataset
 from bitdiff.inference.trained import Trained
 from bitdiff.metrics import fid, inception_weights
-from bitdiff.runtime import processes
+from bitdiff.runtime import devices, processes
 from bitdiff.runtime.console import progress_bar
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import Score
@@ -51,6 +51,7 @@ def open_inception(run: Trained, inception: Path | None, reference: Path | None,
         return None
     if inception is None or reference is None:
         raise UsageError("FID requires both --inception (weights) and --reference (statistics of the data)")
+    devices.per_device(batch_size, "--inception_batch_size")
     data = run.config.data
     if run.task.field != "image" or data.vocab_size != 256:
         raise UsageError("FID is defined for 8-bit images, which this model does not generate")

@@ -57,7 +57,7 @@ def check_writable(path: Path) -> None:
         partial.open("wb").close()
         partial.unlink()
     except OSError as error:
-        raise UsageError(f"--out: {path} cannot be written ({error.strerror})") from error
+        raise UsageError(f"{path} cannot be written ({error.strerror})") from error
 
 
 def read_arrays(path: Path, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:

@@ -214,8 +214,10 @@ def test_npy_files_are_memory_mapped(tmp_path):
     assert dataset.num_classes == 0
     np.save(tmp_path / "x.label.npy", np.arange(10) % 2)
     assert data.load(section(name="npz", path=str(tmp_path / "x.npy"))).num_classes == 2
-    np.save(tmp_path / "t.npy", np.array([[0, 5], [3, 1]]))
+    np.save(tmp_path / "t.npy", np.array([[0, 5], [3, 1]], np.uint16))
     dataset = data.load(section(name="npz", path=str(tmp_path / "t.npy"), test_fraction=0.0))
+    assert isinstance(dataset.train._source._arrays["tokens"], np.memmap)
+    assert dataset.train[0]["tokens"].dtype == dataset.train.take(np.array([1, 0]))["tokens"].dtype == np.int32
     assert (dataset.field, dataset.vocab_size) == ("tokens", 6)
 
 

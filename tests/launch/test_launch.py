@@ -1,6 +1,7 @@
 """The launch scripts, as far as they can be tested without their target machines."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -115,8 +116,41 @@ def test_the_skypilot_task_is_consistent():
     task = yaml.safe_load((LAUNCH / "skypilot.yaml").read_text())
     assert task["num_nodes"] > 1
     assert task["run"].rstrip().splitlines()[-1].startswith("python -m bitdiff.train --platform gpu")
-    (mount,) = task["file_mounts"]
+    (mount,) = task["volumes"]
     assert f"--workdir {mount}/" in task["run"]
+
+
+def test_an_environment_is_complete_or_made_again(tmp_path):
+    """A checkout with a stand-in for Python, whose pip fails as long as the file `offline` exists."""
+    (tmp_path / "launch").mkdir()
+    shutil.copy(LAUNCH / "environment.sh", tmp_path / "launch")
+    for name in ("requirements.lock", "setup.py", "offline"):
+        (tmp_path / name).write_text("")
+    python = tmp_path / "python"
+    python.write_text(
+        f'#!/bin/bash\necho "$*" >>{tmp_path}/log\n'
+        f'case "$*" in "-m venv"*) mkdir -p .venv/bin && cp {python} .venv/bin/python ;; '
+        f'"-m pip"*) [ ! -e {tmp_path}/offline ] ;; esac\n'
+    )
+    python.chmod(0o755)
+
+    def calls(extra=""):
+        (tmp_path / "log").write_text("")
+        environment = {"PYTHON": str(python), "EXTRA": extra, "GLIBC_TUNABLES": ""}
+        code, _, _ = run("bash", "-c", f"source {tmp_path}/launch/environment.sh; exit $?", **environment)
+        return code, "-m venv" in (tmp_path / "log").read_text()
+
+    assert calls() == (1, True)
+    assert not (tmp_path / ".venv" / "bitdiff-lock").exists()
+    (tmp_path / "offline").unlink()
+    assert calls() == (0, True)
+    assert calls() == (0, False)
+    assert calls("cuda") == (0, True)
+    assert "pip install --quiet --disable-pip-version-check jax[cuda12]" in (tmp_path / "log").read_text()
+    assert calls() == (0, False)  # an environment for GPUs also runs on a CPU
+    assert calls("tpu") == (0, True)
+    (tmp_path / "requirements.lock").write_text("new")
+    assert calls() == (0, True)
 
 
 def test_files_copied_into_the_image_exist():
