@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from bitdiff.runtime.memory import advised
 _EXIT_CODES: dict[type[Exception], int] = {DivergedError: 1, UsageError: 2, SavingError: 4}
 
 
+# Words of the errors that jax raises when another process is gone.
+_LOST = ("gloo", "nccl", "unavailable", "coordination", "heartbeat", "connect", "socket", "barrier", "deadline", "peer")
 _PATHS = ("workdir", "out", "images", "known")
 
 
@@ -84,6 +87,9 @@ def _guarded(
         if not processes.is_joined():
             raise
         reason = " ".join(str(error).split())[:300]
+        if not any(word in reason.lower() for word in _LOST):
+            traceback.print_exc()
+            return 1
         print(
             f"error: stopping, because another process of the run exited or cannot be reached: {reason}\n"
             "Start the run again with the same command to resume from its last checkpoint",

@@ -88,8 +88,8 @@ def define_draw_flags() -> None:
     flags.DEFINE_string(
         "schedule",
         None,
-        "Sampling schedule: auto, cosine, linear, sigmoid, karras, or measured (by bitdiff.schedule); by default the "
-        "config's.",
+        "Sampling schedule: auto, cosine, linear, sigmoid, karras, lognormal, or measured (by bitdiff.schedule); by "
+        "default the config's.",
     )
     flags.DEFINE_integer(
         "steps", None, "Sampling steps, with one network evaluation each (two with heun); by default the config's."

@@ -1,6 +1,7 @@
 """Measurements of examples at random times, as in training, with noise that does not depend on the batches."""
 
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import jax
@@ -11,7 +12,7 @@ from bitdiff.data import Source
 from bitdiff.data.dataset import stack
 from bitdiff.inference.trained import Trained
 
-_BATCH = 256
+_BATCH = 256  # or the next smaller number that config.diffusion.self_cond_rate divides
 
 
 def at_random_times(
@@ -32,8 +33,10 @@ def at_random_times(
     params = jax.tree.map(jnp.asarray, jax.device_get(run.params))
     count = len(next(iter(arrays.values())))
     parts = []
-    for i in range(0, rounds * count, _BATCH):
-        index = np.arange(i, i + _BATCH)
+    divisor = Fraction(run.config.diffusion.self_cond_rate).limit_denominator(_BATCH).denominator
+    size = _BATCH // divisor * divisor
+    for i in range(0, rounds * count, size):
+        index = np.arange(i, i + size)
         keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), jnp.asarray(index, jnp.uint32))
         batch = {name: jnp.asarray(array[index % count]) for name, array in arrays.items()}
         parts.append(np.stack(jax.device_get(compiled(params, batch, keys))).astype(np.float64))

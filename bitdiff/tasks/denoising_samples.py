@@ -90,6 +90,13 @@ def _check_options(model: Denoiser, options: SampleOptions) -> None:
         raise UsageError(f"lag is {options.lag}; the model was trained with config.diffusion.lag={model.lag:g}")
     if options.self_guidance and not model.self_cond_rate:
         raise UsageError(f"self_guidance is {options.self_guidance}; it requires a model with self-conditioning")
+    if options.momentum and not model.self_cond_rate:
+        raise UsageError(f"momentum is {options.momentum}; it requires a model with self-conditioning")
+    if options.momentum and options.self_guidance and not model.trained_guidance:
+        raise UsageError(
+            f"momentum is {options.momentum} and self_guidance {options.self_guidance}; self-guidance makes its own "
+            "estimate at every step, so that momentum has no effect"
+        )
     largest = model.trained_guidance
     if options.self_guidance and largest and not LEAST_TRAINED_GUIDANCE <= options.self_guidance <= largest:
         raise UsageError(

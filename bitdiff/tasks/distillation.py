@@ -120,7 +120,9 @@ def _check_options(options: SampleOptions, steps: int) -> None:
     expected |= {"churn_fraction": 0, "restarts": ()}
     wrong = [name for name, value in expected.items() if getattr(options, name) != value]
     wrong += ["schedule"] if options.schedule not in ("auto", "cosine") else []
-    wrong += ["schedule_options"] if any(value not in (None, ()) for _, value in options.schedule_options) else []
+    # The levels, which a model trained on a measured schedule has, serve the sampling schedule 'measured' alone.
+    given = [name for name, value in options.schedule_options if name != "levels" and value is not None]
+    wrong += ["schedule_options"] if given else []
     wrong += ["churn"] if options.churn[0] else []
     if wrong:
         name = wrong[0]

@@ -97,7 +97,9 @@ def options_in_use(options: SampleOptions, neutral: Mapping[str, Any]) -> list[s
     """The options whose values differ from the neutral ones, as 'NAME VALUE'."""
     values = options._asdict()
     values["churn"] = options.churn[0]  # without which the others have no effect
-    values["schedule_options"] = tuple(item for item in options.schedule_options if item[1] not in (None, ()))
+    # The levels serve the schedule 'measured' alone, and are there whenever the model was trained on one.
+    given = (item for item in options.schedule_options if item[0] != "levels" and item[1] is not None)
+    values["schedule_options"] = tuple(given)
     return [f"{name} {values[name]}" for name, value in neutral.items() if values[name] != value]
 
 
@@ -105,8 +107,14 @@ def plan_of(options: SampleOptions, length: int = 1) -> Plan:
     """The noise levels that the options describe; `length` is the number of positions of sequences that may lag.
 
     Raises:
-      UsageError: as in `make_plan`, or a second-order sampler on a schedule whose first steps are too large for it.
+      UsageError: as in `make_plan`, a second-order sampler on a schedule whose first steps are too large for it, or a
+        scale of noise that is not added.
     """
+    if options.noise_scale != 1.0 and not (options.churn[0] or options.churn_fraction or options.restarts):
+        raise UsageError(
+            f"config.sample.noise_scale is {options.noise_scale:g}, but without churn, churn_fraction or restarts no "
+            "noise is added between steps"
+        )
     return make_plan(
         make_schedule(_schedule_of(options), dict(options.schedule_options)),
         Grid(options.steps, options.td, options.endpoint, options.lag),

@@ -48,6 +48,11 @@ def with_first_stage(config: ml_collections.ConfigDict, folder: Path) -> ml_coll
     """
     config = config.copy_and_resolve_references()
     if config.task not in _NO_FIRST_STAGE:
+        if config.first_run:
+            raise UsageError(
+                f"config.first_run is {config.first_run!r}, but config.task is {config.task!r}; only these start from "
+                f"another run: {', '.join(_NO_FIRST_STAGE)}"
+            )
         return config
     if not config.first_run:
         if workdir.has_checkpoints(folder):

@@ -79,7 +79,8 @@ def make_train_step(
 def make_test_loss(task: Task, key: jax.Array) -> Callable[[Any, Rows], jax.Array]:
     """The mean loss of rows [devices, B, ...] over all devices: (params, rows) -> float32 [].
 
-    A row's randomness comes from the key and its index, so that different weights are compared on the same noise.
+    A row's randomness comes from the key and its index, so that different weights are compared on the same noise; it
+    includes dropout, as in training.
     """
 
     def loss(params, rows):

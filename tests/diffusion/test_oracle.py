@@ -52,6 +52,19 @@ def test_lagging_positions_reach_the_floor_too(sampler):
     assert total_variation("uint", sampler, 200, lag=1.0)[0] < 1.2 * FLOOR
 
 
+def test_the_posterior_does_not_depend_on_the_scale_of_the_bits():
+    points, x_t = np.array([[1.0], [-1.0]]), np.array([[0.3], [-0.7], [1.1]])
+    for log_snr in (-2.0, 0.0, 3.0):
+        means = []
+        for scale in (1.0, 0.03):
+            snr = np.exp(log_snr) / scale**2  # the same ratio of a bit's power to the noise
+            gamma = np.full(3, snr / (1.0 + snr))
+            noisy = scale * np.sqrt(gamma)[:, None] * x_t
+            given = jnp.asarray(noisy, jnp.float32), None, jnp.asarray(gamma, jnp.float32)
+            means.append(np.asarray(bayes_denoiser(scale * points, [0.4, 0.6])(*given)) / scale)
+        np.testing.assert_allclose(means[1], means[0], atol=1e-3)  # 1 - gamma is rounded
+
+
 def test_the_denoiser_is_the_posterior_mean():
     points = np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]])
     probabilities = np.array([0.5, 0.2, 0.3])

@@ -3,12 +3,15 @@
 import itertools
 import json
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from bitdiff.configs import mixture
+from bitdiff.data.dataset import Arrays
 from bitdiff.evaluation.entropy_rate import RANGE, EntropyRate, entropy_rate, equal_quantiles, rate_of
-from bitdiff.inference.trained import load
+from bitdiff.evaluation.random_times import at_random_times
+from bitdiff.inference.trained import Trained, load
 from bitdiff.runtime.errors import UsageError
 from bitdiff.training.schedule_file import NAME
 from bitdiff.training.trainer import train
@@ -26,6 +29,22 @@ def test_the_integral_of_the_rate_is_the_information_of_a_gaussian():
     expected = 0.5 * (np.log1p(np.exp(RANGE[1]) * variance) - np.log1p(np.exp(RANGE[0]) * variance))
     # Each bin is a mean of 4,400 chi-squares, so the sum's relative standard error is about sqrt(2 / 400,000).
     assert total == pytest.approx(expected, rel=0.02)
+
+
+@pytest.mark.parametrize(("self_cond_rate", "size"), [(0.3, 250), (0.5, 256), (0.0, 256), (0.9, 250)])
+def test_batches_can_be_self_conditioned_at_any_rate(self_cond_rate, size):
+    sizes = []
+
+    def measure(params, batch, keys):
+        sizes.append(len(keys))
+        return (jnp.zeros(len(keys)),)
+
+    config = mixture.get_config()
+    config.diffusion.self_cond_rate = self_cond_rate
+    run = Trained(None, config, None, {}, 0, None)
+    found = at_random_times(run, measure, Arrays({"x": np.zeros(7)}), examples=7, rounds=40, seed=0)
+    assert sizes == [size]
+    assert found.shape == (1, 2 * size)
 
 
 def test_the_rate_of_scaled_bits_is_that_of_bits_of_one_at_other_noise_levels():

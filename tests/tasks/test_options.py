@@ -30,6 +30,13 @@ def test_every_sampler_keeps_the_variance_on_its_own_schedule(sampler, steps, er
     assert float(jnp.var(sample(jax.random.key(0)).x0)) == pytest.approx(VARIANCE, abs=error)
 
 
+def test_a_scale_of_noise_that_is_not_added_is_refused():
+    options = sample_options(base_config().sample, noise_scale=1.1)
+    with pytest.raises(UsageError, match=r"noise_scale is 1.1, but without churn.* no noise is added"):
+        plan_of(options)
+    plan_of(options._replace(churn_fraction=0.1))
+
+
 @pytest.mark.parametrize("schedule", ["cosine", "linear", "sigmoid"])
 def test_heun_is_refused_on_schedules_with_large_first_steps(schedule):
     options = sample_options(base_config().sample, sampler="heun", schedule=schedule)

@@ -179,6 +179,28 @@ def test_trained_guidance_takes_one_evaluation_per_step():
         evaluations(task, self_guidance=6.0)
 
 
+@pytest.mark.parametrize(
+    ("rate", "changes", "message"),
+    [
+        (0.0, {"momentum": 0.5}, "momentum is 0.5; it requires a model with self-conditioning"),
+        (0.5, {"momentum": 0.5, "self_guidance": 3.0}, "so that momentum has no effect"),
+    ],
+)
+def test_momentum_without_effect_is_refused(rate, changes, message):
+    config = resolved(digits.get_config())
+    config.diffusion.self_cond_rate = rate
+    task = make_task(config, network=_Counting())
+    with pytest.raises(UsageError, match=message):
+        task.sample({}, {}, jax.random.split(KEY, 2), sample_options(config.sample, steps=1, **changes))
+
+
+def test_edms_weight_requires_the_prediction_x0():
+    config = resolved(digits.get_config())
+    config.diffusion.update(weight="edm", prediction="v")
+    with pytest.raises(UsageError, match=r"weight is 'edm', which requires the prediction x0, not 'v'"):
+        make_task(config)
+
+
 def test_the_error_of_a_model_trained_with_guidance_is_that_of_its_plain_estimate():
     config = resolved(digits.get_config())
     config.diffusion.trained_guidance = 5.0

@@ -6,7 +6,8 @@ import pytest
 
 from bitdiff import data
 from bitdiff.configs import mixture, mixture_disco, shapes_disco
-from bitdiff.tasks import make_task
+from bitdiff.runtime.errors import UsageError
+from bitdiff.tasks import distillation, make_task, sample_options
 from bitdiff.training import schedule_file, workdir
 from bitdiff.training.first_stage import with_first_stage
 
@@ -41,6 +42,30 @@ def test_a_student_is_not_sampled_along_a_schedule_measured_on_its_teacher(tmp_p
     student = with_first_stage(config, tmp_path / "student")
     assert student.sample.schedule_options.levels == ()
     make_task(student)
+
+
+def test_a_student_of_a_teacher_trained_on_a_measured_schedule_can_be_sampled(tmp_path):
+    teacher = mixture.get_config()
+    teacher.diffusion.schedule = "measured"
+    teacher.diffusion.schedule_options.levels = (9.0, 0.0, -9.0)
+    workdir.save_config(tmp_path, data.resolve(teacher, data.load(teacher.data)))
+    config = mixture.get_config("distilled")
+    config.diffusion.schedule = "measured"
+    config.diffusion.schedule_options.levels = (9.0, 0.0, -9.0)
+    config.first_run = str(tmp_path)
+    student = with_first_stage(config, tmp_path / "student")
+    student.sample.schedule_options.levels = schedule_file.sampling_levels(student, tmp_path / "student")
+    assert student.sample.schedule_options.levels == (9.0, 0.0, -9.0)  # as `load` does
+    distillation._check_options(sample_options(student.sample), student.distillation.steps)
+
+
+def test_first_run_is_refused_by_tasks_that_ignore_it(tmp_path):
+    config = mixture.get_config()
+    config.first_run = str(tmp_path)
+    with pytest.raises(
+        UsageError, match=r"first_run is .*, but config.task is 'tokens'; only these start from another"
+    ):
+        with_first_stage(config, tmp_path / "new")
 
 
 def test_a_first_stage_is_sampled_along_the_schedule_measured_on_it(first, tmp_path):
