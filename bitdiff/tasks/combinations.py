@@ -19,11 +19,12 @@ _NOT_IN_BLOCKS = (
 )
 _NOT_CAUSAL = (
     "latents.count",
-    "diffusion.lag",
-    "diffusion.trained_guidance",
-    "diffusion.image_dropout",
-    "diffusion.matched_filter",
-    "diffusion.weight",
+    *(f"bits.{name}" for name in base_config().bits),
+    *(
+        f"diffusion.{name}"
+        for name in base_config().diffusion
+        if name not in ("label_dropout", "schedule_options", "self_cond_rate")
+    ),
 )
 _NOT_MASKED = (
     "latents.count",
