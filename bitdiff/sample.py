@@ -33,6 +33,7 @@ from bitdiff.runtime import files, processes
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import examples_for
 from bitdiff.tasks.docking_model import SHOWN
+from bitdiff.tasks.options import checked
 
 _NOT_FOLDERS = (".npy", ".png", ".jpg", ".txt", ".json", ".csv", ".zip")  # suffixes that do not name a folder
 _STRIP_ROWS, _POSE_ROWS = 16, 4
@@ -109,7 +110,7 @@ def sample(request: Request) -> None:
     samples = request.draw.resolve(run, run.config.sample)
     in_shards = request.out is not None and request.out.suffix not in (".npz", ".json")
     kept = min(samples.num_samples, request.layout.shard_size) if in_shards else samples.num_samples
-    many = [samples.options, samples.options._replace(frames=request.frames)]
+    many = [samples.options, checked(samples.options._replace(frames=request.frames))]
     check_options(run, many, samples.batch_size, max(kept, 1))
     if run.config.get("encoder"):
         describe_pictures(request, run, samples)

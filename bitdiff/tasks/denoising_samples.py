@@ -4,7 +4,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from bitdiff.conditions import Condition, derive_keys
 from bitdiff.diffusion.guidance import Denoise, guide, self_guide
@@ -12,7 +11,7 @@ from bitdiff.diffusion.sampling import Estimation, Trajectory, follow
 from bitdiff.metrics import bit_histograms
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks.denoiser import Denoiser, decode_values, evaluate_network, join
-from bitdiff.tasks.options import GUIDANCE, LEAST_TRAINED_GUIDANCE, SampleOptions, plan_of
+from bitdiff.tasks.options import GUIDANCE, LEAST_TRAINED_GUIDANCE, SampleOptions, plan_of, shown_steps
 
 
 def sample(
@@ -80,8 +79,6 @@ def _guided(model: Denoiser, params: Any, values: list[Any], options: SampleOpti
 
 
 def _check_options(model: Denoiser, options: SampleOptions) -> None:
-    if options.frames and not 0 < options.frames <= options.steps:
-        raise UsageError(f"frames is {options.frames}; it must be from 0 to the number of steps, {options.steps}")
     if options.beams != 1:
         raise UsageError(f"beams is {options.beams}; only an autoregressive model supports more than 1")
     if options.temperature != 1.0:
@@ -116,7 +113,7 @@ def _check_options(model: Denoiser, options: SampleOptions) -> None:
 
 def _frames(model: Denoiser, trajectory: Trajectory, frames: int) -> dict[str, jax.Array]:
     """Evenly spread estimates of the trajectory [B, frames, ...]; of points and pixels also the x_t, as 'path'."""
-    shown = np.linspace(0, len(trajectory.x0) - 1, frames).round().astype(int)
+    shown = shown_steps(len(trajectory.x0), frames)
     outputs = {"trajectory": jnp.moveaxis(decode_values(model, trajectory.x0[shown]), 0, 1)}
     if model.codec.encoding in ("real", "continuous"):
         outputs["path"] = jnp.moveaxis(trajectory.x_t[shown], 0, 1)

@@ -24,7 +24,7 @@ from bitdiff.networks.pose_network import ComplexGraph
 from bitdiff.runtime.errors import UsageError, choose
 from bitdiff.tasks.combinations import check_docking
 from bitdiff.tasks.docking_scores import evaluate
-from bitdiff.tasks.options import DIFFUSION_OPTIONS, SampleOptions, options_in_use
+from bitdiff.tasks.options import DIFFUSION_OPTIONS, SampleOptions, options_in_use, shown_steps
 from bitdiff.tasks.task import Task
 
 # Returned with the samples.
@@ -200,7 +200,7 @@ def sample(
     if pointers is not None:
         outputs["latents"] = pointers
     if options.frames:
-        shown = np.linspace(0, options.steps - 1, options.frames).round().astype(int)
+        shown = shown_steps(options.steps, options.frames)
         outputs["trajectory"] = jnp.where(exist[:, None], trajectory[:, shown] + centers[:, None], 0.0)
     return outputs
 
@@ -321,11 +321,8 @@ def _check_options(model: Docking, options: SampleOptions) -> None:
     given = options_in_use(options, _UNSUPPORTED)
     if given:
         raise UsageError(f"docking does not support {', '.join(given)}")
-    if options.steps < 1 or not 0 <= options.frames <= options.steps:
-        raise UsageError(
-            f"steps is {options.steps} and frames {options.frames}; docking requires at least 1 step, and frames from "
-            "0 to the number of steps"
-        )
+    if options.steps < 1:
+        raise UsageError(f"steps is {options.steps}; docking requires at least 1 step")
     if options.latent_guidance and (model.encoder is None or not model.latents.dropout):
         raise UsageError(
             f"latent_guidance is {options.latent_guidance}; it requires a model with latents, trained with "

@@ -23,7 +23,7 @@ from bitdiff.tasks import images, tokens
 from bitdiff.tasks.combinations import check_masked
 from bitdiff.tasks.denoiser import Layout, make_conditions, make_denoising_network, network_params
 from bitdiff.tasks.denoising import select
-from bitdiff.tasks.options import DIFFUSION_OPTIONS, GUIDANCE, SampleOptions, options_in_use
+from bitdiff.tasks.options import DIFFUSION_OPTIONS, GUIDANCE, SampleOptions, options_in_use, shown_steps
 from bitdiff.tasks.parts import make_codec
 from bitdiff.tasks.task import Task
 
@@ -203,7 +203,7 @@ def sample(
     for condition, value in zip(model.conditions, values, strict=True):
         outputs |= condition.outputs(value)
     if trajectory is not None:
-        shown = np.linspace(0, options.steps - 1, options.frames).round().astype(int)
+        shown = shown_steps(options.steps, options.frames)
         outputs["trajectory"] = jnp.moveaxis(_as_outputs(model, trajectory[shown]), 0, 1)
     return outputs | {model.layout.field: _as_outputs(model, samples), "invalid": jnp.zeros(count)}
 
@@ -240,11 +240,8 @@ def _with_channels(model: MaskedModel, values: jax.Array) -> jax.Array:
 
 def _check_options(model: MaskedModel, options: SampleOptions) -> None:
     choose("sampler of masked diffusion (config.sample.sampler)", options.sampler, masking.SAMPLERS)
-    if options.steps < 1 or not 0 <= options.frames <= options.steps:
-        raise UsageError(
-            f"steps is {options.steps} and frames {options.frames}; masked diffusion requires at least 1 step, and "
-            "frames from 0 to the number of steps"
-        )
+    if options.steps < 1:
+        raise UsageError(f"steps is {options.steps}; masked diffusion requires at least 1 step")
     given = options_in_use(options, _UNSUPPORTED)
     if given:
         raise UsageError(f"{', '.join(given)}: not supported by masked diffusion")

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from bitdiff.configuration.base import SAMPLE
 from bitdiff.configuration.checking import check_value
 from bitdiff.diffusion import masking, poses
@@ -156,6 +158,11 @@ def network_evaluations(options: SampleOptions, task: Any = None) -> int:
     return passes * evaluations(plan_of(options._replace(lag=0.0)), RULES[options.sampler].correct is not None)
 
 
+def shown_steps(count: int, frames: int) -> np.ndarray:
+    """The indices int [frames] of evenly spread frames among `count` steps."""
+    return np.linspace(0, count - 1, frames).round().astype(int)
+
+
 def hashable(value: Any) -> Any:
     """The value with all lists, however deep, replaced by tuples."""
     return tuple(map(hashable, value)) if isinstance(value, list | tuple) else value
@@ -170,6 +177,8 @@ def checked(options: SampleOptions) -> SampleOptions:
     for name, field in SAMPLE.items():
         if name in SampleOptions._fields:
             check_value(f"{name} (config.sample.{name})", getattr(options, name), field)
+    if options.frames > options.steps:
+        raise UsageError(f"frames is {options.frames}; it must be from 0 to the number of steps, {options.steps}")
     if any(int(number) != number for restart in options.restarts for number in restart[:2]):
         raise UsageError(f"config.sample.restarts is {options.restarts}; steps and times must be integers")
     total = options.steps + sum(steps * times for steps, times, _, _ in options.restarts)
