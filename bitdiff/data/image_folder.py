@@ -152,7 +152,9 @@ def read_image(path: Path, size: int, channels: int, resize: str) -> np.ndarray:
         try:
             return to_pixels(ImageOps.exif_transpose(image), size, channels, resize)
         except (OSError, SyntaxError, ValueError) as error:
-            raise UsageError(f"the image {path} is damaged: {error}") from error
+            raise UsageError(
+                f"the image {path} is damaged: {error}; put another one in its place, since a resumed run requires as many"
+            ) from error
 
 
 def find_images(root: Path) -> tuple[list[Path], np.ndarray | None, tuple[str, ...]]:
