@@ -7,7 +7,6 @@ caption, and writes captions_codes.json to --results (by default configs/results
 
 import argparse
 import json
-import os
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 import jax
 import numpy as np
 from sklearn.metrics import mutual_info_score
-from study import ROOT, current_commit, versions
+from study import ROOT, current_commit, machine, versions
 
 from bitdiff import data
 from bitdiff.data import scenes
@@ -65,7 +64,7 @@ def main() -> None:
         "command": "python launch/codes.py --workdir runs/captions/full_0",
         "commit": current_commit(),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "hardware": os.environ.get("HARDWARE", "CPU"),
+        "hardware": machine(),
         "versions": versions(),
         "seeds": [run.config.seed],
         "rows": rows,

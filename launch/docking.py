@@ -20,7 +20,7 @@ _POCKETS = {
     "within 2 A of the pose in the data, %": ("rmsd_below_2", 100),
     "total variation over the pockets": ("pocket_tv", 1),
     "total variation over the pockets, mean over complexes": ("pocket_tv_each", 1),
-    "poses in the pocket that the more informative pointer determines, %": ("pointers_agree", 100),
+    "poses in the pocket that the most informative pointer determines, %": ("pointers_agree", 100),
     "top-ranked pose within 2 A of the pose in the data, %": ("top1_below_2", 100),
 }
 _TORSIONS = {

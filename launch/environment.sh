@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 python="${PYTHON:-python3}"
 checksum="$(cat requirements.lock setup.py | cksum)"
 found="$(cat .venv/bitdiff-lock 2>/dev/null)"
-# An environment with an accelerator also serves for the CPU; a job may be using it.
+# An environment for an accelerator also works on the CPU; it is not recreated, since a job may be using it.
 if [ "$found" != "${EXTRA:-} $checksum" ] && { [ -n "${EXTRA:-}" ] || [ "${found#* }" != "$checksum" ]; }; then
   if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
     echo "error: '$python' is not Python 3.11 or newer; set PYTHON to one that is" >&2

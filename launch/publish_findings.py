@@ -7,13 +7,12 @@ draws their plots beside it, and writes configs/FINDINGS.md. Findings about othe
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import tables
-from study import ROOT, current_commit
+from study import ROOT, current_commit, machine
 
 from bitdiff.claims import findings_report
 from bitdiff.claims.catalog import CLAIMS
@@ -36,7 +35,7 @@ def publish(workdir: Path, results: Path) -> list[str]:
                 f"{workdir} has {len(one['seeds'])} seeds of {name}; {len(before)} are published, and only as many can "
                 f"replace them: --seeds {','.join(map(str, before))}"
             )
-        one["provenance"] |= {"commit": current_commit(), "hardware": os.environ.get("HARDWARE", "CPU")}
+        one["provenance"] |= {"commit": current_commit(), "hardware": machine()}
     results.mkdir(parents=True, exist_ok=True)
     order = list(CLAIMS)
     merged = published | found

@@ -12,7 +12,7 @@ import signal
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -142,7 +142,7 @@ def _train(folder: Path, model: Model, needed: dict[str, Path], seed: int) -> No
     finally:
         folder.mkdir(parents=True, exist_ok=True)
         spent |= {"minutes": _processor_minutes() - start, "commit": current_commit()}
-        spent |= {"hardware": _hardware(), "versions": versions()}
+        spent |= {"hardware": machine(), "versions": versions()}
         record.write_text(json.dumps(spent))
 
 
@@ -167,7 +167,8 @@ def current_commit() -> str:
         return "unknown"
 
 
-def _hardware() -> str:
+def machine() -> str:
+    """The machine that results are attributed to: the environment variable HARDWARE."""
     return os.environ.get("HARDWARE", "CPU")
 
 
@@ -231,11 +232,11 @@ def collect(study: Study, out: Path, name: str, seeds: list[int], results: Path)
     _name_seeds(rows, measured)
     records = [json.loads((folder / "minutes.json").read_text()) for folder in folders]
     commits = {record["commit"] for record in records}
-    hardware = {record.get("hardware", _hardware()) for record in records}
+    hardware = {record.get("hardware", machine()) for record in records}
     used = [record.get("versions", versions()) for record in records]
     if kept:
-        hardware.add(published["hardware"])
-        used.append(published["versions"])
+        hardware |= set(published["hardware"].split("; "))
+        used += [dict.fromkeys(used[0], "") | published["versions"]]
     dates = [json.loads((folder / "sweep.json").read_text())["provenance"]["date"][:10] for folder in folders]
     report = {
         "about": table.about,
@@ -243,12 +244,17 @@ def collect(study: Study, out: Path, name: str, seeds: list[int], results: Path)
         "commit": ", ".join(sorted(commits | (set(published["commit"].split(", ")) if kept else set()))),
         "date": max([*dates, published["date"]]),
         "hardware": "; ".join(sorted(hardware)),
-        "versions": {package: ", ".join(sorted({one[package] for one in used})) for package in used[0]},
+        "versions": {package: _joined(one[package] for one in used) for package in used[0]},
         "seeds": measured,
         "rows": rows,
     }
     path.write_text(json.dumps(report, indent=1) + "\n")
     print(f"wrote {path}")
+
+
+def _joined(lists: Iterable[str]) -> str:
+    """The distinct entries of several lists separated by commas, in order."""
+    return ", ".join(sorted({entry for text in lists for entry in text.split(", ") if entry}))
 
 
 def _merged(rows: list[dict[str, Any]], published: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -265,7 +271,8 @@ def _with_seeds_of(row: dict[str, Any], before: dict[str, Any]) -> dict[str, Any
     new, old = ({seed: at for at, seed in enumerate(one["seeds"])} for one in (row, before))
     per_seed = {name for name, values in row["scores"].items() if len(values) == len(new)} - {_SPEED}
     if per_seed != {name for name, values in before["scores"].items() if len(values) == len(old)} - {_SPEED}:
-        print(f"{row['name']}, {row['evaluations']}: published seeds {before['seeds']} have other scores; left out")
+        cell = f"{row['name']}, {row['evaluations']}"
+        print(f"{cell}: the published seeds {before['seeds']} have different scores and are left out")
         return row
 
     def values(name: str) -> list[float]:

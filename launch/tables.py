@@ -26,6 +26,7 @@ from bitdiff.claims import findings_report
 from bitdiff.configuration import base, sections
 
 ROOT = Path(__file__).resolve().parent.parent
+FINDINGS = ROOT / "configs" / "results" / "findings"
 DOCUMENTS = (
     "README.md",
     "bitdiff/README.md",
@@ -140,24 +141,27 @@ def rewrite(text: str) -> str:
     return _TABLE.sub(lambda match: match[1] + table(match["spec"]) + match[3], text)
 
 
-def write_findings(*, check: bool) -> bool:
-    """Writes configs/FINDINGS.md from the results, or with `check` only compares them; returns whether they differ.
+def stale_remarks() -> dict[str, str]:
+    """The claims, with the checksum of the finding, whose remark was written for other results."""
+    found, remarks = findings_report.read(FINDINGS), _remarks()
+    checksums = {name: findings_report.checksum(one) for name, one in found.items() if name in remarks}
+    return {name: checksum for name, checksum in checksums.items() if remarks[name]["checksum"] != checksum}
 
-    Remarks that were written for other results count as a difference.
-    """
+
+def write_findings(*, check: bool) -> bool:
+    """Writes configs/FINDINGS.md from the results, or with `check` only compares them; returns whether they differ."""
     path = ROOT / "configs" / "FINDINGS.md"
-    folder = ROOT / "configs" / "results" / "findings"
-    found = findings_report.read(folder)
-    remarks = json.loads((folder / "remarks.json").read_text()) if (folder / "remarks.json").exists() else {}
-    text = findings_report.markdown(found, "results/findings/", remarks) if found else None
+    found = findings_report.read(FINDINGS)
+    text = findings_report.markdown(found, "results/findings/", _remarks()) if found else None
     differs = text != (path.read_text() if path.exists() else None)
     if differs and text is not None and not check:
         path.write_text(text)
-    stale = {name: findings_report.checksum(one) for name, one in found.items() if name in remarks}
-    stale = {name: checksum for name, checksum in stale.items() if remarks[name]["checksum"] != checksum}
-    for name, checksum in stale.items():
-        print(f"remarks.json: the remark on {name} was written for other results; correct it, and set {checksum!r}")
-    return differs or bool(stale)
+    return differs
+
+
+def _remarks() -> dict[str, dict[str, str]]:
+    path = FINDINGS / "remarks.json"
+    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def main() -> int:
@@ -179,6 +183,13 @@ def main() -> int:
     if write_findings(check=check):
         print("configs/FINDINGS.md: " + ("differs from configs/results" if check else "written"), file=sys.stderr)
         code = max(code, int(check))
+    for name, checksum in stale_remarks().items():
+        print(
+            f"remarks.json: the remark on {name} was written for other results; revise it, and set its checksum to "
+            f"{checksum!r}",
+            file=sys.stderr,
+        )
+        code = 1
     return code
 
 

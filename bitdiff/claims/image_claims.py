@@ -158,7 +158,7 @@ def _momentum() -> Claim:
         for weight in weights
     ] + [Point("momentum", 10 * value, "uint", {"steps": 20, "momentum": value}) for value in (0.0, 0.1, 0.3, 0.5)]
     return _on_fashion(
-        statement="Momentum and self-guidance improve samples little or not at all; self-guidance helps uint_rand.",
+        statement="Momentum and self-guidance improve uint little or not at all; self-guidance improves uint_rand.",
         paper="Table 9, ImageNet 64 x 64 FID of uint8: 4.84 by default, 4.85 with momentum, 5.15 with self-guidance; "
         "of uint8 (rand): 8.76 by default, 7.87 with self-guidance.",
         points=tuple(points),
@@ -168,7 +168,7 @@ def _momentum() -> Claim:
             "5% minus the improvement by the best weight of self-guidance": _improves_little(
                 "self-guidance", weights[1:]
             ),
-            "uint_rand is better with self-guidance of weight 3 or 5": _improves(
+            "uint_rand is better with self-guidance, averaged over weights 3 and 5": _improves(
                 "uint_rand, self-guidance", (3.0, 5.0)
             ),
         },

@@ -66,7 +66,7 @@ def measure(claim: Claim, models: Mapping[str, Model], folder: Path, seeds: Sequ
     judges: dict[str, dict[str, Any]] = {}
     for seed in seeds:
         runs = runs_of(models, claim.models, folder, seed)
-        lengths = {run.folder: run.config.train.steps for run in runs}
+        last_steps = {run.folder: run.config.train.steps for run in runs}
         for run in runs:
             if run.is_finished():
                 prepare(run.config, run.folder)  # an error if the config of the run differs
@@ -78,7 +78,7 @@ def measure(claim: Claim, models: Mapping[str, Model], folder: Path, seeds: Sequ
         for name, step in dict.fromkeys((point.model, point.step) for point in claim.points):
             points = [point for point in claim.points if (point.model, point.step) == (name, step)]
             trained = folder / f"{name}_{seed}"
-            scores = _scores(claim, points, trained, step or lengths[trained])
+            scores = _scores(claim, points, trained, step or last_steps[trained])
             for point, value in zip(points, scores.values, strict=True):
                 found[point.line, point.x].append(value)
             real += scores.real
@@ -125,7 +125,7 @@ def _curve(claim: Claim, run: Trained, path: Path) -> dict[float, float]:
 
 
 def _judge(folder: Path, options: Any, dataset: Dataset) -> Path:
-    """The classifier for a data set's images, trained when it is first needed, or was trained otherwise."""
+    """The classifier for a data set's images, trained unless the file holds one with the same data, epochs and seed."""
     path = folder / f"judge_{options.name}_{options.image_size}.npz"
     wanted = {"data": dataset.about, "epochs": _JUDGE_EPOCHS, "seed": _JUDGE_SEED}
     if not path.exists() or not wanted.items() <= image_classifier.load(path).about.items():

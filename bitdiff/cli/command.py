@@ -24,7 +24,7 @@ from bitdiff.runtime.memory import advised
 _EXIT_CODES: dict[type[Exception], int] = {DivergedError: 1, UsageError: 2, SavingError: 4}
 
 
-# Words of the errors that jax raises when another process is gone.
+# Words that occur in jax's errors when another process is gone.
 _LOST = ("gloo", "nccl", "unavailable", "coordination", "heartbeat", "connect", "socket", "barrier", "deadline", "peer")
 _PATHS = ("workdir", "out", "images", "known")
 
@@ -38,8 +38,9 @@ def run(
 ) -> None:
     """Runs a command and exits.
 
-    The exit code is 0 for success, 1 if training diverged, 2 for bad input, 3 if another process was lost, 4 if a
-    checkpoint could not be saved or a file failed during training, and 128 + n if the command was stopped by signal n.
+    The exit code is 0 for success, 1 if training diverged or for an unexpected error, 2 for bad input, 3 if another
+    process was lost, 4 if a checkpoint could not be saved or another file could not be read or written during training,
+    and 128 + n if the command was stopped by signal n.
 
     Args:
       main: the command; it reads its flags and may return an exit code.

@@ -18,7 +18,7 @@ from bitdiff.runtime.errors import UsageError
 _log = logging.getLogger(__name__)
 
 
-class _Arrays(Arrays):
+class _Int32Tokens(Arrays):
     """Arrays whose tokens are converted to int32 when they are read, so that a memory-mapped file stays on disk."""
 
     def __getitem__(self, index: int) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def from_arrays(
         _warn_of_empty_classes(about, examples["label"], num_classes)
     else:
         num_classes = 0
-    train, test = split(_Arrays(examples), test_fraction)
+    train, test = split(_Int32Tokens(examples), test_fraction)
     return Dataset(
         field=field,
         train=train,

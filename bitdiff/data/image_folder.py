@@ -153,7 +153,7 @@ def read_image(path: Path, size: int, channels: int, resize: str) -> np.ndarray:
             return to_pixels(ImageOps.exif_transpose(image), size, channels, resize)
         except (OSError, SyntaxError, ValueError) as error:
             raise UsageError(
-                f"the image {path} is damaged: {error}; put another in its place (a resumed run requires as many files)"
+                f"the image {path} is damaged: {error}; replace it with another (a resumed run requires as many images)"
             ) from error
 
 

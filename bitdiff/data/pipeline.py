@@ -94,8 +94,8 @@ def _crop(smallest: float, seed: int, place: int, image: np.ndarray) -> np.ndarr
     size = image.shape[0]
     side = max(round(size * rng.uniform(smallest, 1.0)), 1)
     top, left = rng.integers(0, size - side + 1, 2)
-    pixels = image[top : top + side, left : left + side]
-    picture = Image.fromarray(pixels[..., 0] if image.shape[2] == 1 else pixels)
+    cropped = image[top : top + side, left : left + side]
+    picture = Image.fromarray(cropped[..., 0] if image.shape[2] == 1 else cropped)
     pixels = np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR), np.uint8)
     return pixels.reshape(image.shape)
 

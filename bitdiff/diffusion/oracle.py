@@ -27,14 +27,14 @@ def bayes_denoiser(points: jax.typing.ArrayLike, probabilities: jax.typing.Array
     points = jnp.asarray(points, jnp.float32)
     flat = points.reshape(len(points), -1)
     log_prior = jnp.log(jnp.asarray(probabilities, jnp.float32))
-    largest = _MAX_SNR / jnp.max(flat**2)
+    max_snr = _MAX_SNR / jnp.max(flat**2)
     half_norms = 0.5 * jnp.sum(jnp.reshape(points, (*jnp.shape(points)[:2], -1)) ** 2, axis=-1)
 
     def denoise(x_t, x0_prev, gamma_t):
         del x0_prev
         g = jnp.broadcast_to(gamma_t.reshape(len(x_t), -1), (len(x_t), half_norms.shape[1]))
         # A higher ratio would not change the result, but would drown the other positions' terms in float32.
-        snr = jnp.minimum(g / jnp.maximum(1.0 - g, 1e-7), largest)
+        snr = jnp.minimum(g / jnp.maximum(1.0 - g, 1e-7), max_snr)
         weighed = x_t.reshape(*g.shape, -1) * (snr / jnp.sqrt(g))[..., None]
         inner = jnp.matmul(weighed.reshape(len(x_t), -1), flat.T, precision="highest")
         logits = log_prior + inner - jnp.matmul(snr, half_norms.T, precision="highest")

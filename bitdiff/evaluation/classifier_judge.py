@@ -76,8 +76,9 @@ def _scores(
 ) -> dict[str, Score]:
     """The scores of the samples, and the same scores of test images.
 
-    Both depend on the number of images, except for the accuracy; samples are compared in sets as large as the set of
-    test images. `known` keeps the features of the training images for further calls with the same data set.
+    All but the accuracy depend on the number of images. The Frechet distance is therefore the mean over sets of samples
+    as large as the set of test images, and precision and recall use the first set. `known` keeps the features of the
+    training images for further calls with the same data set.
     """
     test = stack(dataset.test, len(outputs["image"]))
     size = len(test["image"]) if test else len(outputs["image"])
@@ -94,9 +95,9 @@ def _scores(
         if min(size, len(real)) > 1:
             reference = frechet.moments(real)
             distance = float(np.mean([frechet.distance(frechet.moments(one), reference) for one in sets]))
-            count = f"{size} {what}" if len(sets) == 1 else f"{size} {what}, mean over {len(sets)} sets,"
+            mean = "" if len(sets) == 1 else f"; mean over {len(sets)} sets of samples"
             scores[f"judge_frechet{suffix}"] = Score(
-                distance, f"Frechet distance (not FID) between {count} and {against}"
+                distance, f"Frechet distance (not FID) between {size} {what} and {against}{mean}"
             )
         if min(size, len(real)) > feature_scores.NEIGHBOURS:
             some, others = (array[:: -(-len(array) // _MOST_NEIGHBOURS)] for array in (sets[0], real))

@@ -67,9 +67,11 @@ def group(runs: Iterable[Swept]) -> dict[str, list[Swept]]:
             {k: v for k, v in c.items() if k.removeprefix("first.") != "seed"} for c in (run.config, first.config)
         )
         if run.config.get("task") != first.config.get("task"):
-            # One of them has no first stage, and its own fields describe the difference.
-            own = ("first", "prior.sample")
-            config, base = ({k: v for k, v in config.items() if not k.startswith(own)} for config in (config, base))
+            # Only one of them has a first stage; the other fields describe the difference.
+            of_first_stage = ("first", "prior.sample")
+            config, base = (
+                {k: v for k, v in config.items() if not k.startswith(of_first_stage)} for config in (config, base)
+            )
         changes = [f"{name}={config.get(name)}" for name in sorted(config | base) if config.get(name) != base.get(name)]
         row = rows.setdefault(", ".join(changes) or "as configured", [])
         duplicates = [other.folder for other in row if other.config.get("seed") == run.config.get("seed")]

@@ -15,9 +15,15 @@ from bitdiff.tasks import examples_for, plan_of, sample_options
 RANGE = (0.2, 2.0)  # sigma over which mean curvature is compared; below 0.1 it is dominated by float32 rounding
 _EDGES = np.geomspace(0.05, 20.0, 13)  # intervals of sigma
 LEVELS = tuple(float(level) for level in np.sqrt(_EDGES[1:] * _EDGES[:-1]))  # their geometric midpoints
-_PLAIN = {  # Euler's method
-    **{"churn": (0.0, 0.0, 1e9), "churn_fraction": 0.0, "restarts": (), "noise_scale": 1.0},
-    **{"td": 0.0, "endpoint": False, "momentum": 0.0, "self_guidance": 0.0},
+_EULER = {
+    "churn": (0.0, 0.0, 1e9),
+    "churn_fraction": 0.0,
+    "restarts": (),
+    "noise_scale": 1.0,
+    "td": 0.0,
+    "endpoint": False,
+    "momentum": 0.0,
+    "self_guidance": 0.0,
 }
 
 
@@ -62,7 +68,7 @@ def follow(run: Trained, *, count: int, steps: int, seed: int) -> Curves:
             f"{run.folder} generates {run.task.field!r} with config.bits.encoding {config.bits.encoding!r}; "
             "trajectories require points, or images with the encoding 'continuous'"
         )
-    options = sample_options(config.sample, sampler="ddim", steps=steps, frames=steps, **_PLAIN)
+    options = sample_options(config.sample, sampler="ddim", steps=steps, frames=steps, **_EULER)
     dataset = data.load(config.data)
     request = Draw(options, count, seed, count)
     outputs = draw(run.task, run.params, request, examples=examples_for(run.task, dataset))

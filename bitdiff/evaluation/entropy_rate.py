@@ -29,7 +29,8 @@ class EntropyRate(NamedTuple):
 def entropy_rate(run: Trained, *, examples: int, rounds: int, bins: int, seed: int) -> EntropyRate:
     """Measures the rate on test examples, or on training examples if there are none.
 
-    Conditions and the network's activations are dropped at their training rates, which raises the rate slightly.
+    Conditions and the network's activations are dropped at their training rates, which raises the measured rate
+    slightly.
 
     Args:
       run: a model that is trained at random times.
@@ -42,7 +43,7 @@ def entropy_rate(run: Trained, *, examples: int, rounds: int, bins: int, seed: i
       UsageError: the model has no time, or no example's noise level lies within RANGE.
     """
     if run.task.errors is None:
-        raise UsageError(f"{run.folder} holds a model of another kind; the entropy rate requires Bit Diffusion")
+        raise UsageError(f"{run.folder} does not hold a Bit Diffusion model, which the entropy rate requires")
     dataset = data.load(run.config.data)
     source = dataset.test if len(dataset.test) else dataset.train
     error, gamma = at_random_times(run, run.task.errors, source, examples=examples, rounds=rounds, seed=seed)

@@ -51,7 +51,7 @@ def open_inception(run: Trained, inception: Path | None, reference: Path | None,
         return None
     if inception is None or reference is None:
         raise UsageError("FID requires both --inception (weights) and --reference (statistics of the data)")
-    devices.per_device(batch_size, "--inception_batch_size")
+    devices.per_device(batch_size, "--inception_batch_size")  # refuses a batch that cannot be divided
     data = run.config.data
     if run.task.field != "image" or data.vocab_size != 256:
         raise UsageError("FID is defined for 8-bit images, which this model does not generate")

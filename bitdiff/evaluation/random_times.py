@@ -12,7 +12,7 @@ from bitdiff.data import Source
 from bitdiff.data.dataset import stack
 from bitdiff.inference.trained import Trained
 
-_BATCH = 256  # or the next smaller number that config.diffusion.self_cond_rate divides
+_MAX_BATCH = 256  # reduced so that the batch size times self_cond_rate is an integer
 
 
 def at_random_times(
@@ -33,11 +33,11 @@ def at_random_times(
     params = jax.tree.map(jnp.asarray, jax.device_get(run.params))
     count = len(next(iter(arrays.values())))
     parts = []
-    divisor = Fraction(run.config.diffusion.self_cond_rate).limit_denominator(_BATCH).denominator
-    size = _BATCH // divisor * divisor
+    divisor = Fraction(run.config.diffusion.self_cond_rate).limit_denominator(_MAX_BATCH).denominator
+    size = _MAX_BATCH // divisor * divisor
     for i in range(0, rounds * count, size):
         index = np.arange(i, i + size)
         keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), jnp.asarray(index, jnp.uint32))
         batch = {name: jnp.asarray(array[index % count]) for name, array in arrays.items()}
         parts.append(np.stack(jax.device_get(compiled(params, batch, keys))).astype(np.float64))
-    return np.concatenate(parts, axis=1)
+    return np.concatenate(parts, axis=1)[:, : rounds * count]

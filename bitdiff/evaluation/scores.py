@@ -27,7 +27,7 @@ from bitdiff.training import workdir
 
 _log = logging.getLogger(__name__)
 _FEW_SAMPLES = 200
-# Raised whenever a score changes its meaning, so that `bitdiff.sweep` does not reuse cells measured before.
+# Incremented whenever the meaning of a score changes, so that `bitdiff.sweep` does not reuse cells measured before.
 SCORES_VERSION = 2
 
 

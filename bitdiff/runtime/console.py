@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from tqdm import tqdm
 
@@ -29,12 +29,17 @@ def progress_bar(description: str, unit: str, *, total: int, initial: int = 0, s
 def announced(text: str, *, shown: bool = True) -> Iterator[None]:
     """Prints what is about to run without output, and how long it took."""
     if shown:
-        print(f"{text} ...", file=sys.stderr, flush=True)
+        _print(f"{text} ...")
     started = time.monotonic()
     yield
     seconds = time.monotonic() - started
     if shown and seconds >= _SILENT_SECONDS:
-        print(f"{text} took {seconds:.1f} s", file=sys.stderr, flush=True)
+        _print(f"{text} took {seconds:.1f} s")
+
+
+def _print(text: str) -> None:
+    with suppress(OSError):  # the terminal, or the program that reads the output, is gone
+        print(text, file=sys.stderr, flush=True)
 
 
 class _Lines:

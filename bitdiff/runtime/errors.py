@@ -15,7 +15,7 @@ def choose(what: str, name: str, options: Iterable[str]) -> None:
 
 
 class SavingError(Exception):
-    """A file of a training run could not be written or read; earlier checkpoints are intact."""
+    """A checkpoint could not be written, or another file failed during training; earlier checkpoints are intact."""
 
 
 class DivergedError(RuntimeError):

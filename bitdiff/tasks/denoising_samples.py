@@ -91,8 +91,8 @@ def _check_options(model: Denoiser, options: SampleOptions) -> None:
         raise UsageError(f"momentum is {options.momentum}; it requires a model with self-conditioning")
     if options.momentum and options.self_guidance and not model.trained_guidance:
         raise UsageError(
-            f"momentum is {options.momentum} and self_guidance {options.self_guidance}; self-guidance makes its own "
-            "estimate at every step, so that momentum has no effect"
+            f"momentum is {options.momentum} and self_guidance {options.self_guidance}; self-guidance computes its "
+            "own estimate at every step, so momentum has no effect"
         )
     largest = model.trained_guidance
     if options.self_guidance and largest and not LEAST_TRAINED_GUIDANCE <= options.self_guidance <= largest:

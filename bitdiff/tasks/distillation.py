@@ -23,7 +23,7 @@ from bitdiff.diffusion.training_loss import self_conditioned_rows
 from bitdiff.runtime.errors import UsageError, choose
 from bitdiff.tasks.denoiser import Denoiser, Layout, encode_values, evaluate_network, join, make_denoiser
 from bitdiff.tasks.images import make_image_task
-from bitdiff.tasks.options import SampleOptions
+from bitdiff.tasks.options import SampleOptions, given_schedule_options
 from bitdiff.tasks.task import Task
 from bitdiff.tasks.tokens import make_token_task
 
@@ -120,9 +120,7 @@ def _check_options(options: SampleOptions, steps: int) -> None:
     expected |= {"churn_fraction": 0, "restarts": ()}
     wrong = [name for name, value in expected.items() if getattr(options, name) != value]
     wrong += ["schedule"] if options.schedule not in ("auto", "cosine") else []
-    # The levels, which a model trained on a measured schedule has, serve the sampling schedule 'measured' alone.
-    given = [name for name, value in options.schedule_options if name != "levels" and value is not None]
-    wrong += ["schedule_options"] if given else []
+    wrong += ["schedule_options"] if given_schedule_options(options) else []
     wrong += ["churn"] if options.churn[0] else []
     if wrong:
         name = wrong[0]

@@ -162,10 +162,13 @@ def _two_pockets(outputs: dict[str, np.ndarray], truth: dict[str, np.ndarray], n
 
 
 def _agreement(named: np.ndarray, chosen: np.ndarray) -> Score:
-    """How often the pocket [N] follows from the most informative pointer, of named [N, K].
+    """How often the most informative pointer determines the pocket `chosen` [N].
+
+    `named` [N, K] holds the pocket that each pointer selects, or -1.
 
     A pointer may mark the pocket that is occupied or the one that is free; both are equally informative, so the better
-    reading counts. A pointer that always marks the strong pocket carries no information, and scores `pockets.STRONG`.
+    reading counts. A pointer that always marks the strong pocket carries no information, and scores about
+    `pockets.STRONG`.
     """
     occupied = named == chosen[:, None]
     free = (named >= 0) & ~occupied
@@ -186,7 +189,7 @@ def _named(pointers: np.ndarray, truth: dict[str, np.ndarray]) -> np.ndarray:
     exist = truth["atoms"] > 0
     centers = truth["poses"][:, exist].mean(axis=1)
     residues = pointers - len(truth["atoms"])
-    distances = np.linalg.norm(centers[:, None] - truth["positions"][residues], axis=-1)
+    distances = np.linalg.norm(centers[:, None] - truth["positions"][np.maximum(residues, 0)], axis=-1)
     return np.where(residues >= 0, distances.argmin(axis=0), -1)
 
 

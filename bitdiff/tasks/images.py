@@ -64,7 +64,7 @@ def evaluate(outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOp
 
 
 def _copies(images: np.ndarray, train: Source) -> dict[str, Score]:
-    """The fraction of images uint8 [N, H, W, C] that are in the training set, or in the first part of a large one."""
+    """The fraction of images uint8 [N, H, W, C] that are among the first _COPY_LIMIT training images."""
     count = min(len(train), _COPY_LIMIT)
     known = {hashlib.blake2b(train[i]["image"].tobytes(), digest_size=16).digest() for i in range(count)}
     kind = train[0]["image"].dtype

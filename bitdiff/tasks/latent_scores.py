@@ -6,7 +6,7 @@ from bitdiff.tasks.task import Score
 
 
 def latent_scores(outputs: dict[str, np.ndarray]) -> dict[str, Score]:
-    """The number of values that a latent takes, from outputs['latents'] int [N, count]; {} for samples without them."""
+    """The number of values that a latent takes, from outputs['latents'] int [N, count]; {} if there are none."""
     if "latents" not in outputs or (outputs["latents"] < 0).any():
         return {}
     used = np.mean([len(np.unique(column)) for column in outputs["latents"].T])

@@ -99,10 +99,16 @@ def options_in_use(options: SampleOptions, neutral: Mapping[str, Any]) -> list[s
     """The options whose values differ from the neutral ones, as 'NAME VALUE'."""
     values = options._asdict()
     values["churn"] = options.churn[0]  # without which the others have no effect
-    # The levels serve the schedule 'measured' alone, and are there whenever the model was trained on one.
-    given = (item for item in options.schedule_options if item[0] != "levels" and item[1] is not None)
-    values["schedule_options"] = tuple(given)
+    values["schedule_options"] = given_schedule_options(options)
     return [f"{name} {values[name]}" for name, value in neutral.items() if values[name] != value]
+
+
+def given_schedule_options(options: SampleOptions) -> tuple[tuple[str, float], ...]:
+    """The schedule options that are set, except for the levels of the schedule 'measured'.
+
+    Models trained on a measured schedule have these, whatever schedule they are sampled on.
+    """
+    return tuple(item for item in options.schedule_options if item[0] != "levels" and item[1] is not None)
 
 
 def plan_of(options: SampleOptions, length: int = 1) -> Plan:
@@ -110,12 +116,12 @@ def plan_of(options: SampleOptions, length: int = 1) -> Plan:
 
     Raises:
       UsageError: as in `make_plan`, a second-order sampler on a schedule whose first steps are too large for it, or a
-        scale of noise that is not added.
+        noise_scale without churn or restarts.
     """
     if options.noise_scale != 1.0 and not (options.churn[0] or options.churn_fraction or options.restarts):
         raise UsageError(
-            f"config.sample.noise_scale is {options.noise_scale:g}, but without churn, churn_fraction or restarts no "
-            "noise is added between steps"
+            f"config.sample.noise_scale is {options.noise_scale:g}, but it scales only the noise of churn and "
+            "restarts; set churn, churn_fraction or restarts, or leave it at 1"
         )
     return make_plan(
         make_schedule(_schedule_of(options), dict(options.schedule_options)),

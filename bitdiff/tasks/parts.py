@@ -54,14 +54,14 @@ def make_weight(options: Any, codec: bits.Codec) -> Callable[[jax.Array], jax.Ar
     """The weight of the loss at a noise level: EDM's with sigma_data or with options.weight 'edm', otherwise None.
 
     Raises:
-      UsageError: EDM's weight, which is that of the error of x0, with another prediction.
+      UsageError: EDM's weight, which applies to the error of x0, with another prediction.
     """
     if not options.sigma_data and options.weight == "none":
         return None
     if options.prediction != "x0":
         raise UsageError(
-            f"config.diffusion.weight is 'edm', which requires the prediction x0, not {options.prediction!r}; for v, "
-            "the unweighted loss is EDM's already"
+            f"config.diffusion.weight is 'edm', which requires the prediction x0, not {options.prediction!r}; with "
+            "v, the unweighted loss already equals EDM's for bits of scale 1"
         )
     return partial(edm.loss_weight, sigma_data=options.sigma_data or codec.scale)
 

@@ -28,7 +28,7 @@ class TrainLog:
     def step(self, loss: float) -> None:
         """Advances the progress bar by one step."""
         self._bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
-        with suppress(BrokenPipeError):  # the terminal, or a program that reads the output, is gone
+        with suppress(OSError):  # the terminal, or the program that reads the output, is gone
             self._bar.update()
 
     def announced(self, text: str) -> AbstractContextManager[None]:
@@ -57,13 +57,13 @@ class TrainLog:
 
     def message(self, text: str) -> None:
         """Prints a line above the progress bar."""
-        with suppress(BrokenPipeError):
+        with suppress(OSError):
             self._bar.clear()
             print(text, file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Closes the bar and the files."""
-        with suppress(BrokenPipeError):
+        with suppress(OSError):
             self._bar.close()
         with suppress(OSError):  # reported when the line was written
             self._file.close()

@@ -5,7 +5,6 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -75,9 +74,7 @@ class Loop:
         except OSError as error:
             self._rescue()
             place = f": {error.filename}" if error.filename else ""
-            raise SavingError(
-                f"{error.strerror or error}{place}; {self._kept()}. The same command resumes from there"
-            ) from error
+            raise SavingError(f"{error.strerror or error}{place}; {self._kept()}") from error
         except (DivergedError, SavingError):
             raise
         except Exception:
@@ -100,14 +97,18 @@ class Loop:
     def _rescue(self) -> None:
         """Saves the steps since the last checkpoint after an error, such as a damaged example.
 
-        Does nothing if the state was lost in the failed step, or if the other processes cannot take part.
+        Does nothing if the state was lost in the failed step, or if there are several processes, since the others
+        cannot take part.
         """
         lost = any(array.is_deleted() for array in jax.tree.leaves(self.state))
         if self.saved == self.step or lost or processes.processes()[1] > 1:
             return
-        with suppress(Exception):  # the error that stopped training is the one to report
+        before = self.saved
+        try:
             self._save()
             self.checkpoints.wait()
+        except Exception:  # the error that stopped training is the one to report
+            self.saved = before
 
     def _kept(self) -> str:
         return f"the checkpoint of step {self.saved} is kept" if self.saved else "nothing has been saved yet"
@@ -191,7 +192,7 @@ class Loop:
         if Policy.of(self.setup.config.checkpoint).needs_test_loss:
             metrics["test_loss"] = self._test_loss()
             self.log.scalars(self.step, metrics)
-        loss = self.means.mean().get("loss", self.logged_loss)  # there is no newer one right after a line of the log
+        loss = self.means.mean().get("loss", self.logged_loss)  # the means are empty right after a log line
         metrics |= {} if loss is None else {"loss": loss}
         progress = {
             "data": self.batches.get_state(),

@@ -72,12 +72,13 @@ def _train(setup: Setup) -> Progress:
 
 
 def _report_new_length(config: ml_collections.ConfigDict, before: dict[str, Any]) -> None:
-    """Says that the learning rate jumps if its schedule depends on a number of steps that has changed."""
+    """Reports that the learning rate follows the schedule of another length from here on."""
     steps, schedule = before["train"]["steps"], config.optimizer.schedule
     if schedule != "constant" and steps != config.train.steps:
         print(
             f"config.train.steps was {steps} and is {config.train.steps} now: the learning rate continues on the "
-            f"{schedule} schedule of the new length, so the run differs from one of that length from the start",
+            f"{schedule} schedule of the new length, so the run differs from one trained with that length from the "
+            "start",
             flush=True,
         )
 

@@ -57,7 +57,7 @@ def test_the_posterior_does_not_depend_on_the_scale_of_the_bits():
     for log_snr in (-2.0, 0.0, 3.0):
         means = []
         for scale in (1.0, 0.03):
-            snr = np.exp(log_snr) / scale**2  # the same ratio of a bit's power to the noise
+            snr = np.exp(log_snr) / scale**2  # the same ratio of a bit's power to the noise's
             gamma = np.full(3, snr / (1.0 + snr))
             noisy = scale * np.sqrt(gamma)[:, None] * x_t
             given = jnp.asarray(noisy, jnp.float32), None, jnp.asarray(gamma, jnp.float32)

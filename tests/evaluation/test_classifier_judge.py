@@ -71,7 +71,7 @@ def test_samples_are_compared_in_sets_as_large_as_the_test_set(judge, digits):
     found = judge.scores(both, digits)
     mean = np.mean([scores["judge_frechet"].value for scores in apart])
     assert found["judge_frechet"].value == pytest.approx(mean, rel=1e-3)
-    assert "mean over 2 sets" in found["judge_frechet"].about
+    assert "mean over 2 sets of samples" in found["judge_frechet"].about
     for name in ("judge_precision", "judge_recall", "judge_frechet_real"):
         assert found[name].value == apart[0][name].value
 

@@ -44,7 +44,7 @@ def test_batches_can_be_self_conditioned_at_any_rate(self_cond_rate, size):
     run = Trained(None, config, None, {}, 0, None)
     found = at_random_times(run, measure, Arrays({"x": np.zeros(7)}), examples=7, rounds=40, seed=0)
     assert sizes == [size]
-    assert found.shape == (1, 2 * size)
+    assert found.shape == (1, 280)
 
 
 def test_the_rate_of_scaled_bits_is_that_of_bits_of_one_at_other_noise_levels():

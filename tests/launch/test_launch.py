@@ -120,7 +120,7 @@ def test_the_skypilot_task_is_consistent():
     assert f"--workdir {mount}/" in task["run"]
 
 
-def test_an_environment_is_complete_or_made_again(tmp_path):
+def test_an_incomplete_environment_is_recreated(tmp_path):
     """A checkout with a stand-in for Python, whose pip fails as long as the file `offline` exists."""
     (tmp_path / "launch").mkdir()
     shutil.copy(LAUNCH / "environment.sh", tmp_path / "launch")
@@ -134,23 +134,23 @@ def test_an_environment_is_complete_or_made_again(tmp_path):
     )
     python.chmod(0o755)
 
-    def calls(extra=""):
+    def source_script(extra=""):
         (tmp_path / "log").write_text("")
         environment = {"PYTHON": str(python), "EXTRA": extra, "GLIBC_TUNABLES": ""}
         code, _, _ = run("bash", "-c", f"source {tmp_path}/launch/environment.sh; exit $?", **environment)
         return code, "-m venv" in (tmp_path / "log").read_text()
 
-    assert calls() == (1, True)
+    assert source_script() == (1, True)
     assert not (tmp_path / ".venv" / "bitdiff-lock").exists()
     (tmp_path / "offline").unlink()
-    assert calls() == (0, True)
-    assert calls() == (0, False)
-    assert calls("cuda") == (0, True)
+    assert source_script() == (0, True)
+    assert source_script() == (0, False)
+    assert source_script("cuda") == (0, True)
     assert "pip install --quiet --disable-pip-version-check jax[cuda12]" in (tmp_path / "log").read_text()
-    assert calls() == (0, False)  # an environment for GPUs also runs on a CPU
-    assert calls("tpu") == (0, True)
+    assert source_script() == (0, False)  # an environment for GPUs also runs on a CPU
+    assert source_script("tpu") == (0, True)
     (tmp_path / "requirements.lock").write_text("new")
-    assert calls() == (0, True)
+    assert source_script() == (0, True)
 
 
 def test_files_copied_into_the_image_exist():

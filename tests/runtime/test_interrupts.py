@@ -44,7 +44,7 @@ def test_a_signal_is_recorded(number):
     assert signal.getsignal(number) == before
 
 
-def test_nohup_keeps_ignoring_a_closed_terminal():
+def test_a_closed_terminal_is_ignored_under_nohup():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with StopSignals(quiet=True) as stop:

@@ -30,9 +30,14 @@ def test_every_sampler_keeps_the_variance_on_its_own_schedule(sampler, steps, er
     assert float(jnp.var(sample(jax.random.key(0)).x0)) == pytest.approx(VARIANCE, abs=error)
 
 
+def test_more_frames_than_steps_are_refused():
+    with pytest.raises(UsageError, match="frames is 6; it must be from 0 to the number of steps, 5"):
+        sample_options(base_config().sample, steps=5, frames=6)
+
+
 def test_a_scale_of_noise_that_is_not_added_is_refused():
     options = sample_options(base_config().sample, noise_scale=1.1)
-    with pytest.raises(UsageError, match=r"noise_scale is 1.1, but without churn.* no noise is added"):
+    with pytest.raises(UsageError, match=r"noise_scale is 1.1, but it scales only the noise of churn and restarts"):
         plan_of(options)
     plan_of(options._replace(churn_fraction=0.1))
 

@@ -183,7 +183,7 @@ def test_trained_guidance_takes_one_evaluation_per_step():
     ("rate", "changes", "message"),
     [
         (0.0, {"momentum": 0.5}, "momentum is 0.5; it requires a model with self-conditioning"),
-        (0.5, {"momentum": 0.5, "self_guidance": 3.0}, "so that momentum has no effect"),
+        (0.5, {"momentum": 0.5, "self_guidance": 3.0}, "so momentum has no effect"),
     ],
 )
 def test_momentum_without_effect_is_refused(rate, changes, message):

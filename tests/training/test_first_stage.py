@@ -54,8 +54,9 @@ def test_a_student_of_a_teacher_trained_on_a_measured_schedule_can_be_sampled(tm
     config.diffusion.schedule_options.levels = (9.0, 0.0, -9.0)
     config.first_run = str(tmp_path)
     student = with_first_stage(config, tmp_path / "student")
+    # As `load` does.
     student.sample.schedule_options.levels = schedule_file.sampling_levels(student, tmp_path / "student")
-    assert student.sample.schedule_options.levels == (9.0, 0.0, -9.0)  # as `load` does
+    assert student.sample.schedule_options.levels == (9.0, 0.0, -9.0)
     distillation._check_options(sample_options(student.sample), student.distillation.steps)
 
 
