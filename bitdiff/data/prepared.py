@@ -4,9 +4,7 @@ The folder holds `train.npy` and `test.npy` (uint8 [N, H, W, C]), labels in `tra
 there are any, and `about.json`, which describes the images and where they come from.
 """
 
-import fcntl
 import json
-import logging
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,8 +16,7 @@ import numpy as np
 from bitdiff.data.dataset import Arrays, Dataset, Source, fingerprint, label_frequencies
 from bitdiff.runtime.errors import UsageError
 from bitdiff.runtime.files import write_text
-
-_log = logging.getLogger(__name__)
+from bitdiff.runtime.locks import locked
 
 _SPLITS = ("train", "test")
 _DAMAGE = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError)  # exceptions raised by damaged files
@@ -111,13 +108,7 @@ def write(folder: Path, dataset: Dataset, advance: Callable[[int], object]) -> N
     }
     facts["fingerprint"] = fingerprint(dataset.train)
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UsageError(f"another process is writing to {folder}") from error
-        except OSError as error:
-            _log.warning("%s cannot be locked (%s): make sure that no other process writes to it", folder, error)
+    with locked(folder, what="process"):
         done = _begin(folder, facts)
         for split, source in sources.items():
             advance(done[split])

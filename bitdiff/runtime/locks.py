@@ -21,23 +21,24 @@ _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, *, what: str = "training run") -> Iterator[None]:
     """Holds a lock on a folder, in its file `.lock`; the system releases it when the process ends, however it ends.
 
     The lock is flock(2), which Linux also provides on NFS. With several processes, the first holds it for all of them.
 
     Args:
       folder: an existing folder.
+      what: what writes to the folder, for messages.
 
     Raises:
       UsageError: another process holds the lock. Raised in every process; in the first, it names the holder.
     """
-    file, holder = _acquire(folder) if processes.is_main() else (None, "")
+    file, holder = _acquire(folder, what) if processes.is_main() else (None, "")
     try:
         if processes.any_process(bool(holder)):
             raise UsageError(
-                f"another training run is writing to {folder}{': ' if holder else ''}{holder}; wait until it ends, "
-                "stop it, or pass another workdir"
+                f"another {what} is writing to {folder}{': ' if holder else ''}{holder}; wait until it ends, stop it, "
+                "or pass another folder"
             )
         yield
     finally:
@@ -45,7 +46,7 @@ def locked(folder: Path) -> Iterator[None]:
             file.close()  # releases the lock
 
 
-def _acquire(folder: Path) -> tuple[TextIO | None, str]:
+def _acquire(folder: Path, what: str) -> tuple[TextIO | None, str]:
     """The locked file, and '' or a description of the process that holds the lock."""
     file = (folder / ".lock").open("a+")
     try:
@@ -58,7 +59,7 @@ def _acquire(folder: Path) -> tuple[TextIO | None, str]:
         file.close()
         return None, holder
     except OSError as error:
-        _log.warning("%s cannot be locked (%s): make sure that no other training run writes to it", folder, error)
+        _log.warning("%s cannot be locked (%s): make sure that no other %s writes to it", folder, error, what)
         return file, ""
     file.truncate(0)
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -17,31 +17,24 @@ _NOT_IN_BLOCKS = (
     "diffusion.label_dropout",
     "diffusion.image_dropout",
 )
-_NOT_CAUSAL = (
-    "latents.count",
-    *(f"bits.{name}" for name in base_config().bits),
-    *(
-        f"diffusion.{name}"
-        for name in base_config().diffusion
-        if name not in ("label_dropout", "schedule_options", "self_cond_rate")
-    ),
-)
-_NOT_MASKED = (
-    "latents.count",
-    "bits.scale",
-    *(
-        f"diffusion.{name}"
-        for name in base_config().diffusion
-        if name not in ("label_dropout", "image_dropout", "schedule_options", "self_cond_rate")
-    ),
-)
+
+
+def _all_but(section: str, *used: str) -> tuple[str, ...]:
+    """The fields of a section of the config, except for those that a kind of model uses."""
+    return tuple(f"{section}.{name}" for name in base_config()[section] if name not in used)
+
+
+# Every kind of model has a schedule's options and self_cond_rate in its config.
+_IN_ALL = ("schedule_options", "self_cond_rate")
+_NOT_CAUSAL = ("latents.count", *_all_but("bits"), *_all_but("diffusion", "label_dropout", *_IN_ALL))
+_NOT_MASKED = ("latents.count", "bits.scale", *_all_but("diffusion", "label_dropout", "image_dropout", *_IN_ALL))
 _NOT_DOCKING = (
     "latents.codes",
     "latents.groups",
     "latents.route",
     "latents.kl",
-    *(f"bits.{name}" for name in base_config().bits),
-    *(f"diffusion.{name}" for name in base_config().diffusion if name not in ("schedule_options", "self_cond_rate")),
+    *_all_but("bits"),
+    *_all_but("diffusion", *_IN_ALL),
 )
 _POINTER_PRIOR = "a prior over pointers"
 _LARGEST_SIGMA = {"rotation": 3.0, "torsion": 4.0}  # beyond these, scores are below float32's precision

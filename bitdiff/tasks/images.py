@@ -19,7 +19,7 @@ from bitdiff.tasks.options import SampleOptions
 from bitdiff.tasks.task import Score, Task
 
 _REFERENCE_LIMIT = 20_000  # images per split used by the metrics
-_COPY_LIMIT = 100_000  # training images that samples are compared with, pixel by pixel
+_COPY_LIMIT = 60_000  # training images that samples are compared with, pixel by pixel
 _NEIGHBOUR_LIMIT = 2_000  # test images whose nearest training image is found
 _CLASSIFIER_LIMIT = 5_000  # images the classifier is fitted on
 

@@ -6,6 +6,7 @@ import signal
 import numpy as np
 import pytest
 
+from bitdiff import data
 from bitdiff.claims import findings_report, measure_claim
 from bitdiff.claims.catalog import CLAIMS
 from bitdiff.claims.claim import Claim, Model, Point, Score, best_falls, better, higher, lower
@@ -14,6 +15,7 @@ from bitdiff.claims.verdicts import FAILS, HOLDS, UNDECIDED, Verdict, combine, d
 from bitdiff.configuration import load_config
 from bitdiff.diffusion.step_rules import RULES
 from bitdiff.figures import plots
+from bitdiff.metrics import image_classifier
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import sample_options
 from bitdiff.tasks.options import plan_of
@@ -149,6 +151,25 @@ def test_a_claim_is_trained_measured_and_reported_once(tmp_path, monkeypatch, ca
     missing = _CLAIM._replace(score=Score("no_such_score", ""))
     with pytest.raises(UsageError, match="has no score 'no_such_score'"):
         measure_claim.measure(missing, _MODELS, tmp_path, (0,))
+
+
+def test_a_judge_trained_otherwise_is_replaced(tmp_path, monkeypatch):
+    dataset = data.load(load_config("digits").data)
+    trained = []
+
+    def train_judge(dataset, *, epochs, seed):
+        trained.append(epochs)
+        variables = {"params": {"weights": np.full(3, float(epochs), np.float32)}}
+        about = {"data": dataset.about, "epochs": epochs, "seed": seed, "test_accuracy": 1.0}
+        return image_classifier.describe(variables, shape=(8, 8, 1), vocab_size=17, num_classes=10, about=about)
+
+    monkeypatch.setattr(measure_claim, "train_judge", train_judge)
+    for epochs in (1, 1, 2, 2):
+        monkeypatch.setattr(measure_claim, "_JUDGE_EPOCHS", epochs)
+        measure_claim._judge(tmp_path, load_config("digits").data, dataset)
+    assert trained == [1, 2]
+    measure_claim._judge(tmp_path, load_config("digits").data, dataset._replace(about="other data"))
+    assert trained == [1, 2, 2]
 
 
 @pytest.mark.slow

@@ -2,11 +2,13 @@
 
 import json
 import runpy
+import sys
 
 import numpy as np
 import pytest
 from conftest import ROOT
 
+from bitdiff.claims import findings_report
 from bitdiff.data import token_pairs
 from bitdiff.metrics import distributions
 
@@ -33,6 +35,21 @@ def test_every_result_states_its_provenance(path):
     for row in results["rows"]:
         for values in row["scores"].values():
             assert len(values) in (0, 1, len(results["seeds"])) or not results["seeds"]
+
+
+def test_remarks_on_other_results_are_reported(launch_script, monkeypatch, capsys):
+    tables = launch_script("tables")
+    assert not tables.stale_remarks()
+    remarks = tables._remarks()
+    remarks["td"] = remarks["td"] | {"checksum": "0"}
+    monkeypatch.setattr(tables, "_remarks", lambda: remarks)
+    expected = findings_report.checksum(findings_report.read(tables.FINDINGS)["td"])
+    assert tables.stale_remarks() == {"td": expected}
+    monkeypatch.setattr(tables, "write_findings", lambda check: False)
+    monkeypatch.setattr(sys, "argv", ["tables.py", "--check"])
+    assert tables.main() == 1
+    message = f"the remark on td was written for other results; revise it, and set its checksum to '{expected}'"
+    assert message in capsys.readouterr().err
 
 
 def test_cells_are_means_and_deviations():

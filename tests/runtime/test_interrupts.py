@@ -36,12 +36,15 @@ def text_within(stream, seconds):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_is_recorded(number):
-    before = signal.getsignal(number)
-    with StopSignals(quiet=True) as stop:
-        assert stop.received is None
-        os.kill(os.getpid(), number)
-        assert stop.received == number
-    assert signal.getsignal(number) == before
+    before = signal.signal(number, signal.SIG_DFL)  # the tests themselves may run under nohup
+    try:
+        with StopSignals(quiet=True) as stop:
+            assert stop.received is None
+            os.kill(os.getpid(), number)
+            assert stop.received == number
+        assert signal.getsignal(number) == signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
 
 
 def test_a_closed_terminal_is_ignored_under_nohup():

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from bitdiff.cli import command as command_line
 from bitdiff.runtime import devices, launchers, processes, startup
 from bitdiff.runtime.errors import UsageError
 
@@ -18,6 +19,33 @@ def test_the_cpu_is_not_used_silently_if_there_is_an_accelerator(monkeypatch):
     startup.connect(None, "cpu")  # explicitly requested
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     startup.connect(None, None)
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected", "shown"),
+    [
+        ("UNAVAILABLE: Socket closed by peer", 3, "another process of the run exited"),
+        ("INTERNAL: ptxas exited with non-zero error code", 1, "ptxas exited"),
+    ],
+)
+def test_only_errors_of_the_connection_blame_another_process(monkeypatch, capsys, reason, expected, shown):
+    for module, name in (
+        (command_line, "_connect"),
+        (command_line, "_set_up_logging"),
+        (command_line, "_quiet_late_callbacks"),
+        (command_line.interrupts, "interrupt_promptly"),
+        (startup, "set_up_cache"),
+    ):
+        monkeypatch.setattr(module, name, lambda *arguments: None)
+    monkeypatch.setattr(processes, "is_joined", lambda: True)
+
+    def fail():
+        raise jax.errors.JaxRuntimeError(reason)
+
+    assert command_line._guarded(fail, lambda: 0, ["command"], False) == expected
+    error = capsys.readouterr().err
+    assert shown in error
+    assert ("another process" in error) == (expected == 3)
 
 
 @pytest.mark.slow

@@ -11,7 +11,8 @@ from bitdiff import data
 from bitdiff.configs import digits, mixture
 from bitdiff.diffusion import bits
 from bitdiff.runtime.errors import UsageError
-from bitdiff.tasks import make_task, sample_options
+from bitdiff.tasks import images, make_task, sample_options
+from bitdiff.tasks.latent_scores import latent_scores
 
 KEY = jax.random.key(0)
 HISTOGRAM = np.eye(1, 40, dtype=int)  # all bits in the first bin
@@ -300,6 +301,21 @@ def test_evaluation_of_too_few_images_omits_scores(make_config):
     scores = make_task(config).evaluate(outputs | {"histogram": HISTOGRAM}, dataset, sample_options(config.sample))
     assert set(scores) == {"invalid_codes", "sharp_bits", "copies"}
     assert scores["copies"].value == 1
+
+
+def test_copies_are_sought_among_the_first_training_images(monkeypatch):
+    train = data.dataset.Arrays({"image": np.arange(64, dtype=np.uint8).reshape(4, 4, 4, 1)})
+    samples = np.stack([train[3]["image"], train[1]["image"], np.zeros((4, 4, 1), np.uint8)])
+    score = images._copies(samples.astype(np.int32), train)["copies"]
+    assert (score.value, score.about) == (2 / 3, "fraction of samples equal to one of 4 training images")
+    monkeypatch.setattr(images, "_COPY_LIMIT", 2)
+    assert images._copies(samples, train)["copies"].value == 1 / 3
+
+
+def test_the_codes_that_latents_use_are_counted():
+    used = latent_scores({"latents": np.array([[0, 3], [1, 3], [2, 3]])})["codes"]
+    assert used.value == 2
+    assert latent_scores({}) == latent_scores({"latents": np.array([[0, -1]])}) == {}
 
 
 def test_parameter_shapes_are_known_without_weights():

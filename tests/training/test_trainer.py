@@ -8,7 +8,7 @@ import pytest
 from bitdiff.configs import npz
 from bitdiff.inference import trained
 from bitdiff.runtime.errors import DivergedError, SavingError, UsageError
-from bitdiff.training import loop, setup, workdir
+from bitdiff.training import loop, setup, trainer, workdir
 from bitdiff.training.checkpoints import Checkpoints
 from bitdiff.training.loop import Progress
 from bitdiff.training.trainer import train
@@ -119,6 +119,30 @@ def test_an_error_does_not_lose_the_steps_since_the_last_checkpoint(make_config,
     logged = losses(tmp_path)
     with Checkpoints(tmp_path, read_only=True) as checkpoints:
         assert checkpoints._read_values("loss") == {step: pytest.approx(logged[step]) for step in (3, 6)}
+
+
+@pytest.mark.slow
+def test_a_checkpoint_that_cannot_be_saved_after_an_error_is_not_promised(make_config, tmp_path, monkeypatch):
+    def fail(self):
+        raise OSError(28, "No space left on device", "metrics.jsonl")
+
+    def fail_too(self, *arguments):
+        raise SavingError("no space")
+
+    monkeypatch.setattr(loop.Loop, "_write_scalars", fail)
+    monkeypatch.setattr(Checkpoints, "save", fail_too)
+    with pytest.raises(SavingError, match=r"No space left on device: metrics.jsonl; nothing has been saved yet"):
+        train(make_config(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "steps", "shown"), [("cosine", 9, True), ("cosine", 6, False), ("constant", 9, False)]
+)
+def test_a_learning_rate_that_depends_on_a_new_length_is_reported(make_config, capsys, schedule, steps, shown):
+    before = workdir.plain(make_config())
+    trainer._report_new_length(make_config(**{"optimizer.schedule": schedule, "train.steps": steps}), before)
+    expected = "config.train.steps was 6 and is 9 now: the learning rate continues on the cosine schedule"
+    assert (expected in capsys.readouterr().out) == shown
 
 
 @pytest.mark.slow
