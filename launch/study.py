@@ -271,8 +271,9 @@ def _with_seeds_of(row: dict[str, Any], before: dict[str, Any]) -> dict[str, Any
     new, old = ({seed: at for at, seed in enumerate(one["seeds"])} for one in (row, before))
     per_seed = {name for name, values in row["scores"].items() if len(values) == len(new)} - {_SPEED}
     if per_seed != {name for name, values in before["scores"].items() if len(values) == len(old)} - {_SPEED}:
-        cell = f"{row['name']}, {row['evaluations']}"
-        print(f"{cell}: the published seeds {before['seeds']} have different scores and are left out")
+        if lost := sorted(set(old) - set(new)):
+            cell = f"{row['name']}, {row['evaluations']}"
+            print(f"{cell}: the published seeds {lost} have different scores and are left out")
         return row
 
     def values(name: str) -> list[float]:
