@@ -13,7 +13,7 @@ def define_flags() -> None:
     """Defines the command's flags."""
     command.define_config("Configuration whose labeled images are used")
     flags.DEFINE_string("out", None, "The .npz file to write.", required=True)
-    flags.DEFINE_integer("epochs", 10, "Passes over the training images.", lower_bound=1, upper_bound=1000)
+    flags.DEFINE_integer("epochs", 4, "Passes over the training images.", lower_bound=1, upper_bound=1000)
     flags.DEFINE_integer("judge_seed", 0, "Seed of the weights and of the order of the images.")
 
 

@@ -22,7 +22,7 @@ from bitdiff.tasks import sample_options
 from bitdiff.training.setup import prepare
 from bitdiff.training.trainer import train
 
-_JUDGE_EPOCHS = 10
+_JUDGE_EPOCHS = 4
 _JUDGE_SEED = 0
 
 
