@@ -6,7 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 
 python="${PYTHON:-python3}"
 checksum="$(cat requirements.lock setup.py | cksum)"
-found="$(cat .venv/bitdiff-lock 2>/dev/null)"
+found="$(cat .venv/bitdiff-lock 2>/dev/null || true)"
 # An environment for an accelerator also works on the CPU; it is not recreated, since a job may be using it.
 if [ "$found" != "${EXTRA:-} $checksum" ] && { [ -n "${EXTRA:-}" ] || [ "${found#* }" != "$checksum" ]; }; then
   if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then

@@ -120,7 +120,8 @@ def test_the_skypilot_task_is_consistent():
     assert f"--workdir {mount}/" in task["run"]
 
 
-def test_an_incomplete_environment_is_recreated(tmp_path):
+@pytest.mark.parametrize("options", ["set -euo pipefail", "true"])
+def test_an_incomplete_environment_is_recreated(tmp_path, options):
     """A checkout with a stand-in for Python, whose pip fails as long as the file `offline` exists."""
     (tmp_path / "launch").mkdir()
     shutil.copy(LAUNCH / "environment.sh", tmp_path / "launch")
@@ -137,7 +138,7 @@ def test_an_incomplete_environment_is_recreated(tmp_path):
     def source_script(extra=""):
         (tmp_path / "log").write_text("")
         environment = {"PYTHON": str(python), "EXTRA": extra, "GLIBC_TUNABLES": ""}
-        code, _, _ = run("bash", "-c", f"source {tmp_path}/launch/environment.sh; exit $?", **environment)
+        code, _, _ = run("bash", "-c", f"{options}; source {tmp_path}/launch/environment.sh; exit $?", **environment)
         return code, "-m venv" in (tmp_path / "log").read_text()
 
     assert source_script() == (1, True)
