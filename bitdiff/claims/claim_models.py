@@ -10,6 +10,7 @@ STUDENT_STEPS = (8, 4, 2, 1)
 ENCODINGS = ("uint", "gray", "uint_rand")
 
 CHECKPOINTS = (750, 1_500, 3_000)  # training steps
+LATE_CHECKPOINTS = (3_000, 6_000, 12_000)
 _TINY = {  # smaller than the config, so that many models can be trained
     "network.dim": 24,
     "train.steps": CHECKPOINTS[-1],
@@ -48,12 +49,15 @@ def _students(teacher: str, config: str, changes: dict[str, Any], train_steps: i
 
 _PLAIN = _in_diffusion(self_cond_rate=0.0)
 _SHORT = {"train.steps": 1_500}
+_LONGER = {"train.steps": LATE_CHECKPOINTS[-1], "checkpoint.keep_every_steps": LATE_CHECKPOINTS[0]}
 _STUDENT = {"optimizer.learning_rate": _TINY["optimizer.learning_rate"] / 4}  # as in presets.distillation
 _ATTENTION = {"network.attention_resolutions": (7,), "network.head_dim": 24}  # as latents require
 _BIT_PRIOR = {"prior.model": "bits", "prior.sample.sampler": "ddpm", "prior.sample.steps": 40}
 MODELS = {
     **{name: _fashion(name) for name in ENCODINGS},
     **{f"{name}_plain": _fashion(name, self_cond_rate=0.0) for name in ENCODINGS},
+    "uint_longer": Model("fashion:small", _TINY | _LONGER),
+    "uint_longer_plain": Model("fashion:small", _TINY | _LONGER | _PLAIN),
     "uint_rand_softmax": _fashion("uint_rand", head="factorised_softmax"),
     "continuous": _fashion("continuous", prediction="eps"),
     "uint_eps": _fashion(prediction="eps"),

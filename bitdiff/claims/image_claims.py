@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 
 from bitdiff.claims.claim import Claim, Evidence, Point, Score, best_falls, better, by_steps
-from bitdiff.claims.claim_models import CHECKPOINTS, ENCODINGS
+from bitdiff.claims.claim_models import CHECKPOINTS, ENCODINGS, LATE_CHECKPOINTS
 from bitdiff.claims.claim_scores import JUDGED
 
+_FIGURE_5 = "Figure 5: FID improves for uint8, gray and uint8 (rand) on CIFAR-10 and ImageNet 64 x 64."
 _LONGER = "train a larger network for longer (config.network.dim, config.train.steps)."
 
 
@@ -24,7 +25,7 @@ def _self_conditioning() -> Claim:
     }
     return _on_fashion(
         statement="Self-conditioning improves samples with every encoding.",
-        paper="Figure 5: FID improves for uint8, gray and uint8 (rand) on CIFAR-10 and ImageNet 64 x 64.",
+        paper=_FIGURE_5,
         points=tuple(
             Point(line, step, model, {"steps": 20}, step) for line, model in lines.items() for step in CHECKPOINTS
         ),
@@ -33,6 +34,23 @@ def _self_conditioning() -> Claim:
         evidence={
             f"{name}: better with self-conditioning": better(name, f"{name}, no self-conditioning", CHECKPOINTS[-1:])
             for name in ENCODINGS
+        },
+    )
+
+
+def _self_conditioning_longer() -> Claim:
+    lines = {"uint": "uint_longer", "uint, no self-conditioning": "uint_longer_plain"}
+    return _on_fashion(
+        statement="Self-conditioning improves samples of uint after longer training.",
+        paper=_FIGURE_5,
+        points=tuple(
+            Point(line, step, model, {"steps": 20}, step) for line, model in lines.items() for step in LATE_CHECKPOINTS
+        ),
+        x_label="training steps",
+        evidence={
+            "better with self-conditioning at the end": better(
+                "uint", "uint, no self-conditioning", LATE_CHECKPOINTS[-1:]
+            )
         },
     )
 
@@ -208,6 +226,7 @@ def _masked_images() -> Claim:
 
 IMAGE_CLAIMS = {
     "self_conditioning": _self_conditioning(),
+    "self_conditioning_longer": _self_conditioning_longer(),
     "td": _td(),
     "difficulty": _difficulty(),
     "prediction": _prediction(),
