@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 
@@ -55,7 +56,10 @@ def rmsd(poses: np.ndarray, truth: np.ndarray, permutations: np.ndarray) -> np.n
 def torsion_errors(
     pose: np.ndarray, truth: np.ndarray, permutations: np.ndarray, bonds: np.ndarray, rotatable: np.ndarray
 ) -> np.ndarray:
-    """Errors of a pose's torsion angles; the true pose's atoms are permuted by the symmetry with the lowest RMSD.
+    """Errors of a pose's torsion angles, for the symmetry of the molecule with the smallest sum of errors.
+
+    The error of a rotatable bond is the largest over all pairs of neighbors of its two atoms, so that a rotated group
+    with equivalent atoms counts as correct only if all of its atoms are at the right angle.
 
     Args:
       pose: float [A, 3].
@@ -67,23 +71,59 @@ def torsion_errors(
     Returns:
       float [T], from 0 to 180 degrees.
     """
-    best = truth[min(permutations, key=lambda permutation: np.sum((pose - truth[permutation]) ** 2))]
-    quadruples = [(_neighbor(bonds, i, j), i, j, _neighbor(bonds, j, i)) for i, j in rotatable.tolist()]
-    if not quadruples:
+    if not len(rotatable):
         return np.zeros(0)
-    one, other = (_dihedrals(x, np.array(quadruples)) for x in (pose, best))
-    return np.degrees(np.abs((one - other + np.pi) % (2.0 * np.pi) - np.pi))
+    angles = _angles(bonds, rotatable)
+    return _smallest_errors(_dihedrals(pose, angles.atoms), truth[permutations], angles)
 
 
-def _neighbor(bonds: np.ndarray, atom: int, without: int) -> int:
-    """The lowest-numbered neighbor of an atom other than `without`."""
+def random_torsion_errors(
+    rng: np.random.Generator, truth: np.ndarray, permutations: np.ndarray, bonds: np.ndarray, rotatable: np.ndarray
+) -> np.ndarray:
+    """The `torsion_errors` after rotating each rotatable bond by a uniformly random angle: what chance achieves."""
+    if not len(rotatable):
+        return np.zeros(0)
+    angles = _angles(bonds, rotatable)
+    turns = np.repeat(rng.uniform(-np.pi, np.pi, len(rotatable)), np.diff([*angles.first, len(angles.atoms)]))
+    return _smallest_errors(_dihedrals(truth, angles.atoms) + turns, truth[permutations], angles)
+
+
+class _Angles(NamedTuple):
+    """The dihedral angles of all rotatable bonds.
+
+    atoms: int [Q, 4], the four atoms of each angle.
+    first: int [T], the index of the first angle of each rotatable bond.
+    """
+
+    atoms: np.ndarray
+    first: np.ndarray
+
+
+def _angles(bonds: np.ndarray, rotatable: np.ndarray) -> _Angles:
+    found: list[tuple[int, int, int, int]] = []
+    first = []
+    for i, j in rotatable.tolist():
+        first.append(len(found))
+        found += [(a, i, j, b) for a in _neighbors(bonds, i, j) for b in _neighbors(bonds, j, i)]
+    return _Angles(np.array(found), np.array(first))
+
+
+def _neighbors(bonds: np.ndarray, atom: int, without: int) -> list[int]:
+    """The neighbors of an atom other than `without`."""
     others = [*bonds[bonds[:, 0] == atom, 1], *bonds[bonds[:, 1] == atom, 0]]
-    return min(other for other in others if other != without)
+    return [int(other) for other in others if other != without]
+
+
+def _smallest_errors(found: np.ndarray, images: np.ndarray, angles: _Angles) -> np.ndarray:
+    """Errors [T], in degrees, of dihedral angles [Q] from those of the best of some poses [S, A, 3]."""
+    errors = np.abs((found - _dihedrals(images, angles.atoms) + np.pi) % (2.0 * np.pi) - np.pi)
+    each = np.maximum.reduceat(errors, angles.first, axis=1)
+    return np.degrees(each[each.sum(axis=1).argmin()])
 
 
 def _dihedrals(x: np.ndarray, quadruples: np.ndarray) -> np.ndarray:
-    """The torsion angles of atoms a-i-j-b, int [T, 4], in radians: float [T]."""
-    a, i, j, b = (x[quadruples[:, k]] for k in range(4))
+    """The angles of atoms a-i-j-b, int [Q, 4], at x [..., A, 3]: float [..., Q], in radians."""
+    a, i, j, b = (x[..., quadruples[:, k], :] for k in range(4))
     axis = (j - i) / np.linalg.norm(j - i, axis=-1, keepdims=True)
     first, second = np.cross(a - i, axis), np.cross(b - j, axis)
     along = np.sum(np.cross(first, second) * axis, axis=-1)

@@ -7,12 +7,13 @@ from scipy.stats import binom
 
 from bitdiff.data import Dataset, Source, pockets
 from bitdiff.data.dataset import rows
-from bitdiff.metrics.pose_scores import rmsd, symmetries, torsion_errors
+from bitdiff.metrics.pose_scores import random_torsion_errors, rmsd, symmetries, torsion_errors
 from bitdiff.tasks.options import SampleOptions
 from bitdiff.tasks.task import Score, examples_of
 
 CLOSE, _NEAR = 2.0, 5.0  # angstroms
 _TORSION_LIMITS = (10, 30, 60, 120)  # degrees
+_TORSION_CLOSE = 30
 _TOP = 5  # poses per complex, of which the best one counts
 
 
@@ -23,12 +24,14 @@ class Distances(NamedTuple):
     centroid: the distance between the centers of the pose and of the pose in the data.
     nearest: the RMSD from each of the known true poses.
     torsions: the errors of the torsion angles, in degrees, from the nearest true pose.
+    random_torsions: the errors of random torsion angles from that pose.
     """
 
     deviation: float
     centroid: float
     nearest: np.ndarray
     torsions: np.ndarray
+    random_torsions: np.ndarray
 
 
 def deviations(outputs: dict[str, np.ndarray], examples: Source) -> np.ndarray:
@@ -52,7 +55,7 @@ def evaluate(outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOp
         "centroid_below_2": _fraction(centroid < CLOSE, f"of {count} poses with a center within 2 A of the true one"),
     }
     scores |= _best_of(deviation, outputs["source"])
-    scores |= _torsions(np.concatenate([one.torsions for one in measured]))
+    scores |= _torsions(measured)
     if "confidence" in outputs:
         scores |= _ranked(deviation, outputs["source"], outputs["confidence"])
     if "poses" in truth:
@@ -65,7 +68,7 @@ def _measure(outputs: dict[str, np.ndarray], truth: dict[str, np.ndarray]) -> li
     first = {int(source): i for i, source in reversed(list(enumerate(outputs["source"])))}
     permutations = {source: _symmetries(_row(truth, i)) for source, i in first.items()}
     return [
-        _distances(pose, _row(truth, i), permutations[int(source)])
+        _distances(np.random.default_rng(i), pose, _row(truth, i), permutations[int(source)])
         for i, (pose, source) in enumerate(zip(outputs["pose"], outputs["source"], strict=True))
     ]
 
@@ -83,25 +86,39 @@ def _real(bonds: np.ndarray) -> np.ndarray:
     return bonds[bonds[:, 0] != bonds[:, 1]]
 
 
-def _distances(pose: np.ndarray, truth: dict[str, np.ndarray], permutations: np.ndarray) -> Distances:
+def _distances(
+    rng: np.random.Generator, pose: np.ndarray, truth: dict[str, np.ndarray], permutations: np.ndarray
+) -> Distances:
     exist = truth["atoms"] > 0
     x, aim = pose[exist], truth["pose"][exist]
     known = truth.get("poses", truth["pose"][None])[:, exist]
     nearest = np.array([rmsd(x[None], one, permutations)[0] for one in known])
-    torsions = torsion_errors(
-        x, known[nearest.argmin()], permutations, _real(truth["bonds"]), _real(truth["rotatable"])
-    )
+    molecule = known[nearest.argmin()], permutations, _real(truth["bonds"]), _real(truth["rotatable"])
     deviation = rmsd(x[None], aim, permutations)[0] if "poses" in truth else nearest[0]
-    return Distances(deviation, float(np.linalg.norm(x.mean(0) - aim.mean(0))), nearest, torsions)
+    centroid = float(np.linalg.norm(x.mean(0) - aim.mean(0)))
+    return Distances(deviation, centroid, nearest, torsion_errors(x, *molecule), random_torsion_errors(rng, *molecule))
 
 
-def _torsions(errors: np.ndarray) -> dict[str, Score]:
-    """The distribution of the errors of torsion angles, in degrees; {} for rigid ligands."""
-    about = f"of {len(errors)} torsion angles within {{}} degrees of those of the nearest true pose"
-    return {
-        f"torsion_below_{limit}": _fraction(errors < limit, about.format(limit))
-        for limit in (_TORSION_LIMITS if len(errors) else ())
-    }
+def _torsions(measured: list[Distances]) -> dict[str, Score]:
+    """The distribution of the errors of torsion angles, beside that of random angles; {} for rigid ligands."""
+    errors, chance = (
+        np.concatenate([getattr(one, name) for one in measured]) for name in ("torsions", "random_torsions")
+    )
+    if not len(errors):
+        return {}
+    scores = {}
+    for limit in _TORSION_LIMITS:
+        about = f"of {len(errors)} torsion angles within {limit} degrees of those of the nearest true pose"
+        scores[f"torsion_below_{limit}"] = _fraction(errors < limit, about)
+        scores[f"torsion_below_{limit}_chance"] = _fraction(chance < limit, about.replace("torsion", "random torsion"))
+    flexible = [one for one in measured if len(one.torsions)]
+    about = f"of {len(flexible)} poses of flexible ligands with all torsion angles within {_TORSION_CLOSE} degrees"
+    for name, kind in (("torsions", ""), ("random_torsions", "_chance")):
+        all_close = np.array([getattr(one, name).max() < _TORSION_CLOSE for one in flexible])
+        scores[f"torsions_all_below_{_TORSION_CLOSE}{kind}"] = _fraction(
+            all_close, about.replace("all torsion", "all random torsion") if kind else about
+        )
+    return scores
 
 
 def _best_of(deviation: np.ndarray, source: np.ndarray) -> dict[str, Score]:

@@ -95,6 +95,38 @@ def test_torsion_errors_ignore_swapped_equivalent_atoms():
     np.testing.assert_allclose(found, [0], atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("smiles", "turn", "expected"),
+    [("CC(C)Cc1ccccc1", 120.0, 120.0), ("CCc1ccccc1", 180.0, 0.0), ("CCc1ccccc1", 120.0, 60.0)],
+)
+def test_a_rotated_group_is_correct_only_if_its_atoms_are_at_the_right_angle(smiles, turn, expected):
+    """Isopropyl has equivalent methyl groups, but a third of a turn puts one of them where a hydrogen atom was."""
+    pytest.importorskip("rdkit")
+    ligand = ligands.from_smiles(smiles, seed=0)
+    permutations = pose_scores.symmetries(ligand.elements, ligand.bonds)
+    (i, j), moved = ligand.rotatable[0], ligand.moved[0]
+    axis = (ligand.x[j] - ligand.x[i]) / np.linalg.norm(ligand.x[j] - ligand.x[i])
+    pose = ligand.x.copy()
+    pose[moved] = ligand.x[j] + Rotation.from_rotvec(np.radians(turn) * axis).apply(ligand.x[moved] - ligand.x[j])
+    found = pose_scores.torsion_errors(pose, ligand.x, permutations, ligand.bonds, ligand.rotatable)
+    np.testing.assert_allclose(found, [expected, *np.zeros(len(found) - 1)], atol=2)  # rings are not exactly planar
+
+
+def test_random_torsions_are_within_an_angle_as_often_as_symmetry_allows():
+    rng, permutations = np.random.default_rng(6), np.arange(4)[None]
+    truth = rng.normal(size=(4, 3))
+    chain = (CHAIN[1], np.array([[1, 2]]))
+    errors = np.array([pose_scores.random_torsion_errors(rng, truth, permutations, *chain)[0] for _ in range(2_000)])
+    assert np.mean(errors < 30) == pytest.approx(30 / 180, abs=0.025)  # three standard errors
+    assert np.mean(errors < 120) == pytest.approx(120 / 180, abs=0.035)
+    pytest.importorskip("rdkit")
+    phenyl = ligands.from_smiles("CCc1ccccc1", seed=0)  # half a turn of the ring has no effect
+    molecule = phenyl.x, pose_scores.symmetries(phenyl.elements, phenyl.bonds), phenyl.bonds, phenyl.rotatable
+    errors = np.concatenate([pose_scores.random_torsion_errors(rng, *molecule) for _ in range(2_000)])
+    assert errors.max() < 95
+    assert np.mean(errors < 30) == pytest.approx(30 / 90, abs=0.035)
+
+
 def test_torsion_angles_are_those_of_rdkit():
     chem = pytest.importorskip("rdkit.Chem")
     from rdkit.Chem import rdMolTransforms

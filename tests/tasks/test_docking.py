@@ -386,6 +386,8 @@ def test_torsions_of_molecules_are_scored():
     for poses in (arrays["pose"], arrays["poses"][source, 1 - arrays["pocket"]]):
         scores = docking_scores.evaluate({"pose": poses, "source": source}, complexes, None)
         assert scores["torsion_below_10"].value == 1  # relative to the true pose in the nearer pocket
+        assert scores["torsions_all_below_30"].value == 1
+        assert scores["torsions_all_below_30_chance"].value < 1
     blurred = arrays["pose"] + np.random.default_rng(0).normal(size=arrays["pose"].shape).astype(np.float32)
     scores = docking_scores.evaluate({"pose": blurred, "source": source}, complexes, None)
     found = [scores[f"torsion_below_{degrees}"].value for degrees in (10, 30, 60, 120)]
