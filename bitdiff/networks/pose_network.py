@@ -21,6 +21,7 @@ _RADIAL, _DISTANT = 16, 8  # numbers of radial basis functions, for short and fo
 _FARTHEST = 100.0  # angstroms, the upper end of the logarithmic basis
 _TIME = 32  # size of the sinusoidal embedding of t
 _TIME_SCALE = 1000.0
+_TORSION_SCALE = 3.0  # makes the initial outputs for torsions of the same order as those for the rotation
 
 
 class ComplexGraph(NamedTuple):
@@ -252,8 +253,10 @@ class PoseNetwork(nn.Module):
         )
         known = jnp.concatenate([equivariant.radial_basis(jnp.minimum(length, 10.0), 10.0, _RADIAL), around], axis=-1)
         hidden = nn.silu(nn.Dense(2 * self.trunk.scalars, name="torsion_in")(known))
-        weights = nn.Dense(found.shape[-1], name="torsion_out")(hidden) * exist[:, None]
-        total = jnp.sum(weights * found, axis=1) / jnp.maximum(jnp.sum(exist), 1)
+        # Each side is averaged on its own, since one that consists of one or two atoms would otherwise hardly count.
+        side = jnp.where(moved, jnp.sum(moved & exist, axis=1)[:, None], jnp.sum(~moved & exist, axis=1)[:, None])
+        weights = nn.Dense(found.shape[-1], name="torsion_out")(hidden) * (exist / jnp.maximum(side, 1))[..., None]
+        total = _TORSION_SCALE * jnp.sum(weights * found, axis=1)
         h = jnp.tanh(nn.Dense(2 * self.trunk.scalars, use_bias=False, name="torsion_mix")(total))  # an odd function
         return nn.Dense(1, use_bias=False, name="torsion_score")(h)[:, 0]
 
