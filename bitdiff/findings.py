@@ -5,6 +5,7 @@ several claims use are trained once. Finished parts are not repeated, so the sam
 claims are checked.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -73,13 +74,15 @@ def main(*names: str) -> int:
 
 def check(claim: Claim, name: str, models: Mapping[str, Model], folder: Path, seeds: Sequence[int], jobs: int) -> int:
     """Checks a claim and adds it to the report; returns the signal that stopped it, or 0."""
+    start = time.monotonic()
     runs = [run for seed in seeds for run in runs_of(models, claim.models, folder, seed)]
     found = (train_models(runs, jobs) if jobs > 1 else None) or measure(claim, models, folder, seeds)
     if isinstance(found, Stopped):
         return found.signal
     findings = findings_report.read(folder) | {name: findings_report.finding(claim, found, seeds)}
     findings_report.write(folder, findings)
-    print(f"{name}: {findings[name]['verdict']}", flush=True)
+    minutes = (time.monotonic() - start) / 60
+    print(f"{name}: {findings[name]['verdict']}; this took {minutes:.1f} minutes", flush=True)
     return 0
 
 
