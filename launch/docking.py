@@ -20,16 +20,16 @@ _POCKETS = {
     "within 2 A of the pose in the data, %": ("rmsd_below_2", 100),
     "total variation over the pockets": ("pocket_tv", 1),
     "total variation over the pockets, mean over complexes": ("pocket_tv_each", 1),
-    "poses in the pocket that the most informative pointer determines, %": ("pointers_agree", 100),
+    "poses in the pocket predicted by the most informative pointer, %": ("pointers_agree", 100),
     "top-ranked pose within 2 A of the pose in the data, %": ("top1_below_2", 100),
 }
 _TORSIONS = {
     f"torsion angles within {degrees} degrees of the nearest true pose's, %": (f"torsion_below_{degrees}", 100)
     for degrees in (10, 30, 60, 120)
 } | {
-    "random torsion angles within 30 degrees, %": ("torsion_below_30_chance", 100),
+    "torsion angles within 30 degrees, chance level, %": ("torsion_below_30_chance", 100),
     "poses with all torsion angles within 30 degrees, %": ("torsions_all_below_30", 100),
-    "poses with all of their random torsion angles within 30 degrees, %": ("torsions_all_below_30_chance", 100),
+    "poses with all torsion angles within 30 degrees, chance level, %": ("torsions_all_below_30_chance", 100),
 }
 _STEPS = (5, 10, 20)
 _TEMPERATURE = docking.get_config().sample.temperature
@@ -74,11 +74,11 @@ def _sample_poses(prefix: str) -> Callable[[Path, int], Path]:
 _ABOUT = (
     f"{_SAMPLES:,} poses, ten for each test complex, with the ancestral sampler at a temperature of {_TEMPERATURE}. "
     "The pose in the data is in the strong pocket with probability 0.7 and in the weak one with 0.3; both poses are "
-    "true poses, so even a perfect ranking puts a pose within 2 A of the pose in the data first for only about 70% of "
-    "the complexes. For poses from the true distribution, the expected total variation is 0.007 over all of them and "
-    "0.112 for each complex. Oracle pointers are inferred from the pose in the data, so all poses of a complex should "
-    "be in the same pocket, and the expected values are 0.021 and 0.42. Minutes: CPU time on one core to train the "
-    "model and those it depends on, without sampling."
+    "true poses, so even with a perfect ranking, the top-ranked pose is within 2 A of the pose in the data for only "
+    "about 70% of the complexes. For poses from the true distribution, the expected total variation is 0.007 over all "
+    "of them and 0.112 for each complex. Oracle pointers are inferred from the pose in the data, so all poses of a "
+    "complex should be in the same pocket, and the expected values are 0.021 and 0.42. Minutes: CPU time on one core "
+    "to train the model and those it depends on, without sampling."
 )
 STUDY = Study(
     command="python launch/docking.py",

@@ -128,7 +128,7 @@ def prepare(study: Study, out: Path, name: str, seed: int) -> Path:
 
 
 def _train(folder: Path, model: Model, needed: dict[str, Path], seed: int) -> None:
-    """Trains a model, and records in minutes.json the CPU time it takes, the commit, the hardware and the versions."""
+    """Trains a model, and records its CPU time, the commit, the hardware and the versions in minutes.json."""
     record = folder / "minutes.json"
     spent = json.loads(record.read_text()) if record.exists() else {"minutes": 0.0, "finished": False}
     if spent["finished"]:
@@ -168,7 +168,7 @@ def current_commit() -> str:
 
 
 def machine() -> str:
-    """The machine that results are attributed to: the environment variable HARDWARE."""
+    """A description of the hardware, from the environment variable HARDWARE."""
     return os.environ.get("HARDWARE", "CPU")
 
 
@@ -253,7 +253,7 @@ def collect(study: Study, out: Path, name: str, seeds: list[int], results: Path)
 
 
 def _joined(lists: Iterable[str]) -> str:
-    """The distinct entries of several lists separated by commas, in order."""
+    """The distinct entries of several comma-separated lists, sorted."""
     return ", ".join(sorted({entry for text in lists for entry in text.split(", ") if entry}))
 
 
@@ -265,7 +265,7 @@ def _merged(rows: list[dict[str, Any]], published: list[dict[str, Any]]) -> list
 
 
 def _with_seeds_of(row: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
-    """A row with the seeds that only an earlier version of it has, unless the two have different scores."""
+    """A row with the seeds that only an earlier version of it has, unless the two have different sets of scores."""
     if not row["seeds"]:
         return before | {"name": row["name"]}
     new, old = ({seed: at for at, seed in enumerate(one["seeds"])} for one in (row, before))
@@ -273,7 +273,7 @@ def _with_seeds_of(row: dict[str, Any], before: dict[str, Any]) -> dict[str, Any
     if per_seed != {name for name, values in before["scores"].items() if len(values) == len(old)} - {_SPEED}:
         if lost := sorted(set(old) - set(new)):
             cell = f"{row['name']}, {row['evaluations']}"
-            print(f"{cell}: the published seeds {lost} have different scores and are left out")
+            print(f"{cell}: the published results of seeds {lost} have a different set of scores and are dropped")
         return row
 
     def values(name: str) -> list[float]:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from bitdiff.claims import findings_report
+from bitdiff.claims.catalog import CLAIMS
 from bitdiff.configuration import base, sections
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -142,7 +143,7 @@ def rewrite(text: str) -> str:
 
 
 def stale_remarks() -> dict[str, str]:
-    """The claims, with the checksum of the finding, whose remark was written for other results."""
+    """The claims whose remarks were written for other results, each with the checksum of its current finding."""
     found, remarks = findings_report.read(FINDINGS), _remarks()
     checksums = {name: findings_report.checksum(one) for name, one in found.items() if name in remarks}
     return {name: checksum for name, checksum in checksums.items() if remarks[name]["checksum"] != checksum}
@@ -152,7 +153,8 @@ def write_findings(*, check: bool) -> bool:
     """Writes configs/FINDINGS.md from the results, or with `check` only compares them; returns whether they differ."""
     path = ROOT / "configs" / "FINDINGS.md"
     found = findings_report.read(FINDINGS)
-    text = findings_report.markdown(found, "results/findings/", _remarks()) if found else None
+    not_run = [claim.statement for name, claim in CLAIMS.items() if name not in found]
+    text = findings_report.markdown(found, "results/findings/", _remarks(), not_run) if found else None
     differs = text != (path.read_text() if path.exists() else None)
     if differs and text is not None and not check:
         path.write_text(text)

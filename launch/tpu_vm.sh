@@ -4,7 +4,7 @@
 #   bash launch/tpu_vm.sh create bits v4-32
 #   bash launch/tpu_vm.sh train bits --config configs/cifar10.py:uint_cond --workdir /mnt/shared/runs/cifar10
 #   bash launch/tpu_vm.sh delete bits
-# The workdir must be a folder shared by all hosts, in which files can be appended to, such as NFS (Filestore).
+# The workdir must be shared by all hosts, on a file system that supports appending to files, such as NFS (Filestore).
 # DRY_RUN=1 prints the commands.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -2,7 +2,7 @@
 
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -79,18 +79,23 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def markdown(
-    found: Mapping[str, dict[str, Any]], pictures: str = "", remarks: Mapping[str, Mapping[str, str]] | None = None
+    found: Mapping[str, dict[str, Any]],
+    pictures: str = "",
+    remarks: Mapping[str, Mapping[str, str]] | None = None,
+    not_run: Iterable[str] = (),
 ) -> str:
     """The report as text: a table of verdicts, then a section for each claim.
 
     Args:
       found: the findings by the claim's name.
       pictures: a prefix of the plots' paths.
-      remarks: by the claim's name, a 'text', and the `checksum` of the finding it was written for; it is shown only
-        with that finding.
+      remarks: for each claim's name, a 'text', and the 'checksum' of the finding it was written for; it is shown
+        only with that finding.
+      not_run: the statements of claims that have not been checked.
     """
     lines = ["# Findings", "", _ABOUT, "", RULE, "", "| claim | verdict |", "| --- | --- |"]
     lines += [f"| {one['statement']} | {one['verdict']} |" for one in found.values()]
+    lines += [f"| {statement} | not yet run |" for statement in not_run]
     for name, one in found.items():
         remark = (remarks or {}).get(name, {})
         about = f" {remark['text']}" if remark.get("checksum") == checksum(one) else ""
@@ -119,7 +124,7 @@ def markdown(
 
 
 def checksum(one: Mapping[str, Any]) -> str:
-    """Identifies what was found: the statement, the evidence and all scores."""
+    """A checksum of a finding's statement, evidence and scores."""
     facts = [one["statement"], one["evidence"], one["points"], one["real"]]
     return f"{zlib.crc32(json.dumps(facts).encode()):08x}"
 

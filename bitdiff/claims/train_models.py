@@ -112,7 +112,7 @@ def _start(run: Run, worker: int, jobs: int) -> subprocess.Popen:
     """Starts a training run on its worker's part of the cores."""
     with run.log.open("a") as log:
         command = [sys.executable, "-m", "bitdiff.train", *run.arguments]
-        # In a session of its own, it does not receive the terminal's Ctrl-C in addition to the signal sent below.
+        # The process gets its own session, so that it does not receive Ctrl-C in addition to the signal sent below.
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
     cores = sorted(os.sched_getaffinity(0))[worker::jobs] if hasattr(os, "sched_setaffinity") else []
     if cores:

@@ -272,7 +272,7 @@ def _check_texts() -> None:
                 raise UsageError(f"--{flag.name} is {text!r}; it must be UTF-8 text") from error
             if "://" in text:
                 raise UsageError(
-                    f"--{flag.name} is {text}; it must be a local path: mount the bucket or server, e.g. with gcsfuse, "
+                    f"--{flag.name} is {text}; it must be a local path: mount the bucket or server, "
                     "and pass the path of the mount"
                 )
 

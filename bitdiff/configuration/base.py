@@ -228,7 +228,9 @@ CHECKPOINT = {
     "keep_every_steps": integer(0, "checkpoints at multiples of this are kept for good; 0 for none"),
     "keep_best": integer(0, "number of checkpoints with the lowest best_metric that are kept"),
     "best_metric": text(
-        "test_loss", "loss is the training loss since, or in, the last log line", ("test_loss", "loss")
+        "test_loss",
+        "loss is the mean training loss since the last log line, or that line's if no step followed it",
+        ("test_loss", "loss"),
     ),
     "test_examples": integer(1_024, "test examples for test_loss", low=1),
 }

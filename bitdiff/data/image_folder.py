@@ -153,7 +153,8 @@ def read_image(path: Path, size: int, channels: int, resize: str) -> np.ndarray:
             return to_pixels(ImageOps.exif_transpose(image), size, channels, resize)
         except (OSError, SyntaxError, ValueError) as error:
             raise UsageError(
-                f"the image {path} is damaged: {error}; replace it with another (a resumed run requires as many images)"
+                f"the image {path} is damaged: {error}; replace it with another image (a resumed run requires the same "
+                "number of images)"
             ) from error
 
 

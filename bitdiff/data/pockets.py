@@ -1,12 +1,12 @@
 """Complexes of a ligand and a receptor whose distribution of poses is known: two pockets fit the ligand equally well.
 
 The ligands are random rigid trees of atoms or, with config.data.builder 'molecules', small molecules that RDKit builds,
-in a random conformation in each pocket. Test complexes have new receptors, poses and torsion angles; trees are new too,
-but molecules are the same as in training. A receptor is a set of points with types, like a protein's C-alpha atoms.
-Each pocket holds residues around one pose of the ligand: for most atoms, there is one of the atom's type, roughly
-outward from the ligand's center. It also holds a marker that determines how often the ligand binds there. The true pose
-of a complex is in the pocket with the strong marker with probability STRONG, and otherwise in the other pocket. Nothing
-else distinguishes the pockets, so a model has to compare the markers.
+in a random conformation in each pocket. A receptor is a set of points with types, like a protein's C-alpha atoms. Each
+pocket holds residues around one pose of the ligand: for most atoms, there is one of the atom's type, roughly outward
+from the ligand's center. It also holds a marker that determines how often the ligand binds there. The true pose of a
+complex is in the pocket with the strong marker with probability STRONG, and otherwise in the other pocket. Nothing else
+distinguishes the pockets, so a model has to compare the markers. In test complexes, the receptors, poses and torsion
+angles are new, and so are the trees; the molecules are those of the training complexes.
 
 Distances are in angstroms.
 """

@@ -29,7 +29,7 @@ class EntropyRate(NamedTuple):
 def entropy_rate(run: Trained, *, examples: int, rounds: int, bins: int, seed: int) -> EntropyRate:
     """Measures the rate on test examples, or on training examples if there are none.
 
-    Conditions and the network's activations are dropped at their training rates, which raises the measured rate
+    Conditions are dropped, and dropout is applied in the network, at the training rates; this raises the measured rate
     slightly.
 
     Args:
@@ -43,7 +43,10 @@ def entropy_rate(run: Trained, *, examples: int, rounds: int, bins: int, seed: i
       UsageError: the model has no time, or no example's noise level lies within RANGE.
     """
     if run.task.errors is None:
-        raise UsageError(f"{run.folder} does not hold a Bit Diffusion model, which the entropy rate requires")
+        raise UsageError(
+            "the entropy rate requires a model that denoises bits, pixels or points; "
+            f"{run.folder} holds a model of the task {run.config.task!r}"
+        )
     dataset = data.load(run.config.data)
     source = dataset.test if len(dataset.test) else dataset.train
     error, gamma = at_random_times(run, run.task.errors, source, examples=examples, rounds=rounds, seed=seed)

@@ -11,7 +11,7 @@ from bitdiff.runtime.errors import UsageError
 def loss_by_time(run: Trained, *, examples: int, rounds: int, bins: int, seed: int) -> dict[float, float]:
     """The mean loss of test examples in equal intervals of t, by their midpoints.
 
-    Conditions and the network's activations are dropped at their training rates.
+    Conditions are dropped, and dropout is applied in the network, at the training rates.
 
     Args:
       run: a model that is trained at random times.
@@ -24,7 +24,9 @@ def loss_by_time(run: Trained, *, examples: int, rounds: int, bins: int, seed: i
       UsageError: the model has no time, or the data have no test examples.
     """
     if run.task.losses is None:
-        raise UsageError(f"{run.folder} holds a model whose loss has no time t, such as an autoregressive one")
+        raise UsageError(
+            f"{run.folder} holds a model that is not trained at random times t, such as an autoregressive one"
+        )
     dataset = data.load(run.config.data)
     if not len(dataset.test):
         raise UsageError(f"the data of {run.folder} have no test examples; set config.data.test_fraction")

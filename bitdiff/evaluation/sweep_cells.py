@@ -160,7 +160,7 @@ def measure_cells(sweep: Sweep, todo: list[SampleOptions]) -> Iterator[tuple[Sam
 
 
 def _save(path: Path, identity: dict[str, Any], measured: dict[str, Scores]) -> None:
-    """Writes the cells, with those that a concurrent sweep has written since.
+    """Writes the cells, merged with those that a concurrent sweep has written to the file.
 
     Raises:
       UsageError: that sweep has a different provenance; raised in every process.
@@ -168,8 +168,8 @@ def _save(path: Path, identity: dict[str, Any], measured: dict[str, Scores]) -> 
     others = read_sweep(path) if processes.is_main() and path.exists() else {"provenance": identity, "cells": {}}
     if processes.any_process(comparable(others["provenance"]) != comparable(identity)):
         raise UsageError(
-            f"{path} was written by another sweep in the meantime, with a different provenance; the cell measured last "
-            "was not saved. Run the same command again when the other one has ended"
+            f"another sweep, with a different provenance, has written to {path} in the meantime; the last cell "
+            "measured was not saved. Rerun this command after the other sweep has ended"
         )
     if processes.is_main():
         report = {"provenance": identity, "cells": others["cells"] | measured}

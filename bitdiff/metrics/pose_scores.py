@@ -56,7 +56,7 @@ def rmsd(poses: np.ndarray, truth: np.ndarray, permutations: np.ndarray) -> np.n
 def torsion_errors(
     pose: np.ndarray, truth: np.ndarray, permutations: np.ndarray, bonds: np.ndarray, rotatable: np.ndarray
 ) -> np.ndarray:
-    """Errors of a pose's torsion angles, for the symmetry of the molecule with the smallest sum of errors.
+    """Errors of a pose's torsion angles; of the molecule's symmetries, the one with the smallest sum of errors counts.
 
     The error of a rotatable bond is the largest over all pairs of neighbors of its two atoms, so that a rotated group
     with equivalent atoms counts as correct only if all of its atoms are at the right angle.
@@ -80,7 +80,7 @@ def torsion_errors(
 def random_torsion_errors(
     rng: np.random.Generator, truth: np.ndarray, permutations: np.ndarray, bonds: np.ndarray, rotatable: np.ndarray
 ) -> np.ndarray:
-    """The `torsion_errors` after rotating each rotatable bond by a uniformly random angle: what chance achieves."""
+    """The `torsion_errors` after rotating each rotatable bond by a uniformly random angle: the chance level."""
     if not len(rotatable):
         return np.zeros(0)
     angles = _angles(bonds, rotatable)
@@ -115,7 +115,7 @@ def _neighbors(bonds: np.ndarray, atom: int, without: int) -> list[int]:
 
 
 def _smallest_errors(found: np.ndarray, images: np.ndarray, angles: _Angles) -> np.ndarray:
-    """Errors [T], in degrees, of dihedral angles [Q] from those of the best of some poses [S, A, 3]."""
+    """Errors [T], in degrees, of dihedral angles [Q], for the pose of `images` [S, A, 3] with the smallest sum."""
     errors = np.abs((found - _dihedrals(images, angles.atoms) + np.pi) % (2.0 * np.pi) - np.pi)
     each = np.maximum.reduceat(errors, angles.first, axis=1)
     return np.degrees(each[each.sum(axis=1).argmin()])

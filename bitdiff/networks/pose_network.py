@@ -253,7 +253,7 @@ class PoseNetwork(nn.Module):
         )
         known = jnp.concatenate([equivariant.radial_basis(jnp.minimum(length, 10.0), 10.0, _RADIAL), around], axis=-1)
         hidden = nn.silu(nn.Dense(2 * self.trunk.scalars, name="torsion_in")(known))
-        # Each side is averaged on its own, since one that consists of one or two atoms would otherwise hardly count.
+        # The sides of the bond are averaged separately; otherwise, a side of one or two atoms would have little weight.
         side = jnp.where(moved, jnp.sum(moved & exist, axis=1)[:, None], jnp.sum(~moved & exist, axis=1)[:, None])
         weights = nn.Dense(found.shape[-1], name="torsion_out")(hidden) * (exist / jnp.maximum(side, 1))[..., None]
         total = _TORSION_SCALE * jnp.sum(weights * found, axis=1)

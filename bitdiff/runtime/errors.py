@@ -15,7 +15,7 @@ def choose(what: str, name: str, options: Iterable[str]) -> None:
 
 
 class SavingError(Exception):
-    """A checkpoint could not be written, or another file failed during training; earlier checkpoints are intact."""
+    """A file, such as a checkpoint, could not be read or written during training; earlier checkpoints are intact."""
 
 
 class DivergedError(RuntimeError):

@@ -66,7 +66,7 @@ class Watcher:
 class StopSignals:
     """In a `with` block, records the first signal in `received` and reports it; a second ends the process.
 
-    The signals are SIGINT, SIGTERM, and SIGHUP, which a closed terminal sends, unless it is ignored (as under nohup).
+    The signals are SIGINT, SIGTERM and SIGHUP. SIGHUP, sent when the terminal closes, has no effect under nohup.
     If the loop has not finished ten minutes after the first signal (it may be waiting for a process or a file system
     that is gone), the process exits anyway, so that it never hangs.
     """

@@ -179,12 +179,12 @@ def _two_pockets(outputs: dict[str, np.ndarray], truth: dict[str, np.ndarray], n
 
 
 def _agreement(named: np.ndarray, chosen: np.ndarray) -> Score:
-    """How often the most informative pointer determines the pocket `chosen` [N].
+    """The fraction of poses whose pocket, `chosen` [N], is predicted by the most informative pointer.
 
-    `named` [N, K] holds the pocket that each pointer selects, or -1.
+    `named` [N, K] is the pocket nearest to the residue that each pointer selects, or -1 if it selects an atom.
 
-    A pointer may mark the pocket that is occupied or the one that is free; both are equally informative, so the better
-    reading counts. A pointer that always marks the strong pocket carries no information, and scores about
+    A pointer may mark the occupied pocket or the free one; these are equally informative, so the better of the two
+    interpretations counts. A pointer that always marks the strong pocket carries no information, and scores about
     `pockets.STRONG`.
     """
     occupied = named == chosen[:, None]

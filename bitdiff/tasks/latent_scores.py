@@ -1,4 +1,4 @@
-"""How many of their codes discrete latents use; latents that always have the same values carry no information."""
+"""The number of codes that discrete latents use; a latent that always has the same value carries no information."""
 
 import numpy as np
 

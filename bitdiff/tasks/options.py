@@ -106,7 +106,7 @@ def options_in_use(options: SampleOptions, neutral: Mapping[str, Any]) -> list[s
 def given_schedule_options(options: SampleOptions) -> tuple[tuple[str, float], ...]:
     """The schedule options that are set, except for the levels of the schedule 'measured'.
 
-    Models trained on a measured schedule have these, whatever schedule they are sampled on.
+    The levels are set for every model trained on a measured schedule, even if it is sampled on another.
     """
     return tuple(item for item in options.schedule_options if item[0] != "levels" and item[1] is not None)
 

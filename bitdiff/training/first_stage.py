@@ -50,8 +50,8 @@ def with_first_stage(config: ml_collections.ConfigDict, folder: Path) -> ml_coll
     if config.task not in _NO_FIRST_STAGE:
         if config.first_run:
             raise UsageError(
-                f"config.first_run is {config.first_run!r}, but config.task is {config.task!r}; only these start from "
-                f"another run: {', '.join(_NO_FIRST_STAGE)}"
+                f"config.first_run is {config.first_run!r}, but config.task is {config.task!r}; only the tasks "
+                f"{', '.join(_NO_FIRST_STAGE)} start from another run"
             )
         return config
     if not config.first_run:

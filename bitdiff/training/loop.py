@@ -95,7 +95,7 @@ class Loop:
             self._write_what_is_due()
 
     def _rescue(self) -> None:
-        """Saves the steps since the last checkpoint after an error, such as a damaged example.
+        """Saves a checkpoint after an error, such as a damaged example, so that the last steps are not lost.
 
         Does nothing if the state was lost in the failed step, or if there are several processes, since the others
         cannot take part.

@@ -72,13 +72,13 @@ def _train(setup: Setup) -> Progress:
 
 
 def _report_new_length(config: ml_collections.ConfigDict, before: dict[str, Any]) -> None:
-    """Reports that the learning rate follows the schedule of another length from here on."""
+    """Prints a notice if train.steps has changed, since the learning rate follows the schedule for the new length."""
     steps, schedule = before["train"]["steps"], config.optimizer.schedule
     if schedule != "constant" and steps != config.train.steps:
         print(
-            f"config.train.steps was {steps} and is {config.train.steps} now: the learning rate continues on the "
-            f"{schedule} schedule of the new length, so the run differs from one trained with that length from the "
-            "start",
+            f"config.train.steps changed from {steps} to {config.train.steps}: the learning rate continues on the "
+            f"{schedule} schedule for the new length, so the run will differ from one trained with that length from "
+            "the start",
             flush=True,
         )
 

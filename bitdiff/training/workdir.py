@@ -136,7 +136,10 @@ def make(workdir: Path) -> None:
       UsageError: it cannot be created or written to, or is a URL.
     """
     if _URL.match(str(workdir)):
-        raise UsageError(f"the workdir is {workdir}; it must be a local path: mount the bucket, e.g. with gcsfuse")
+        raise UsageError(
+            f"the workdir is {workdir}; it must be a local path, on a file system that supports appending to "
+            "files, such as NFS"
+        )
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         write_text(workdir / "config.json.check", "")

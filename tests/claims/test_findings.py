@@ -153,7 +153,7 @@ def test_a_claim_is_trained_measured_and_reported_once(tmp_path, monkeypatch, ca
         measure_claim.measure(missing, _MODELS, tmp_path, (0,))
 
 
-def test_a_judge_trained_otherwise_is_replaced(tmp_path, monkeypatch):
+def test_a_judge_trained_with_other_settings_or_data_is_replaced(tmp_path, monkeypatch):
     dataset = data.load(load_config("digits").data)
     trained = []
 

@@ -110,13 +110,13 @@ def test_priors_sampled_differently_are_separate_rows(tmp_path):
     assert {name: len(members) for name, members in rows.items()} == {"as configured": 2, "prior.sample.steps=5": 1}
 
 
-def test_a_concurrent_sweep_of_something_else_is_not_mixed_in(tmp_path):
+def test_cells_of_a_concurrent_sweep_with_another_provenance_are_not_merged(tmp_path):
     path, cell = tmp_path / "sweep.json", name_of(CELLS[0])
     sweep_cells._save(path, {"num_samples": 10}, {cell: {"swd": 1.0}})
     sweep_cells._save(path, {"num_samples": 10, "date": "later"}, {name_of(CELLS[1]): {"swd": 2.0}})
     before = path.read_text()
     assert set(read_sweep(path)["cells"]) == {cell, name_of(CELLS[1])}
-    with pytest.raises(UsageError, match="another sweep in the meantime, with a different provenance"):
+    with pytest.raises(UsageError, match="another sweep, with a different provenance, has written to"):
         sweep_cells._save(path, {"num_samples": 20}, {cell: {"swd": 3.0}})
     assert path.read_text() == before
 

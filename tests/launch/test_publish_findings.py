@@ -44,7 +44,8 @@ def test_findings_are_merged_with_their_provenance(launch_script, tmp_path, monk
     found = findings_report.read(results)
     assert {name: one["verdict"] for name, one in found.items()} == {"first": "holds", "second": "does not hold"}
     assert {path.name for path in results.iterdir()} == {"findings.json", "first.png", "second.png"}
-    text = findings_report.markdown(found, "results/findings/")
+    text = findings_report.markdown(found, "results/findings/", not_run=["Another claim."])
+    assert "| Another claim. | not yet run |" in text
     assert "![distance](results/findings/first.png)" in text
     assert f"commit {script.current_commit()}" in text
     assert "; a machine; jax " in text

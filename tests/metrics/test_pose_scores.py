@@ -112,7 +112,7 @@ def test_a_rotated_group_is_correct_only_if_its_atoms_are_at_the_right_angle(smi
     np.testing.assert_allclose(found, [expected, *np.zeros(len(found) - 1)], atol=2)  # rings are not exactly planar
 
 
-def test_random_torsions_are_within_an_angle_as_often_as_symmetry_allows():
+def test_errors_of_random_torsions_are_uniform_up_to_symmetry():
     rng, permutations = np.random.default_rng(6), np.arange(4)[None]
     truth = rng.normal(size=(4, 3))
     chain = (CHAIN[1], np.array([[1, 2]]))

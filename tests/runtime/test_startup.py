@@ -28,7 +28,7 @@ def test_the_cpu_is_not_used_silently_if_there_is_an_accelerator(monkeypatch):
         ("INTERNAL: ptxas exited with non-zero error code", 1, "ptxas exited"),
     ],
 )
-def test_only_errors_of_the_connection_blame_another_process(monkeypatch, capsys, reason, expected, shown):
+def test_only_connection_errors_are_attributed_to_another_process(monkeypatch, capsys, reason, expected, shown):
     for module, name in (
         (command_line, "_connect"),
         (command_line, "_set_up_logging"),

@@ -35,7 +35,7 @@ def test_more_frames_than_steps_are_refused():
         sample_options(base_config().sample, steps=5, frames=6)
 
 
-def test_a_scale_of_noise_that_is_not_added_is_refused():
+def test_noise_scale_without_added_noise_is_refused():
     options = sample_options(base_config().sample, noise_scale=1.1)
     with pytest.raises(UsageError, match=r"noise_scale is 1.1, but it scales only the noise of churn and restarts"):
         plan_of(options)

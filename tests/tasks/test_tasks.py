@@ -303,7 +303,7 @@ def test_evaluation_of_too_few_images_omits_scores(make_config):
     assert scores["copies"].value == 1
 
 
-def test_copies_are_sought_among_the_first_training_images(monkeypatch):
+def test_copies_are_searched_for_among_the_first_training_images(monkeypatch):
     train = data.dataset.Arrays({"image": np.arange(64, dtype=np.uint8).reshape(4, 4, 4, 1)})
     samples = np.stack([train[3]["image"], train[1]["image"], np.zeros((4, 4, 1), np.uint8)])
     score = images._copies(samples.astype(np.int32), train)["copies"]

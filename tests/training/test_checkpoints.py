@@ -245,6 +245,6 @@ def test_a_damaged_config_in_a_checkpoint_is_not_compared(filled):
 
 def test_a_url_is_no_workdir(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match="it must be a local path: mount the bucket"):
+    with pytest.raises(UsageError, match="it must be a local path, on a file system that supports appending"):
         workdir.make(Path("gs://bucket/run"))
     assert not list(tmp_path.iterdir())

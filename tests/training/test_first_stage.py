@@ -64,7 +64,7 @@ def test_first_run_is_refused_by_tasks_that_ignore_it(tmp_path):
     config = mixture.get_config()
     config.first_run = str(tmp_path)
     with pytest.raises(
-        UsageError, match=r"first_run is .*, but config.task is 'tokens'; only these start from another"
+        UsageError, match=r"first_run is .*, but config.task is 'tokens'; only the tasks .* start from another run"
     ):
         with_first_stage(config, tmp_path / "new")
 

@@ -122,7 +122,7 @@ def test_an_error_does_not_lose_the_steps_since_the_last_checkpoint(make_config,
 
 
 @pytest.mark.slow
-def test_a_checkpoint_that_cannot_be_saved_after_an_error_is_not_promised(make_config, tmp_path, monkeypatch):
+def test_the_error_does_not_claim_a_checkpoint_that_could_not_be_saved(make_config, tmp_path, monkeypatch):
     def fail(self):
         raise OSError(28, "No space left on device", "metrics.jsonl")
 
@@ -141,7 +141,7 @@ def test_a_checkpoint_that_cannot_be_saved_after_an_error_is_not_promised(make_c
 def test_a_learning_rate_that_depends_on_a_new_length_is_reported(make_config, capsys, schedule, steps, shown):
     before = workdir.plain(make_config())
     trainer._report_new_length(make_config(**{"optimizer.schedule": schedule, "train.steps": steps}), before)
-    expected = "config.train.steps was 6 and is 9 now: the learning rate continues on the cosine schedule"
+    expected = "config.train.steps changed from 6 to 9: the learning rate continues on the cosine schedule"
     assert (expected in capsys.readouterr().out) == shown
 
 
