@@ -15,8 +15,7 @@ A confidence model ranks the poses of a run of any other variant:
 Variants: plain (the default), disco (with two latents, which point at atoms or residues; its evaluation infers them
 from the true poses), prior (over disco's latents), confidence; each also with the prefix molecules_, for small
 molecules with rotatable bonds (pip install -e '.[docking]') in place of rigid ligands. The complexes are synthetic, see
-bitdiff/data/pockets.py. Results: configs/README.md. The confidence model and the variants for molecules have not been
-run.
+bitdiff/data/pockets.py. Results: configs/README.md.
 """
 
 import ml_collections
