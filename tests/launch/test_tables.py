@@ -33,8 +33,10 @@ def test_every_result_states_its_provenance(path):
     measured = [row for row in results["rows"] if any(row["scores"].values()) or row.get("summaries")]
     assert bool(results["commit"]) or not measured, "measured numbers need a commit"
     for row in results["rows"]:
+        seeds = row.get("seeds", results["seeds"])
+        assert set(seeds) <= set(results["seeds"])
         for values in row["scores"].values():
-            assert len(values) in (0, 1, len(results["seeds"])) or not results["seeds"]
+            assert len(values) in (0, 1, len(seeds)) or not results["seeds"]
 
 
 def test_remarks_on_other_results_are_reported(launch_script, monkeypatch, capsys):
