@@ -4,6 +4,7 @@ Runs whose configs differ only in the seed form one row, with their mean and sta
 the fields in which its config differs from that of the first run; a column is a cell of the sweeps.
 """
 
+import sys
 from glob import glob
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from absl import flags
 
 from bitdiff.cli import command
 from bitdiff.evaluation.comparison import group, markdown, read
+from bitdiff.evaluation.sweep_cells import SWEEP_FILE
 from bitdiff.runtime import files
 from bitdiff.runtime.errors import UsageError
 
@@ -38,7 +40,7 @@ def main() -> None:
 
 
 def find_folders(patterns: list[str]) -> list[Path]:
-    """The folders that match the patterns, each once.
+    """The folders that match the patterns, each once; a pattern with wildcards matches only folders with a sweep.
 
     Raises:
       UsageError: a pattern matches no folder.
@@ -48,6 +50,15 @@ def find_folders(patterns: list[str]) -> list[Path]:
         found = [Path(path) for path in sorted(glob(pattern)) if Path(path).is_dir()]
         if not found:
             raise UsageError(f"--workdirs: there is no folder {pattern!r}")
+        if found != [Path(pattern)]:
+            skipped = [path for path in found if not (path / SWEEP_FILE).exists()]
+            if skipped == found:
+                raise UsageError(
+                    f"--workdirs: no folder {pattern!r} holds a {SWEEP_FILE}; write one with bitdiff.sweep"
+                )
+            if skipped:
+                print(f"without a {SWEEP_FILE}, and left out: {', '.join(map(str, skipped))}", file=sys.stderr)
+            found = [path for path in found if path not in skipped]
         folders |= {path.resolve(): path for path in found}
     return list(folders.values())
 

@@ -134,7 +134,7 @@ def describe_pictures(request: Request, run: Trained, samples: Draw) -> None:
     if processes.is_main():
         files.check_writable(out)
     count, page = describe(run, samples, request.images, request.draw.num_samples, out)
-    print(f"wrote {count} captions from step {run.step} to {out}, and a preview page to {page}")
+    print(f"wrote {count} captions from step {run.step} to {out}, and a preview to {page}")
 
 
 def fill_folder(request: Request, run: Trained, samples: Draw) -> None:
@@ -173,7 +173,7 @@ def write_file(request: Request, run: Trained, samples: Draw) -> None:
     outputs = with_texts(run, outputs)
     write_npz(out, outputs)
     page = write_page(out, run, outputs, len(request.labels or ()) or run.config.data.num_classes)
-    print(f"wrote {samples.num_samples} samples from step {run.step} to {out}, and a preview page to {page}")
+    print(f"wrote {samples.num_samples} samples from step {run.step} to {out}, and a preview to {page}")
     if run.task.field == "pose":
         elements, residues = has_elements(run.config.data), has_amino_acids(run.config.data)
         written = [write_pdb(out, outputs, elements=elements, residues=residues)]

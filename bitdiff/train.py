@@ -5,6 +5,8 @@ from pathlib import Path
 from absl import flags
 
 from bitdiff.cli import command
+from bitdiff.runtime import processes
+from bitdiff.runtime.console import table
 from bitdiff.training.checks import device_divisor
 from bitdiff.training.trainer import train
 
@@ -17,8 +19,14 @@ def define_flags() -> None:
 
 def main() -> int:
     """Runs the command."""
-    progress = train(flags.FLAGS.config, Path(flags.FLAGS.workdir))
-    return 128 + progress.signal if progress.signal else 0
+    folder = Path(flags.FLAGS.workdir)
+    progress = train(flags.FLAGS.config, folder)
+    if progress.signal:
+        return 128 + progress.signal
+    if processes.is_main():
+        commands = [f"python -m bitdiff.{name} --workdir {folder}" for name in ("sample", "evaluate")]
+        print(table([("next", " or ".join(commands))]))
+    return 0
 
 
 if __name__ == "__main__":

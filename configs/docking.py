@@ -48,7 +48,6 @@ def get_config(variant: str = "plain") -> ml_collections.ConfigDict:
     )
     presets.small_run(config, steps=12_000, batch_size=16)
     config.optimizer.learning_rate = 5e-3
-    config.train.sample_every_steps = 0
     config.sample.sampler = "ancestral"
     config.sample.steps = 20
     config.sample.temperature = 0.33  # a true pose is a single point
@@ -57,7 +56,6 @@ def get_config(variant: str = "plain") -> ml_collections.ConfigDict:
     if variant.endswith("confidence"):
         presets.confidence(config)
         presets.small_run(config, steps=2_000, batch_size=32)
-        config.train.sample_every_steps = 0
         config.evaluate.num_samples = 3_000
     if variant.endswith(("disco", "prior")):
         config.latents.count = 2
@@ -67,4 +65,5 @@ def get_config(variant: str = "plain") -> ml_collections.ConfigDict:
         presets.second_stage(config, "pointers")
         config.diffusion.self_cond_rate = 0.0
         presets.small_run(config, steps=2_000, batch_size=16)
+    config.train.sample_every_steps = 0
     return config

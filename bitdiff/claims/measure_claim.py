@@ -12,7 +12,7 @@ from bitdiff.claims.train_models import Stopped, runs_of
 from bitdiff.data import Dataset
 from bitdiff.evaluation.classifier_judge import open_judge, train_judge
 from bitdiff.evaluation.scores import open_data
-from bitdiff.evaluation.sweep_cells import Sweep, measure_cells
+from bitdiff.evaluation.sweep_cells import SWEEP_FILE, Sweep, measure_cells
 from bitdiff.inference.draws import Draw
 from bitdiff.inference.trained import Trained, load
 from bitdiff.metrics import image_classifier
@@ -100,7 +100,7 @@ def _scores(claim: Claim, points: list[Point], folder: Path, step: int) -> _Scor
     todo = [sample_options(run.config.sample, **point.options) for point in points]
     seed = run.config.evaluate.seed + run.config.seed
     draw = Draw(todo[0], claim.num_samples, seed, run.config.sample.batch_size)
-    file = f"sweep_{step}.json" if points[0].step else "sweep.json"
+    file = f"sweep_{step}.json" if points[0].step else SWEEP_FILE
     measured = dict(measure_cells(Sweep(run, dataset, judges, draw, file, timed=False), todo))
     values, real = [], []
     for options in todo:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -230,7 +231,13 @@ def _parse(argv: list[str]) -> list[str]:
         message = "the --config file calls sys.exit"
     except Exception as error:
         # From a flag, a config file (which may raise anything), or an override; some messages quote a whole traceback.
-        text = str(error).strip().replace("\\n", " ").replace("\\'", "'")
+        text = (
+            str(error)
+            .replace(f"{UsageError.__module__}.UsageError: ", "")
+            .strip()
+            .replace("\\n", " ")
+            .replace("\\'", "'")
+        )
         message = text.splitlines()[-1] if "Traceback" in text else " ".join(text.split())
         if "must have a value other than None" in message:
             message = f"{message.split('=')[0].removeprefix('flag ')} is required"
@@ -239,9 +246,21 @@ def _parse(argv: list[str]) -> list[str]:
         if "get_config" in message:
             message = f"the --config file has no function get_config ({message})"
         elif isinstance(error, AttributeError | KeyError):
-            message = f"the config has no such field: {message}"
+            message = _no_such_field(message, argv)
     print(f"error: {message}\n(--help lists the flags)", file=sys.stderr)
     sys.exit(2)
+
+
+def _no_such_field(message: str, argv: list[str]) -> str:
+    """The error for a flag that names a field that the config does not have; `message` is that of ml_collections."""
+    similar = re.search(r'Did you mean "(.+?)" instead of "(.+?)"', message)
+    field = similar[2] if similar else message.strip("\"'")
+    if not field.isidentifier():
+        return f"the config has no such field: {message}"
+    names = (argument.lstrip("-").partition("=")[0] for argument in argv)
+    name = next((name for name in names if field in name.split(".")), field)
+    advice = f"did you mean {similar[1]!r}?" if similar else "configs/fields.md lists the fields"
+    return f"there is no field {name}; {advice}"
 
 
 def _from_config_file(error: Exception) -> bool:

@@ -7,6 +7,7 @@ import ml_collections
 
 from bitdiff.configuration import sections
 from bitdiff.configuration.base import base_config
+from bitdiff.runtime.errors import UsageError
 
 BIT_ENCODINGS = ("uint", "gray", "uint_rand", "one_hot")
 PAPER_ENCODINGS = ("uint", "gray", "uint_rand", "continuous")
@@ -142,8 +143,8 @@ def medium_run(config: ml_collections.ConfigDict) -> None:
 
 
 def check_variant(file: str, variant: str, variants: Iterable[str]) -> None:
-    """Raises ValueError with the valid names if `variant` is not one of the variants of a config file."""
+    """Raises UsageError with the valid names if `variant` is not one of the variants of a config file."""
     variants = tuple(variants)
     if variant not in variants:
         names = ", ".join(variants) if variants else "none"
-        raise ValueError(f"unknown variant {variant!r} of configs/{Path(file).name}; its variants: {names}")
+        raise UsageError(f"unknown variant {variant!r} of configs/{Path(file).name}; its variants: {names}")

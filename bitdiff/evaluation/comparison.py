@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bitdiff.evaluation.sweep_cells import comparable, options_of, read_sweep
+from bitdiff.evaluation.sweep_cells import SWEEP_FILE, comparable, options_of, read_sweep
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import SampleOptions
 from bitdiff.training import workdir
@@ -35,7 +35,7 @@ def read(folder: Path) -> Swept:
     config = workdir.trained_fields(trained)
     if trained.get("encoder"):
         config["encoder.weights"] = trained.encoder.weights  # may differ when a run is resumed, but matters here
-    report = read_sweep(folder / "sweep.json")
+    report = read_sweep(folder / SWEEP_FILE)
     cells = {options_of(name): scores for name, scores in report["cells"].items()}
     measured_on = comparable(report["provenance"])
     config["train.steps"] = measured_on.pop("step", None)  # the swept checkpoint's

@@ -25,6 +25,7 @@ from bitdiff.tasks import GUIDANCE, SampleOptions, examples_for, hashable, netwo
 from bitdiff.tasks.options import checked
 from bitdiff.tasks.sample_batches import compile_sampler, local_size, sampler_inputs
 
+SWEEP_FILE = "sweep.json"  # in the workdir
 AXES = (
     "sampler",
     "schedule",
@@ -56,7 +57,7 @@ class Sweep(NamedTuple):
     dataset: Dataset
     judges: Sequence[Judge]
     base: Draw
-    file: str = "sweep.json"
+    file: str = SWEEP_FILE
     timed: bool = True
 
     @property
@@ -111,6 +112,8 @@ def read_sweep(path: Path) -> dict[str, Any]:
         if prior:
             prior["sample"] = _with_added(prior["sample"])
         return report | {"cells": {name_of(options_of(name)): scores for name, scores in report["cells"].items()}}
+    except FileNotFoundError as error:
+        raise UsageError(f"there is no {path}; write one with bitdiff.sweep") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{path} holds no readable sweep ({error}); write one with bitdiff.sweep") from error
 

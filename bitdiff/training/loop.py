@@ -231,7 +231,4 @@ class Loop:
             rows.insert(0, ("stopped", f"by {self.stopped_by.name}; the same command resumes from here"))
         elif self.step == self.first:
             rows.append(("nothing to do", "raise config.train.steps to train further"))
-        else:
-            commands = [f"python -m bitdiff.{name} --workdir {self.setup.folder}" for name in ("sample", "evaluate")]
-            rows.append(("next", " or ".join(commands)))
         print(table(rows), flush=True)

@@ -33,7 +33,7 @@ def learning_rate(options: Any, total_steps: int) -> optax.Schedule:
     elif decay_steps < 1:
         raise UsageError(
             f"config.train.steps is {total_steps}, but a {options.schedule} decay after "
-            f"config.optimizer.warmup_steps = {warmup} needs more steps than that"
+            f"config.optimizer.warmup_steps = {warmup} needs more steps than that; raise the one or lower the other"
         )
     elif options.schedule == "linear":
         after = optax.linear_schedule(peak, 0.0, decay_steps)

@@ -217,12 +217,21 @@ def test_a_signal_saves_a_checkpoint_and_exits(command, tmp_path, number):
     ("name", "arguments", "message"),
     [
         ("train", ["--config", "configs/none.py", "--workdir", "RUN"], "configs/none.py"),
-        ("train", [*TRAIN, "--config.train.stepz=3", "--workdir", "RUN"], "stepz"),
+        (
+            "train",
+            [*TRAIN, "--config.train.stepz=3", "--workdir", "RUN"],
+            "error: there is no field config.train.stepz; did you mean 'steps'?",
+        ),
+        (
+            "train",
+            [*TRAIN, "--config.zebra=3", "--workdir", "RUN"],
+            "error: there is no field config.zebra; configs/fields.md lists the fields",
+        ),
         ("train", [*TRAIN, "--config.train.steps=many", "--workdir", "RUN"], "many"),
         (
             "train",
             ["--config", "configs/digits.py:grey", "--workdir", "RUN"],
-            "unknown variant 'grey' of configs/digits.py; its variants: uint, gray",
+            "error: unknown variant 'grey' of configs/digits.py; its variants: uint, gray",
         ),
         ("train", ["--config", "configs/digits.py"], "workdir"),
         ("train", [*TRAIN, "--workdir", "RUN", "extra"], "unexpected arguments: extra"),

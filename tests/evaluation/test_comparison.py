@@ -4,6 +4,7 @@ import shutil
 import pytest
 from conftest import tiny_config
 
+from bitdiff import compare
 from bitdiff.configuration import base_config
 from bitdiff.evaluation import comparison, sweep_cells, sweep_tables
 from bitdiff.evaluation.scores import open_data
@@ -58,11 +59,25 @@ def test_incomparable_runs_are_refused():
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"cells": {"x": {}}, "provenance": {}}', '{"cells": 3}'])
 def test_a_run_without_a_sweep_is_reported(tmp_path, content):
     workdir.save_config(tmp_path, tiny_config())
-    with pytest.raises(UsageError, match=r"sweep.json holds no readable sweep .*write one with bitdiff.sweep"):
+    with pytest.raises(UsageError, match=r"there is no .*sweep.json; write one with bitdiff.sweep"):
         comparison.read(tmp_path)
     (tmp_path / "sweep.json").write_text(content)
     with pytest.raises(UsageError, match=r"sweep.json holds no readable sweep"):
         comparison.read(tmp_path)
+
+
+def test_patterns_match_folders_with_a_sweep(tmp_path, capsys):
+    for name in ("one", "other", "third"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(UsageError, match=r"no folder .* holds a sweep.json; write one with bitdiff.sweep"):
+        compare.find_folders([f"{tmp_path}/*"])
+    for name in ("one", "third"):
+        (tmp_path / name / "sweep.json").write_text("{}")
+    assert compare.find_folders([f"{tmp_path}/*"]) == [tmp_path / "one", tmp_path / "third"]
+    assert f"without a sweep.json, and left out: {tmp_path / 'other'}" in capsys.readouterr().err
+    assert compare.find_folders([f"{tmp_path}/other"]) == [tmp_path / "other"]  # named, so its error is reported later
+    with pytest.raises(UsageError, match="there is no folder"):
+        compare.find_folders([f"{tmp_path}/none*"])
 
 
 def test_grids_arrange_scores_by_steps_and_td():
