@@ -9,6 +9,7 @@ import numpy as np
 from bitdiff.figures import plots
 
 _MOST, _COLUMNS = 12, 4
+_LEGEND = "colored atoms: the sampled pose; green: the pose in the data; gray: the receptor"
 
 
 def write_poses(path: Path, outputs: Mapping[str, np.ndarray], columns: int | None = None) -> None:
@@ -23,11 +24,16 @@ def write_poses(path: Path, outputs: Mapping[str, np.ndarray], columns: int | No
     count = len(outputs["pose"]) if columns else min(len(outputs["pose"]), _MOST)
     width = columns or min(count, _COLUMNS)
     rows = -(-count // width)
-    figure, grid = plt.subplots(rows, width, figsize=(3 * width, 3 * rows), layout="constrained", squeeze=False)
+    shared = "row" if columns else False  # a row of a given width holds the frames of one trajectory
+    figure, grid = plt.subplots(
+        rows, width, figsize=(3 * width, 3 * rows), layout="constrained", squeeze=False, sharex=shared, sharey=shared
+    )
     for i, axes in enumerate(grid.ravel()):
         axes.axis("off")
         if i < count:
             _draw(axes, {name: array[i] for name, array in outputs.items()})
+    legend = f"{_LEGEND}; circled: nodes that the latents point at" if "latents" in outputs else _LEGEND
+    figure.supxlabel(legend, fontsize=4 + 2 * min(width, 3), wrap=True)
     plots.save(path, figure)
 
 

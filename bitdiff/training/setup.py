@@ -17,7 +17,7 @@ from bitdiff.tasks import Task, make_task
 from bitdiff.training import workdir
 from bitdiff.training.checks import check_training
 from bitdiff.training.first_stage import with_first_stage
-from bitdiff.training.optimizer import make_optimizer
+from bitdiff.training.optimizer import learning_rate, make_optimizer
 from bitdiff.training.schedule_file import with_measured_schedule
 
 _INFERRED = ("image_size", "channels", "length", "vocab_size", "num_classes")
@@ -55,6 +55,7 @@ def prepare(
       UsageError: bad input, or the folder holds a run with a different config.
     """
     check_config(config, extra=task is not None)
+    learning_rate(config.optimizer, config.train.steps)  # its errors come before the data are loaded
     config = with_measured_schedule(config, folder)
     dataset = data.load(config.data) if dataset is None else dataset
     given = config.data
