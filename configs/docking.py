@@ -41,7 +41,8 @@ def get_config(variant: str = "plain") -> ml_collections.ConfigDict:
     config.data.residue_types = 27 if molecules else 12
     config.data.length = 60
     config.diffusion.self_cond_rate = 0.0
-    if molecules:  # at DiffDock's 0.03, the noise on torsions vanishes while the orientation is still uncertain
+    if variant in ("molecules_plain", "molecules_disco"):
+        # At DiffDock's 0.03, the noise on torsions vanishes while the orientation is still uncertain.
         config.docking.torsion = (0.2, 3.14)
     config.network = sections.pose(
         scalars=24, vectors=8, layers=3, residue_neighbors=2, atom_neighbors=16, distance=12.0, cross_distance=12.0

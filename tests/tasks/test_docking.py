@@ -6,12 +6,13 @@ import numpy as np
 import optax
 import pytest
 
+from bitdiff.configs import docking as docking_config
 from bitdiff.configuration import base_config, load_config, sections
 from bitdiff.data import Dataset, pockets
 from bitdiff.data.dataset import Arrays, stack
 from bitdiff.diffusion.poses import Move
 from bitdiff.runtime.errors import UsageError
-from bitdiff.tasks import docking_model, docking_scores, make_task, sample_options
+from bitdiff.tasks import combinations, docking_model, docking_scores, make_task, sample_options
 
 
 def small_config(variant="disco", **changes):
@@ -376,6 +377,17 @@ def test_a_confidence_model_requires_a_docking_run():
     config.diffusion.schedule = "linear"
     with pytest.raises(UsageError, match=r"diffusion.schedule is 'linear'; it must be 'cosine' with a confidence"):
         make_task(config)
+
+
+@pytest.mark.parametrize("variant", docking_config.VARIANTS)
+def test_the_config_of_every_variant_has_only_fields_that_its_model_uses(variant):
+    config = docking_config.get_config(variant)
+    checks = {
+        "docking": combinations.check_docking,
+        "prior": combinations.check_pointer_prior,
+        "confidence": combinations.check_confidence,
+    }
+    checks[config.task](config)
 
 
 def test_torsions_of_molecules_are_scored():
