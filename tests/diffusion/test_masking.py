@@ -56,6 +56,7 @@ def test_a_worse_predictor_has_a_larger_bound():
     assert worse - best == pytest.approx(information, rel=0.15)
 
 
+@pytest.mark.slow
 def test_ancestral_samples_follow_the_distribution():
     probabilities = token_pairs.probabilities()
     start = jnp.full((20_000, 2), masking.MASK)

@@ -11,6 +11,8 @@ from bitdiff.inference import trained
 from bitdiff.metrics import image_classifier
 from bitdiff.runtime.errors import UsageError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def digits():

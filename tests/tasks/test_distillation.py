@@ -133,6 +133,7 @@ def test_a_chain_of_students(tmp_path):
         train(config, tmp_path / "again")
 
 
+@pytest.mark.slow
 def test_self_conditioned_rows_have_the_inputs_of_a_two_step_sampler():
     config = resolved(student_config(2))
     model = make_denoiser(config.first, Layout("tokens", (2,), 1))._replace(gamma=schedules.cosine())
@@ -164,6 +165,7 @@ def test_self_conditioned_rows_have_the_inputs_of_a_two_step_sampler():
     assert np.any(seen[1][1])
 
 
+@pytest.mark.slow
 def test_training_changes_the_student_alone():
     config = resolved(student_config(4))
     task = make_task(config)
