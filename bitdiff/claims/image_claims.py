@@ -1,5 +1,6 @@
 """Claims about images: Fashion-MNIST at 14 x 14 pixels."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -26,9 +27,7 @@ def _self_conditioning() -> Claim:
     return _on_fashion(
         statement="Self-conditioning improves samples with every encoding.",
         paper=_FIGURE_5,
-        points=tuple(
-            Point(line, step, model, {"steps": 20}, step) for line, model in lines.items() for step in CHECKPOINTS
-        ),
+        points=_over_training(lines, CHECKPOINTS),
         x_label="training steps",
         num_samples=500,  # for each of three checkpoints of 18 models
         evidence={
@@ -43,9 +42,7 @@ def _self_conditioning_longer() -> Claim:
     return _on_fashion(
         statement="Self-conditioning improves samples of uint after longer training.",
         paper=_FIGURE_5,
-        points=tuple(
-            Point(line, step, model, {"steps": 20}, step) for line, model in lines.items() for step in LATE_CHECKPOINTS
-        ),
+        points=_over_training(lines, LATE_CHECKPOINTS),
         x_label="training steps",
         evidence={
             "better with self-conditioning at the end": better(
@@ -53,6 +50,11 @@ def _self_conditioning_longer() -> Claim:
             )
         },
     )
+
+
+def _over_training(lines: Mapping[str, str], checkpoints: tuple[int, ...]) -> tuple[Point, ...]:
+    """Points for models, keyed by the label of their line, at each checkpoint, with 20 sampling steps."""
+    return tuple(Point(line, step, model, {"steps": 20}, step) for line, model in lines.items() for step in checkpoints)
 
 
 def _td() -> Claim:
