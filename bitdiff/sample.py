@@ -32,7 +32,7 @@ from bitdiff.inference.trained import Trained, check_examples, check_options, wi
 from bitdiff.runtime import files, processes
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import examples_for
-from bitdiff.tasks.docking_model import SHOWN
+from bitdiff.tasks.docking_model import KNOWN, SHOWN
 from bitdiff.tasks.options import checked
 
 _NOT_FOLDERS = (".npy", ".png", ".jpg", ".txt", ".json", ".csv", ".zip")  # suffixes that do not name a folder
@@ -217,7 +217,8 @@ def draw_strip(request: Request, run: Trained, samples: Draw, examples: Source |
     shorter = Draw(options, rows, samples.seed, rows)
     outputs = draw(run.task, run.params, shorter, labels=request.labels, examples=examples)
     trajectory = outputs["trajectory"]
-    complexes = {name: np.repeat(outputs[name], request.frames, axis=0) for name in (SHOWN if poses else ())}
+    shown = [name for name in (*SHOWN, KNOWN) if name in outputs] if poses else []
+    complexes = {name: np.repeat(outputs[name], request.frames, axis=0) for name in shown}
     return complexes | {run.task.field: trajectory.reshape(-1, *trajectory.shape[2:])}
 
 

@@ -10,6 +10,7 @@ from bitdiff.figures import plots
 
 _MOST, _COLUMNS = 12, 4
 _LEGEND = "colored atoms: the sampled pose; green: the pose in the data; gray: the receptor"
+_OTHERS = "orange: the other true pose"
 
 
 def write_poses(path: Path, outputs: Mapping[str, np.ndarray], columns: int | None = None) -> None:
@@ -18,7 +19,8 @@ def write_poses(path: Path, outputs: Mapping[str, np.ndarray], columns: int | No
     Args:
       path: the PNG file.
       outputs: a docking task's samples, with 'pose', 'atoms', 'bonds', 'residues', 'positions', and 'conformer', the
-        true pose or its matched conformer, in green; nodes that 'latents' point at are circled.
+        true pose or its matched conformer, in green; all true poses 'poses' are orange below it, if they are known;
+        nodes that 'latents' point at are circled.
       columns: number of columns; by default up to 4, with at most 12 poses.
     """
     count = len(outputs["pose"]) if columns else min(len(outputs["pose"]), _MOST)
@@ -32,7 +34,8 @@ def write_poses(path: Path, outputs: Mapping[str, np.ndarray], columns: int | No
         axes.axis("off")
         if i < count:
             _draw(axes, {name: array[i] for name, array in outputs.items()})
-    legend = f"{_LEGEND}; circled: nodes that the latents point at" if "latents" in outputs else _LEGEND
+    marks = {"poses": _OTHERS, "latents": "circled: nodes that the latents point at"}
+    legend = "; ".join([_LEGEND, *(text for name, text in marks.items() if name in outputs)])
     figure.supxlabel(legend, fontsize=4 + 2 * min(width, 3), wrap=True)
     plots.save(path, figure)
 
@@ -47,6 +50,8 @@ def _draw(axes: plt.Axes, one: dict[str, np.ndarray]) -> None:
 
     axes.scatter(*project(places).T, s=30, color="0.8")
     x = project(one["pose"])
+    for true in one.get("poses", ()):
+        _draw_bonds(axes, project(true), one["bonds"], "moccasin", 5)
     _draw_bonds(axes, project(one["conformer"]), one["bonds"], "palegreen", 5)
     _draw_bonds(axes, x, one["bonds"], "tab:blue", 2)
     exist = one["atoms"] > 0

@@ -29,6 +29,7 @@ from bitdiff.tasks.task import Task
 
 # Returned with the samples.
 SHOWN = ("atoms", "elements", "charges", "bonds", "orders", "residues", "positions", "conformer")
+KNOWN = "poses"  # returned as well if the data have it: all true poses of a complex, [poses, A, 3]
 GIVEN = ("atoms", "bonds", "residues", "positions", "conformer", "rotatable", "moved")  # what a complex consists of
 _UNSUPPORTED = {name: value for name, value in DIFFUSION_OPTIONS.items() if name != "frames"}
 _UNSUPPORTED |= {"guidance": 0.0, "image_guidance": 0.0, "beams": 1}
@@ -196,7 +197,7 @@ def sample(
     exist = (arrays["atoms"] > 0)[..., None]
     outputs = {"pose": jnp.where(exist, x + centers, 0.0), "source": arrays["source"]}
     outputs["invalid"] = jnp.mean(~jnp.isfinite(outputs["pose"]), axis=(1, 2), dtype=jnp.float32)
-    outputs |= {name: arrays[name] for name in SHOWN}
+    outputs |= {name: arrays[name] for name in (*SHOWN, KNOWN) if name in arrays}
     if pointers is not None:
         outputs["latents"] = pointers
     if options.frames:
@@ -268,7 +269,8 @@ def condition_on(
             f"{', '.join(map(repr, missing or ['pose']))}"
         )
     rows = [with_conformer(row) for row in request.rows]
-    arrays = {name: np.stack([row[name] for row in rows]) for name in {*GIVEN, *SHOWN}}
+    names = {*GIVEN, *SHOWN, *({KNOWN} & rows[0].keys())}
+    arrays = {name: np.stack([row[name] for row in rows]) for name in names}
     if model.encoder is not None:
         if "latents" in rows[0]:
             arrays["latents"] = np.stack([row["latents"] for row in rows])

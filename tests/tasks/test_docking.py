@@ -2,15 +2,18 @@
 
 import jax
 import jax.numpy as jnp
+import matplotlib.colors
 import numpy as np
 import optax
 import pytest
+from PIL import Image
 
 from bitdiff.configs import docking as docking_config
 from bitdiff.configuration import base_config, load_config, sections
 from bitdiff.data import Dataset, pockets
 from bitdiff.data.dataset import Arrays, stack
 from bitdiff.diffusion.poses import Move
+from bitdiff.figures.pose_pictures import write_poses
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import combinations, docking_model, docking_scores, make_task, sample_options
 
@@ -85,6 +88,7 @@ def test_poses_keep_the_shape_of_the_ligand(complexes, sampler):
     assert outputs["trajectory"].shape == (14, 2, pockets.ATOMS[1], 3)
     assert outputs["latents"].shape == (14, 2)
     rows = stack(complexes.test)
+    np.testing.assert_array_equal(outputs["poses"], np.resize(rows["poses"], outputs["poses"].shape))
     for i, pose in enumerate(np.asarray(outputs["pose"])):
         exist = rows["atoms"][i % 12] > 0
         np.testing.assert_array_equal(pose[~exist], 0)
@@ -93,6 +97,21 @@ def test_poses_keep_the_shape_of_the_ligand(complexes, sampler):
     nodes = np.concatenate([rows["atoms"], rows["residues"]], axis=1)
     for pointers, exist in zip(np.asarray(outputs["latents"]), np.resize(nodes > 0, (14, nodes.shape[1])), strict=True):
         assert exist[pointers].all()
+
+
+def test_pictures_show_the_pose_in_the_data_and_the_other_true_pose(complexes, tmp_path):
+    rows = {name: array[:3] for name, array in stack(complexes.test).items()}
+    outputs = rows | {"conformer": rows["pose"], "pose": rows["pose"] + 30.0}
+    amounts = []
+    for shown in (outputs, {name: array for name, array in outputs.items() if name != "poses"}):
+        write_poses(tmp_path / "poses.png", shown)
+        pixels = np.asarray(Image.open(tmp_path / "poses.png").convert("RGB")).reshape(-1, 3)
+        colors = [np.rint(255 * np.array(matplotlib.colors.to_rgb(name))) for name in ("palegreen", "moccasin")]
+        amounts.append([int(np.all(pixels == color, axis=1).sum()) for color in colors])
+    assert amounts[0][0] > 100
+    assert amounts[0][1] > 100
+    assert amounts[1][0] > 100
+    assert amounts[1][1] == 0
 
 
 def test_given_pointers_are_used(complexes):
@@ -226,6 +245,7 @@ def test_samples_require_complexes_and_take_no_labels(complexes):
         {name: array.shape for name, array in task.condition(np.arange(2), None, examples).items()}
         for examples in (complexes.test, None)
     ]
+    assert shapes[0].pop("poses") == (2, 2, pockets.ATOMS[1], 3)  # only some data know all true poses
     assert shapes[0] == shapes[1]
     with pytest.raises(UsageError, match="docking has no classes"):
         task.condition(np.arange(2), (1,), complexes.test)
