@@ -24,7 +24,7 @@ from bitdiff.runtime.version import __version__
 from bitdiff.tasks import make_task
 from bitdiff.training import workdir
 from bitdiff.training.checks import check_training, device_divisor
-from bitdiff.training.optimizer import make_optimizer
+from bitdiff.training.optimizer import optimizer_of
 from bitdiff.training.setup import training_batches
 
 
@@ -75,7 +75,7 @@ def measure(request: Request) -> None:
     dataset = data.load(request.config.data)
     config = data.resolve(request.config, dataset)
     task = make_task(config)
-    check_training(config, task, dataset, make_optimizer(config.optimizer, config.train.steps, task.frozen))
+    check_training(config, task, dataset, optimizer_of(config, task))
     bench = Bench(config, dataset, next(training_batches(config, dataset)), request.seconds, request.arguments)
     report: dict[str, Any] = {
         "device": describe_devices(),

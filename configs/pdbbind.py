@@ -59,5 +59,6 @@ def get_config(variant: str = "plain") -> ml_collections.ConfigDict:
     if variant == "prior":
         presets.second_stage(config, "pointers")
         config.diffusion.self_cond_rate = 0.0
+        config.optimizer.freeze_steps = 5_000  # about five epochs, as in the paper
         config.train.steps = 100_000
     return config

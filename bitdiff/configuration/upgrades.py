@@ -10,6 +10,7 @@ ADDED = (
     "blocks",
     "distillation",
     "docking",
+    "optimizer.freeze_steps",
     "data.distilled",
     "data.atoms",
     "data.torsions",

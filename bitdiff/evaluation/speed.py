@@ -23,7 +23,7 @@ from bitdiff.tasks import examples_for, make_task, network_evaluations, sample_o
 from bitdiff.tasks.sample_batches import compile_sampler
 from bitdiff.training import workdir
 from bitdiff.training.checkpoints import Checkpoints
-from bitdiff.training.optimizer import make_optimizer
+from bitdiff.training.optimizer import optimizer_of
 from bitdiff.training.setup import training_batches
 from bitdiff.training.state import init_state
 from bitdiff.training.step import Rows, make_train_step
@@ -54,7 +54,7 @@ class _Step:
         if not self_cond_rate:
             config.diffusion.trained_guidance = 0.0
         self.task = make_task(config)
-        optimizer = make_optimizer(config.optimizer, config.train.steps, self.task.frozen)
+        optimizer = optimizer_of(config, self.task)
         self.state = devices.replicate(init_state(self.task.init(jax.random.key(0)), optimizer))
         step = make_train_step(
             self.task,

@@ -21,7 +21,7 @@ from bitdiff.tasks import SampleOptions, Task, make_task, sample_options
 from bitdiff.tasks.sample_batches import local_size
 from bitdiff.training import workdir
 from bitdiff.training.checkpoints import Checkpoints
-from bitdiff.training.optimizer import make_optimizer
+from bitdiff.training.optimizer import optimizer_of
 from bitdiff.training.schedule_file import sampling_levels
 from bitdiff.training.state import init_state
 
@@ -131,7 +131,7 @@ def load(
         config.sample.schedule_options.levels = sampling_levels(config, folder)
     try:
         task = make_task(config) if task is None else task
-        optimizer = make_optimizer(config.optimizer, config.train.steps, task.frozen)
+        optimizer = optimizer_of(config, task)
         sample_options(config.sample)
         tokenizer = workdir.load_tokenizer(folder, config)
         metric = config.checkpoint.best_metric if checkpoint == "best" else ""

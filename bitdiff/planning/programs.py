@@ -15,7 +15,7 @@ from bitdiff.runtime import flops
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import Task, docking_model, make_task, network_evaluations, sample_options
 from bitdiff.tasks.sample_batches import compile_sampler
-from bitdiff.training.optimizer import make_optimizer
+from bitdiff.training.optimizer import optimizer_of
 from bitdiff.training.state import init_state
 from bitdiff.training.step import Rows, make_train_step
 
@@ -100,7 +100,7 @@ def compile_training(config: ml_collections.ConfigDict, on: Slice) -> Program:
     task = make_task(config)
     count = len(on.devices)
     rows = training_rows(config, count)
-    optimizer = make_optimizer(config.optimizer, config.train.steps, task.frozen)
+    optimizer = optimizer_of(config, task)
     state = jax.eval_shape(lambda: init_state(task.init(jax.random.key(0)), optimizer))
     examples = blank_examples(config, task)
     step = make_train_step(

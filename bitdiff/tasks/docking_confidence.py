@@ -57,6 +57,7 @@ def make_confidence_task(config: Any, network: nn.Module | None = None) -> Task:
         sample=partial(sample, ranker),
         evaluate=evaluate,
         frozen=("first",),
+        copied=("confidence/trunk",),
     )
 
 

@@ -1,8 +1,8 @@
 """The second stage of docking with latents: a prior over pointers (Xu et al. 2024, DisCo-Diff, section 5.3).
 
 The prior sees the complex with the ligand centered on the receptor, in a random orientation and with random torsion
-angles, and generates the pointers one at a time. Its trunk starts from the first stage's weights; unlike in the paper,
-which freezes them for five epochs, it is trained from the first step.
+angles, and generates the pointers one at a time. Its trunk starts from the first stage's weights, and is frozen for
+config.optimizer.freeze_steps steps; in the paper, for five epochs.
 """
 
 from functools import partial
@@ -56,6 +56,7 @@ def make_docking_prior_task(config: Any, network: nn.Module | None = None) -> Ta
         evaluate=evaluate,
         uses_examples=True,
         frozen=("first",),
+        copied=("prior/trunk",),
     )
 
 

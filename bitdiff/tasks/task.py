@@ -35,6 +35,8 @@ class Task(NamedTuple):
       if sampling is not a sequence of such evaluations.
     uses_examples: whether samples are conditioned on examples, so that `evaluate` gives `condition` the test examples.
     frozen: entries of the parameters that training does not change.
+    copied: entries of entries, as 'prior/trunk', that are copied from another run, which training may leave unchanged
+      at first.
     losses: (params, batch, keys [B]) -> (loss [N], t [N]) of each example, whose mean is `loss`; None if the model
       has no time.
     errors: (params, batch, keys [B]) -> (mean squared error of the estimate of x0 [N], gamma_t [N]) of each example;
@@ -56,6 +58,7 @@ class Task(NamedTuple):
     network: Callable[[Any, dict[str, jax.Array], int], jax.Array] | None = None
     uses_examples: bool = False
     frozen: tuple[str, ...] = ()
+    copied: tuple[str, ...] = ()
     losses: Callable[[Any, dict[str, jax.Array], jax.Array], tuple[jax.Array, jax.Array]] | None = None
     errors: Callable[[Any, dict[str, jax.Array], jax.Array], tuple[jax.Array, jax.Array]] | None = None
     passes: int = 1

@@ -17,7 +17,7 @@ from bitdiff.tasks.distillation import check_teacher
 from bitdiff.tasks.docking_confidence import make_pose_task
 from bitdiff.training import workdir
 from bitdiff.training.checkpoints import Checkpoints
-from bitdiff.training.optimizer import make_optimizer
+from bitdiff.training.optimizer import optimizer_of
 from bitdiff.training.schedule_file import sampling_levels
 from bitdiff.training.state import init_state
 
@@ -97,7 +97,7 @@ def load_first_stage(config: Any) -> Any:
     folder = Path(config.first_run)
     first = workdir.load_config(folder) if config.task == "distillation" else config.first
     task = make_task(first)
-    optimizer = make_optimizer(first.optimizer, first.train.steps, task.frozen)
+    optimizer = optimizer_of(first, task)
     abstract = jax.eval_shape(lambda: init_state(task.init(jax.random.key(0)), optimizer))
     with Checkpoints(folder, read_only=True) as checkpoints:
         restored = checkpoints.restore(abstract)

@@ -1,13 +1,16 @@
 """The optimizer: Adam or Muon, with gradient clipping and a learning rate schedule."""
 
 import re
+from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 import optax.contrib
 
 from bitdiff.runtime.errors import UsageError, choose
+from bitdiff.tasks import Task
 
 OPTIMIZERS = ("adam", "muon")
 # The matrices within attention, MLPs and convolutional blocks; not embeddings, modulations, or first and last layers.
@@ -42,7 +45,24 @@ def learning_rate(options: Any, total_steps: int) -> optax.Schedule:
     return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), after], [warmup]) if warmup else after
 
 
-def make_optimizer(options: Any, total_steps: int, frozen: tuple[str, ...] = ()) -> optax.GradientTransformation:
+def optimizer_of(config: Any, task: Task) -> optax.GradientTransformation:
+    """The optimizer that a config describes for its task.
+
+    Raises:
+      UsageError: config.optimizer.freeze_steps is set, but the task has no weights that it could freeze; see also
+        `make_optimizer`.
+    """
+    if config.optimizer.freeze_steps and not task.copied:
+        raise UsageError(
+            f"config.optimizer.freeze_steps is {config.optimizer.freeze_steps}, but only the second stages of docking "
+            "(a prior over pointers, or a confidence model) start with layers of another run; set it to 0"
+        )
+    return make_optimizer(config.optimizer, config.train.steps, task.frozen, task.copied)
+
+
+def make_optimizer(
+    options: Any, total_steps: int, frozen: tuple[str, ...] = (), copied: tuple[str, ...] = ()
+) -> optax.GradientTransformation:
     """Adam (AdamW with weight_decay > 0), or Muon, after clipping by the global norm (clip_norm > 0).
 
     Muon orthogonalizes the update of every hidden matrix, scaled so that Adam's learning rates suit it; a
@@ -53,35 +73,51 @@ def make_optimizer(options: Any, total_steps: int, frozen: tuple[str, ...] = ())
       options: a config's `optimizer` section.
       total_steps: training steps, over which the learning rate decays.
       frozen: entries of the parameters that are not updated.
+      copied: entries of entries, as 'prior/trunk', that are not updated in the first options.freeze_steps steps, nor
+        are the optimizer's statistics of them; their gradients count toward the norm all the same.
 
     Raises:
       UsageError: an unknown name; see also `learning_rate`.
     """
     choose("optimizer (config.optimizer.name)", options.name, OPTIMIZERS)
     clip = optax.clip_by_global_norm(options.clip_norm) if options.clip_norm > 0 else optax.identity()
-    rate = learning_rate(options, total_steps)
-    if options.name == "adam":
-        steps = optax.adamw(rate, b1=options.b1, b2=options.b2, eps=options.eps, weight_decay=options.weight_decay)
-    else:
-        steps = optax.contrib.muon(
-            rate,
-            ns_coeffs=_NEWTON_SCHULZ,
-            eps=options.eps,
-            weight_decay=options.weight_decay,
-            adam_b1=options.b1,
-            adam_b2=options.b2,
-            adam_weight_decay=options.weight_decay,
-            muon_weight_dimension_numbers=_hidden_matrices,
-            consistent_rms=_MUON_RMS,
-        )
-    optimizer = optax.chain(clip, steps)
+    rate, wait = learning_rate(options, total_steps), options.freeze_steps
+    if copied and wait:
+        shifted: Any = _updates(options, lambda count: rate(count + wait))
+        late = optax.conditionally_mask(shifted, lambda step, **_: jnp.asarray(step) >= wait)
+        parts: dict[Any, Any] = {"trained": _updates(options, rate), "copied": late, "frozen": optax.set_to_zero()}
+        return optax.chain(clip, optax.multi_transform(parts, partial(_labels, frozen=frozen, copied=copied)))
+    optimizer = optax.chain(clip, _updates(options, rate))
     if not frozen:
         return optimizer
+    parts: dict[Any, Any] = {"trained": optimizer, "frozen": optax.set_to_zero()}
+    return optax.multi_transform(parts, partial(_labels, frozen=frozen, copied=()))
 
-    def labels(params):
-        return {name: "frozen" if name in frozen else "trained" for name in params}
 
-    return optax.multi_transform({"trained": optimizer, "frozen": optax.set_to_zero()}, labels)
+def _updates(options: Any, rate: optax.Schedule) -> optax.GradientTransformation:
+    """The optimizer without clipping."""
+    if options.name == "adam":
+        return optax.adamw(rate, b1=options.b1, b2=options.b2, eps=options.eps, weight_decay=options.weight_decay)
+    return optax.contrib.muon(
+        rate,
+        ns_coeffs=_NEWTON_SCHULZ,
+        eps=options.eps,
+        weight_decay=options.weight_decay,
+        adam_b1=options.b1,
+        adam_b2=options.b2,
+        adam_weight_decay=options.weight_decay,
+        muon_weight_dimension_numbers=_hidden_matrices,
+        consistent_rms=_MUON_RMS,
+    )
+
+
+def _labels(params: Any, frozen: tuple[str, ...], copied: tuple[str, ...]) -> dict[str, Any]:
+    """'frozen', 'copied' or 'trained' for each entry of the parameters, or for each entry of an entry."""
+    found: dict[str, Any] = {name: "frozen" if name in frozen else "trained" for name in params}
+    for path in copied:
+        outer, inner = path.split("/")
+        found[outer] = {name: "copied" if name == inner else "trained" for name in params[outer]}
+    return found
 
 
 def _hidden_matrices(params: Any) -> Any:

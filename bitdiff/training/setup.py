@@ -17,7 +17,7 @@ from bitdiff.tasks import Task, make_task
 from bitdiff.training import workdir
 from bitdiff.training.checks import check_training
 from bitdiff.training.first_stage import with_first_stage
-from bitdiff.training.optimizer import learning_rate, make_optimizer
+from bitdiff.training.optimizer import learning_rate, optimizer_of
 from bitdiff.training.schedule_file import with_measured_schedule
 
 _INFERRED = ("image_size", "channels", "length", "vocab_size", "num_classes")
@@ -66,7 +66,7 @@ def prepare(
         config = data.resolve(config, dataset, any_task=True)
         with config.unlocked():
             config.network = ml_collections.ConfigDict({"name": CUSTOM})
-    optimizer = make_optimizer(config.optimizer, config.train.steps, task.frozen)
+    optimizer = optimizer_of(config, task)
     check_training(config, task, dataset, optimizer)
     if workdir.has_checkpoints(folder):
         workdir.check_unchanged(folder, config)

@@ -4,10 +4,11 @@ import numpy as np
 import optax
 import pytest
 
-from bitdiff.configuration import base_config
+from bitdiff.configuration import base_config, load_config
 from bitdiff.runtime.errors import UsageError
+from bitdiff.tasks import make_task
 from bitdiff.training import state
-from bitdiff.training.optimizer import learning_rate, make_optimizer
+from bitdiff.training.optimizer import learning_rate, make_optimizer, optimizer_of
 
 
 def options(**changes):
@@ -114,3 +115,31 @@ def test_frozen_weights_stay_unchanged_bit_for_bit():
     np.testing.assert_array_equal(now.ema_params["first"]["w"], params["first"]["w"])
     assert np.abs(now.params["prior"]["w"] - 1.0).min() > 1e-3
     assert not [leaf for leaf in jax.tree.leaves(now.opt_state) if jnp.shape(leaf) == (50,)]  # no state for them
+
+
+@pytest.mark.parametrize(("name", "first"), [("adam", 1.0), ("muon", 1.0 + 0.9 / 1.9)])  # Muon's has Nesterov momentum
+def test_copied_weights_are_trained_only_after_the_frozen_steps(name, first):
+    section = options(name=name, weight_decay=0.1, schedule="linear", freeze_steps=2)
+    section.warmup_steps = 0
+    optimizer = make_optimizer(section, 10, frozen=("first",), copied=("prior/trunk",))
+    params = {"first": {"w": jnp.ones(2)}, "prior": {"trunk": {"w": jnp.zeros(4)}, "head": {"w": jnp.zeros(4)}}}
+    steps = [state.init_state(params, optimizer)]
+    update = jax.jit(lambda now: state.apply_gradients(now, jax.tree.map(jnp.ones_like, params), optimizer, 0.9))
+    for _ in range(4):
+        steps.append(update(steps[-1]))
+    trunk, head = (np.array([s.params["prior"][part]["w"] for s in steps]) for part in ("trunk", "head"))
+    np.testing.assert_array_equal(trunk[:3], 0)
+    np.testing.assert_allclose(trunk[3], -0.8e-2 * first, rtol=1e-4)  # Adam's first step at the third learning rate
+    assert (np.diff(head, axis=0) < -1e-3).all()
+    assert trunk[4, 0] < trunk[3, 0]
+    for now in steps:
+        np.testing.assert_array_equal(now.params["first"]["w"], 1)
+
+
+def test_freezing_requires_layers_of_another_run():
+    config = load_config("digits")
+    config.optimizer.freeze_steps = 5
+    task = make_task(config)
+    with pytest.raises(UsageError, match="freeze_steps is 5, but only the second stages of docking"):
+        optimizer_of(config, task)
+    optimizer_of(config, task._replace(copied=("prior/trunk",)))
