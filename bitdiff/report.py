@@ -9,6 +9,7 @@ from pathlib import Path
 from absl import flags
 
 from bitdiff.cli import command, sampling_flags
+from bitdiff.cli.data_flags import define_path_flag
 from bitdiff.evaluation.run_report import Shown, sections
 from bitdiff.figures import html_page
 from bitdiff.inference.trained import check_options, report_folder
@@ -19,6 +20,7 @@ def define_flags() -> None:
     """Defines the command's flags."""
     sampling_flags.define_run_flags()
     sampling_flags.define_draw_flags()
+    define_path_flag()
     flags.DEFINE_integer("frames", 12, "Frames of the trajectory, up to one per step.", lower_bound=2, upper_bound=200)
     flags.DEFINE_string("out", None, "The .html file to write; by default report.html in the workdir.")
 
@@ -32,7 +34,7 @@ def main() -> None:
     out = command.out_file(str(out), ".html")
     frames = min(flags.FLAGS.frames, max(samples.options.steps, 1))
     title = f"{run.config.data.name}: {run.folder.resolve().name if run.folder else out.stem}"
-    document = html_page.page(title, sections(run, Shown(samples, frames)))
+    document = html_page.page(title, sections(run, Shown(samples, frames, flags.FLAGS.data_path)))
     if processes.is_main():
         files.write_text(out, document)
         print(f"wrote {out}")

@@ -18,6 +18,7 @@ import numpy as np
 from absl import flags
 
 from bitdiff.cli import command, sampling_flags
+from bitdiff.cli.data_flags import define_path_flag
 from bitdiff.cli.sampling_flags import DrawRequest, RunRequest
 from bitdiff.data import Source
 from bitdiff.evaluation.scores import open_data
@@ -48,6 +49,7 @@ class Request(NamedTuple):
     out: an .npz file, a .json file for captions, or a folder for shards.
     layout: how a folder holds samples; layout_given: those of its flags that were given.
     frames: number of intermediate estimates per row of a strip beside the samples; 0 for no strip.
+    data_path: where the complexes that docking samples poses in are now.
     """
 
     run: RunRequest
@@ -60,12 +62,14 @@ class Request(NamedTuple):
     layout: Layout
     layout_given: list[str]
     frames: int
+    data_path: str | None
 
 
 def define_flags() -> None:
     """Defines the command's flags."""
     sampling_flags.define_run_flags()
     sampling_flags.define_draw_flags()
+    define_path_flag()
     flags.DEFINE_string("out", None, "The .npz file to write, or a folder for shards; by default samples.npz.")
     flags.DEFINE_list("labels", None, "Class numbers, assigned to the samples in turn; by default all classes.")
     flags.DEFINE_string("images", None, "Folder of pictures to describe, or to infer latents from.")
@@ -92,6 +96,7 @@ def read_request() -> Request:
         layout=Layout(values.shard_size, values.format == "png"),
         layout_given=[f"--{name}" for name in ("format", "shard_size") if flags.FLAGS[name].present],
         frames=values.frames,
+        data_path=values.data_path,
     )
 
 
@@ -107,6 +112,8 @@ def sample(request: Request) -> None:
     run = request.run.open()
     if request.labels is not None:
         check_labels(run, request.labels)
+    if request.data_path is not None and run.task.field != "pose":
+        raise UsageError(f"--data_path is {request.data_path}, but only docking samples in the complexes of its data")
     samples = request.draw.resolve(run, run.config.sample)
     in_shards = request.out is not None and request.out.suffix not in (".npz", ".json")
     kept = min(samples.num_samples, request.layout.shard_size) if in_shards else samples.num_samples
@@ -191,7 +198,7 @@ def read_examples(request: Request, run: Trained) -> Source | None:
     if run.task.field == "pose":
         if request.images is not None or request.known is not None:
             raise UsageError("docking samples poses in the data set's complexes; it takes neither --images nor --known")
-        run, dataset = open_data(run)
+        run, dataset = open_data(run, request.data_path)
         return examples_for(run.task, dataset)
     if request.images is not None and request.known is not None:
         raise UsageError("--images and --known cannot be combined: one infers latents, the other completes values")

@@ -37,9 +37,14 @@ class DataRequest(NamedTuple):
         return [judge for judge in (inception, baseline, own) if judge]
 
 
+def define_path_flag() -> None:
+    """Defines the flag that says where a run's data are."""
+    flags.DEFINE_string("data_path", None, "Where the data are now; by default the config's path.")
+
+
 def define_data_flags() -> None:
     """Defines the flags of `read_data`."""
-    flags.DEFINE_string("data_path", None, "Where the data are now; by default the config's path.")
+    define_path_flag()
     flags.DEFINE_string(
         "tokenizer", None, "How captions are split into words: none or treebank; by default the config's."
     )

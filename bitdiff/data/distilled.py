@@ -83,7 +83,7 @@ def distilled(dataset: Dataset, options: Any) -> Dataset:
 
 def _with_poses(dataset: Dataset, folder: Path, record: dict[str, Any], options: Any) -> Dataset:
     """The data set with sampled poses beside those of its training complexes, one row for each sampled pose."""
-    names = ("source", "pose", "deviation", "complex")
+    names = ("source", "pose", "deviation", "complex", "invalid")
     parts = [files.read_arrays(path, names) for path in _shards(folder)]
     if not parts or any(len(part) < len(names) for part in parts):
         raise UsageError(f"config.data.distilled: {folder} holds no poses; write them with bitdiff.distill")
@@ -94,7 +94,10 @@ def _with_poses(dataset: Dataset, folder: Path, record: dict[str, Any], options:
                 f"config.data.distilled: {folder} was sampled with data.{name} {other!r}, but config.data.{name} is "
                 f"{own!r}"
             )
-    index, x, deviation, complexes = (np.concatenate([part[name] for part in parts]) for name in names)
+    arrays = [np.concatenate([part[name] for part in parts]) for name in names]
+    index, x, deviation, complexes = (array[arrays[-1] == 0] for array in arrays[:-1])
+    if not len(index):
+        raise UsageError(f"config.data.distilled: {folder} holds no pose with finite values")
     if x.shape[1:] != dataset.shape or index.max() >= len(dataset.train):
         raise UsageError(
             f"config.data.distilled: {folder} holds poses {list(x.shape[1:])} for complexes up to {index.max()}; the "

@@ -43,6 +43,8 @@ LOADERS = {
 }
 
 _PLURAL = {"tokens": "tokens", "point": "points", "pose": "poses"}
+# Data sets that are generated or come with the package, and are not read from config.data.path.
+BUILT_IN = ("digits", "mixture", "gaussians", "photos", "shapes", "expressions", "pockets")
 OWN_VOCABULARY = ("shapes", "expressions")  # data sets whose tokenizer cannot be chosen
 _TASKS = {
     "image": ("images", "masked", "prior", "distillation"),
@@ -135,10 +137,10 @@ def _check_task(config: Any, dataset: Dataset) -> None:
     if config.task not in tasks:
         names = " or ".join(f"'config.task={task}'" for task in tasks)
         raise UsageError(f"config.task is {config.task!r}, but the data ({dataset.about}) require {names}")
-    if dataset.field == "pose" and (config.task == "confidence") != bool(config.data.distilled):
+    if dataset.field == "pose" and config.task != "confidence" and config.data.distilled:
         raise UsageError(
-            f"config.data.distilled is {config.data.distilled!r}, and config.task {config.task!r}; the former must be "
-            "a folder of poses written by bitdiff.distill with a confidence model, and empty with other docking models"
+            f"config.data.distilled is {config.data.distilled!r}, but config.task is {config.task!r}; only confidence "
+            "models are trained on sampled poses"
         )
     if (dataset.field == "captions") != bool(config.encoder):
         raise UsageError(

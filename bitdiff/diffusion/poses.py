@@ -67,9 +67,10 @@ def apply(x: jax.Array, move: Move, tree: Tree) -> jax.Array:
     The torsions come first. Their effect is aligned to the previous positions, so that they change neither the center
     nor, to first order, the orientation. Then the ligand is rotated about its center, and translated.
     """
-    twisted = _align(_twist(x, move.torsion, tree), x, tree.atoms) if len(move.torsion) else x
-    middle = center(twisted, tree.atoms)
-    turned = (twisted - middle) @ so3.to_matrix(move.rotation).T + middle
+    with jax.default_matmul_precision("highest"):  # in bfloat16, bond lengths would change over many steps
+        twisted = _align(_twist(x, move.torsion, tree), x, tree.atoms) if len(move.torsion) else x
+        middle = center(twisted, tree.atoms)
+        turned = (twisted - middle) @ so3.to_matrix(move.rotation).T + middle
     return jnp.where(tree.atoms[:, None], turned + move.translation, 0.0)
 
 

@@ -24,10 +24,11 @@ _TRAJECTORIES = 10  # samples whose trajectory is shown
 
 
 class Shown(NamedTuple):
-    """The samples to draw for the page, and the number of frames of their trajectories."""
+    """The samples to draw for the page, the frames of their trajectories, and where the data are (None: as before)."""
 
     draw: Draw
     frames: int
+    data_path: str | None = None
 
 
 def sections(run: Trained, shown: Shown) -> dict[str, str]:
@@ -83,8 +84,10 @@ def _samples(run: Trained, shown: Shown) -> dict[str, str]:
     """Samples, the trajectories of some of them, and the histogram of their bits."""
     examples = None
     if run.task.uses_examples:
-        run, dataset = open_data(run)
+        run, dataset = open_data(run, shown.data_path)
         examples = examples_for(run.task, dataset)
+    elif shown.data_path is not None:
+        raise UsageError(f"--data_path is {shown.data_path}, but this model samples without data")
     outputs = with_texts(run, draw(run.task, run.params, shown.draw, examples=examples))
     pictures = None
     if run.config.encoder and examples is not None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from bitdiff import data
 from bitdiff.data.dataset import assign_labels
+from bitdiff.data.loading import BUILT_IN
 from bitdiff.evaluation.judge import Judge
 from bitdiff.figures import plots
 from bitdiff.inference.draws import Draw, draw
@@ -47,13 +48,15 @@ def open_data(
     """
     config = run.config.copy_and_resolve_references()
     if path is not None:
-        if not config.data.path:
+        if config.data.name in BUILT_IN:
             raise UsageError(f"data_path is {path}, but the data set {config.data.name!r} is not read from a path")
         config.data.path = path
     if tokenizer is not None:
         config.evaluate.tokenizer = tokenizer
     if candidates is not None:
         config.evaluate.candidates = candidates
+    if config.task == "confidence":
+        config.data.distilled = ""  # the poses it was trained on are not needed
     captions.check_tokenizer(config.evaluate.tokenizer)
     dataset = data.load(config.data)
     config = data.resolve(config, dataset)

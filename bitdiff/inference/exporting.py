@@ -55,10 +55,12 @@ def _sampled_part(run: Trained) -> tuple[ml_collections.ConfigDict, Any]:
 
 
 def _without_paths(config: dict[str, Any]) -> dict[str, Any]:
-    for part in (config, config.get("first") or {}):
-        for name in _PATHS:
-            *sections, field = name.split(".")
-            section = part.get(sections[0], {}) if sections else part
-            if section.get(field):
-                section[field] = ""
+    """The config with the paths of the model and of those it starts from removed, in place."""
+    for name in _PATHS:
+        *sections, field = name.split(".")
+        section = config.get(sections[0], {}) if sections else config
+        if section.get(field):
+            section[field] = ""
+    if config.get("first"):
+        _without_paths(config["first"])
     return config

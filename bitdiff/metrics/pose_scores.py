@@ -1,6 +1,7 @@
 """Scores of a ligand's poses: deviations in position and in torsion angles, corrected for symmetry."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple
 
@@ -19,13 +20,23 @@ def symmetries(atoms: np.ndarray, bonds: np.ndarray) -> np.ndarray:
       atoms: int [A], atomic numbers, or any other types.
       bonds: int [B, 2], pairs of bonded atoms; their orders do not matter, as in spyrmsd.
     """
+    return _search(tuple(np.asarray(atoms).tolist()), tuple(map(tuple, np.asarray(bonds).tolist())))
+
+
+@lru_cache(maxsize=20_000)  # the same complexes are scored again and again
+def _search(atoms: tuple[int, ...], bonds: tuple[tuple[int, int], ...]) -> np.ndarray:
     bonded = np.zeros((len(atoms), len(atoms)), bool)
-    bonded[bonds[:, 0], bonds[:, 1]] = bonded[bonds[:, 1], bonds[:, 0]] = True
+    for i, j in bonds:
+        bonded[i, j] = bonded[j, i] = True
     order = _outward(bonded)
-    kinds, neighbors = np.asarray(atoms)[order], bonded[np.ix_(order, order)]
-    found = list(islice(_extend(kinds, neighbors, []), _MOST_SYMMETRIES))
-    permutations = np.empty((len(found), len(atoms)), int)
+    kinds, neighbors = np.array(atoms)[order], bonded[np.ix_(order, order)]
+    degrees = neighbors.sum(axis=0)
+    alike = (kinds[:, None] == kinds) & (degrees[:, None] == degrees)
+    candidates = [np.flatnonzero(row).tolist() for row in alike]
+    found = list(islice(_extend(candidates, neighbors, []), _MOST_SYMMETRIES))
+    permutations = np.empty((len(found), len(atoms)), np.int16)
     permutations[:, order] = order[np.array(found)]
+    permutations.flags.writeable = False
     return permutations
 
 
@@ -49,8 +60,8 @@ def rmsd(poses: np.ndarray, truth: np.ndarray, permutations: np.ndarray) -> np.n
     Returns:
       float [N].
     """
-    squared = [np.mean(np.sum((poses - truth[permutation]) ** 2, axis=-1), axis=-1) for permutation in permutations]
-    return np.sqrt(np.min(squared, axis=0))
+    images = truth[permutations]
+    return np.sqrt([np.mean(np.sum((pose - images) ** 2, axis=-1), axis=-1).min() for pose in poses])
 
 
 def torsion_errors(
@@ -130,13 +141,12 @@ def _dihedrals(x: np.ndarray, quadruples: np.ndarray) -> np.ndarray:
     return np.arctan2(along, np.sum(first * second, axis=-1))
 
 
-def _extend(atoms: np.ndarray, bonded: np.ndarray, images: list[int]) -> Iterator[list[int]]:
+def _extend(candidates: list[list[int]], bonded: np.ndarray, images: list[int]) -> Iterator[list[int]]:
     """All extensions of a partial permutation, which maps the atoms 0 to len(images) - 1, in lexicographic order."""
     atom = len(images)
-    if atom == len(atoms):
+    if atom == len(candidates):
         yield images
         return
-    for image in range(len(atoms)):
-        same = atoms[image] == atoms[atom] and bonded[image].sum() == bonded[atom].sum()
-        if same and image not in images and (bonded[image, images] == bonded[atom, :atom]).all():
-            yield from _extend(atoms, bonded, [*images, image])
+    for image in candidates[atom]:
+        if image not in images and (bonded[image, images] == bonded[atom, :atom]).all():
+            yield from _extend(candidates, bonded, [*images, image])

@@ -36,16 +36,26 @@ class Distances(NamedTuple):
 
 def deviations(outputs: dict[str, np.ndarray], examples: Source) -> np.ndarray:
     """The RMSD of sampled poses [N, A, 3] from those of the examples at the indices `outputs['source']`: float [N]."""
-    return np.array([one.deviation for one in _measure(outputs, rows(examples, outputs["source"]))])
+    truth = rows(examples, outputs["source"])
+    found = []
+    for i, pose in enumerate(outputs["pose"]):
+        one = _row(truth, i)
+        exist = one["atoms"] > 0
+        found.append(rmsd(pose[None, exist], one["pose"][exist], _symmetries(one))[0])
+    return np.array(found)
 
 
 def evaluate(outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOptions) -> dict[str, Score]:
-    """Scores sampled poses [N, A, 3] against those of the examples at the indices `outputs['source']`."""
+    """Scores sampled poses [N, A, 3] against those of the examples at the indices `outputs['source']`.
+
+    A pose with a value that is not finite is infinitely far from the true ones, and in no pocket.
+    """
     del options
     truth = rows(examples_of(dataset), outputs["source"])
     measured = _measure(outputs, truth)
     deviation, centroid, nearest = (
-        np.array([getattr(one, name) for one in measured]) for name in ("deviation", "centroid", "nearest")
+        np.nan_to_num(np.array([getattr(one, name) for one in measured]), nan=np.inf)
+        for name in ("deviation", "centroid", "nearest")
     )
     count = len(deviation)
     scores = {
@@ -58,6 +68,11 @@ def evaluate(outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOp
     scores |= _torsions(measured)
     if "confidence" in outputs:
         scores |= _ranked(deviation, outputs["source"], outputs["confidence"])
+    if "confidence" in outputs and "poses" in truth:
+        groups = _by_complex(nearest.min(axis=1), outputs["source"], -outputs["confidence"])
+        top = np.array([group[0] for group in groups])
+        about = f"of {len(groups)} complexes whose top-ranked pose is within 2 A of a true pose"
+        scores["top1_known_below_2"] = _fraction(top < CLOSE, about)
     if "poses" in truth:
         scores |= _two_pockets(outputs, truth, nearest)
     return scores
@@ -65,11 +80,10 @@ def evaluate(outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOp
 
 def _measure(outputs: dict[str, np.ndarray], truth: dict[str, np.ndarray]) -> list[Distances]:
     """The distances of every pose from the true ones in the same row."""
-    first = {int(source): i for i, source in reversed(list(enumerate(outputs["source"])))}
-    permutations = {source: _symmetries(_row(truth, i)) for source, i in first.items()}
     return [
-        _distances(np.random.default_rng(i), pose, _row(truth, i), permutations[int(source)])
-        for i, (pose, source) in enumerate(zip(outputs["pose"], outputs["source"], strict=True))
+        _distances(np.random.default_rng(i), pose, one, _symmetries(one))
+        for i, pose in enumerate(outputs["pose"])
+        for one in (_row(truth, i),)
     ]
 
 
@@ -155,17 +169,18 @@ def _by_complex(values: np.ndarray, source: np.ndarray, order: np.ndarray) -> li
 
 def _two_pockets(outputs: dict[str, np.ndarray], truth: dict[str, np.ndarray], nearest: np.ndarray) -> dict[str, Score]:
     """Scores against the known distribution of the synthetic complexes, see `data.pockets`."""
-    chosen, count = nearest.argmin(axis=1), len(nearest)
-    off = abs(float(np.mean(chosen == 0)) - pockets.STRONG)
+    count = len(nearest)
+    chosen = np.where(np.isfinite(nearest).all(axis=1), nearest.argmin(axis=1), -1)
+    off = _off(chosen)
     floor = np.sqrt(2.0 * pockets.STRONG * (1.0 - pockets.STRONG) / (np.pi * count))
     scores = {
         "known_below_2": _fraction(nearest.min(axis=1) < CLOSE, f"of {count} poses within 2 A of a true pose"),
         "pocket_tv": Score(off, "total variation between the pockets' fractions and their true probabilities"),
         "pocket_tv_floor": Score(float(floor), f"expected pocket_tv of {count} poses drawn from the true distribution"),
     }
-    groups = _by_complex(chosen == 0, outputs["source"], np.arange(count))
+    groups = _by_complex(chosen, outputs["source"], np.arange(count))
     if min(map(len, groups)) > 1:
-        each = np.mean([abs(float(np.mean(group)) - pockets.STRONG) for group in groups])
+        each = np.mean([_off(group) for group in groups])
         expected = np.mean([_expected_deviation(len(group)) for group in groups])
         about = f"pocket_tv per complex, averaged over {len(groups)} complexes"
         scores["pocket_tv_each"] = Score(float(each), about)
@@ -178,6 +193,12 @@ def _two_pockets(outputs: dict[str, np.ndarray], truth: dict[str, np.ndarray], n
     return scores
 
 
+def _off(chosen: np.ndarray) -> float:
+    """The total variation between the pockets of poses, int [N] with -1 for neither, and their true probabilities."""
+    found = np.array([np.mean(chosen == pocket) for pocket in (0, 1, -1)])
+    return 0.5 * float(np.abs(found - [pockets.STRONG, 1.0 - pockets.STRONG, 0.0]).sum())
+
+
 def _agreement(named: np.ndarray, chosen: np.ndarray) -> Score:
     """The fraction of poses whose pocket, `chosen` [N], is predicted by the most informative pointer.
 
@@ -187,8 +208,8 @@ def _agreement(named: np.ndarray, chosen: np.ndarray) -> Score:
     interpretations counts. A pointer that always marks the strong pocket carries no information, and scores about
     `pockets.STRONG`.
     """
-    occupied = named == chosen[:, None]
-    free = (named >= 0) & ~occupied
+    known = (named >= 0) & (chosen[:, None] >= 0)
+    occupied, free = known & (named == chosen[:, None]), known & (named != chosen[:, None])
     readings = np.array([occupied.mean(axis=0), free.mean(axis=0)])
     reading, pointer = np.unravel_index(readings.argmax(), readings.shape)
     where = f"{'not ' if reading else ''}nearest to the residue that pointer {pointer} selects"

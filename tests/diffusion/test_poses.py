@@ -48,6 +48,14 @@ def test_a_rigid_change_rotates_about_the_center_and_translates():
     np.testing.assert_array_equal(found[6:], 0)
 
 
+def test_changes_of_a_pose_use_full_precision_on_accelerators():
+    jaxpr = str(jax.make_jaxpr(poses.apply)(CHAIN, move(rotation=(1, 0, 0), torsion=(1, 1, 0)), TREE))
+    products = jaxpr.split("dot_general[")[1:]
+    assert len(products) > 5
+    for product in products:
+        assert "HIGHEST" in product[: product.index("] ")]
+
+
 def test_torsions_change_dihedral_angles_alone():
     x = np.asarray(poses.apply(CHAIN, move(torsion=(0.7, -1.1, 0.4)), TREE), float)
     before = np.asarray(CHAIN, float)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import bitdiff
+from bitdiff.evaluation.scores import open_data
 from bitdiff.inference.exporting import export_model
 from bitdiff.inference.model_card import read_evaluation
 from bitdiff.runtime.errors import UsageError
@@ -60,6 +61,19 @@ def test_an_export_holds_no_paths_and_keeps_its_scores(finished_run, tmp_path):
         assert "| a | 1 | b |" in (folder / "README.md").read_text()
         for name in ("config.json", "evaluation.json", "README.md"):
             assert str(tmp_path) not in (folder / name).read_text()
+
+
+def test_an_exported_model_is_compared_with_data_at_a_given_path(finished_run, tmp_path):
+    run = bitdiff.load(finished_run)
+    with pytest.raises(UsageError, match="'digits' is not read from a path"):
+        open_data(run, str(tmp_path))
+    run.config.data.update(name="npz", path=str(tmp_path / "old.npz"), test_fraction=0.1)
+    export_model(run, tmp_path / "model")
+    images = np.random.default_rng(0).integers(0, run.config.data.vocab_size, (40, 8, 8, 1), dtype=np.uint8)
+    np.savez(tmp_path / "new.npz", image=images, label=np.arange(40) % 10)
+    opened, dataset = open_data(bitdiff.load(tmp_path / "model"), str(tmp_path / "new.npz"))
+    assert opened.config.data.path == str(tmp_path / "new.npz")
+    assert len(dataset.train) == 36
 
 
 @pytest.mark.slow

@@ -157,6 +157,16 @@ def test_scores_of_true_and_of_wrong_poses(complexes):
     assert scores["rmsd_below_2"] == 0  # the other pocket is at least 16 A away
     assert scores["known_below_2"] == 1
 
+    pose = truth["pose"][source].copy()
+    pose[::2, 0, 0] = np.nan  # half of the poses
+    scores = {
+        name: score.value
+        for name, score in docking_scores.evaluate({"pose": pose, "source": source}, complexes, None).items()
+    }
+    assert scores["rmsd_below_2"] == scores["known_below_2"] == 0.5
+    strong = np.mean(np.isfinite(pose[:, 0, 0]) & (truth["pocket"][source] == 0))
+    assert scores["pocket_tv"] == pytest.approx(0.5 * (0.5 + abs(strong - 0.7) + abs(0.5 - strong - 0.3)))
+
     far = {"pose": truth["pose"][source] + np.float32([3, 0, 0]), "source": source}
     scores = {name: score.value for name, score in docking_scores.evaluate(far, complexes, None).items()}
     assert scores["rmsd_below_2"] == scores["centroid_below_2"] == 0
@@ -382,6 +392,8 @@ def test_top_ranked_poses_are_scored(complexes):
     assert wrong["top5_below_2"] == 1
     assert wrong["confidence_accuracy"] == pytest.approx(3 / 6)
     assert wrong["best_of_5"] == 1  # the best of the first five samples
+    outputs["pose"] = truth["poses"][source, 1 - truth["pocket"][source]]  # the other pocket
+    assert (scores([1, 0, 0, 0, 0, 0])["top1_below_2"], scores([1, 0, 0, 0, 0, 0])["top1_known_below_2"]) == (0, 1)
 
 
 def test_a_confidence_model_requires_a_docking_run():

@@ -1,5 +1,6 @@
 """The stages of docking: a prior and a confidence model start from a trained run; the latter learns from its poses."""
 
+import shutil
 from functools import partial
 
 import jax
@@ -11,8 +12,9 @@ from bitdiff.configuration import load_config
 from bitdiff.data import loading
 from bitdiff.data.dataset import Arrays, stack
 from bitdiff.data.distilled import distilled
-from bitdiff.evaluation.scores import measure
+from bitdiff.evaluation.scores import measure, open_data
 from bitdiff.inference.draws import Draw
+from bitdiff.inference.exporting import export_model
 from bitdiff.inference.shards import Layout, write_shards
 from bitdiff.inference.trained import load
 from bitdiff.runtime.errors import UsageError
@@ -98,16 +100,29 @@ def test_poses_of_other_complexes_are_rejected(runs, complexes, tmp_path):
         distilled(complexes, section(runs, distilled=str(tmp_path)))
     config = small_config("disco")
     config.data.distilled = str(runs / "poses")
-    with pytest.raises(UsageError, match="and empty with other docking models"):
+    with pytest.raises(UsageError, match="only confidence models are trained on sampled poses"):
         loading.resolve(config, complexes)
-    with pytest.raises(
-        UsageError, match=r"must be a folder of poses written by bitdiff.distill with a confidence model"
-    ):
-        loading.resolve(small_config("confidence"), complexes)
+    config = small_config("confidence", first_run=str(runs / "prior"))
+    with pytest.raises(UsageError, match=r"write them with bitdiff.distill, and pass the folder as --config.data"):
+        train(config, tmp_path / "confidence", dataset=complexes)
 
 
 @pytest.mark.slow
-def test_a_confidence_model_is_trained_on_the_poses_and_evaluated(runs, complexes, tmp_path):
+def test_poses_that_are_not_finite_are_left_out(runs, complexes, tmp_path):
+    shutil.copytree(runs / "poses", tmp_path / "poses")
+    shard = sorted((tmp_path / "poses").glob("*.npz"))[0]
+    arrays = dict(np.load(shard))
+    arrays["invalid"][[2, 5]] = 0.5
+    np.savez(shard, **arrays)
+    found = distilled(complexes, section(runs, distilled=str(tmp_path / "poses")))
+    np.testing.assert_array_equal(
+        [row["sampled"] for row in found.train][:10], np.delete(arrays["pose"], [2, 5], 0)[:10]
+    )
+    assert "28 poses" in found.about
+
+
+@pytest.mark.slow
+def test_a_confidence_model_is_trained_on_the_poses_evaluated_and_exported(runs, complexes, tmp_path, monkeypatch):
     config = small_config("confidence", first_run=str(runs / "prior"))
     config.data.distilled = str(runs / "poses")
     train(config, tmp_path / "confidence", dataset=distilled(complexes, config.data))
@@ -117,9 +132,19 @@ def test_a_confidence_model_is_trained_on_the_poses_and_evaluated(runs, complexe
     trunks = (jax.tree.leaves(params["trunk"]) for params in (trained["confidence"], prior["first"]["network"]))
     for one, other in zip(*trunks, strict=True):
         np.testing.assert_allclose(one, other, atol=0.02)  # two steps change it by little
-    scores, outputs = measure(run, Draw(sample_options(run.config.sample), 72, 0, 12), complexes, [])
-    assert {"top1_below_2", "top5_below_2", "confidence_accuracy", "pointers_agree"} <= scores.keys()
+    draw = Draw(sample_options(run.config.sample), 72, 0, 12)
+    scores, outputs = measure(run, draw, complexes, [])
+    assert {"top1_below_2", "top1_known_below_2", "top5_below_2", "confidence_accuracy"} <= scores.keys()
+    assert "pointers_agree" in scores
     assert outputs["confidence"].shape == (72,)
+    run.config.first.first.data.path = str(tmp_path / "data")
+    export_model(run, tmp_path / "exported")
+    assert str(tmp_path) not in (tmp_path / "exported" / "config.json").read_text()
+    assert str(runs) not in (tmp_path / "exported" / "config.json").read_text()
+    monkeypatch.setitem(loading.LOADERS, "pockets", lambda options: complexes)
+    opened, dataset = open_data(load(tmp_path / "exported"))
+    assert dataset is complexes  # the poses that the model was trained on are not read
+    np.testing.assert_allclose(measure(opened, draw, dataset, [])[1]["pose"], outputs["pose"], atol=1e-4)
     config.checkpoint.keep_best = 1
     with pytest.raises(UsageError, match="no poses were sampled for the test complexes; use 'loss'"):
         train(config, tmp_path / "best", dataset=distilled(complexes, config.data))
