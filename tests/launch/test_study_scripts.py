@@ -14,6 +14,7 @@ from bitdiff import data
 from bitdiff.configs import shapes_disco
 from bitdiff.configuration import load_config
 from bitdiff.configuration.checking import check_config
+from bitdiff.data.dataset import stack
 from bitdiff.evaluation.sweep_cells import AXES
 from bitdiff.tasks import make_task
 
@@ -119,3 +120,14 @@ def test_the_table_of_codes_counts_the_forms_that_have_each_code(monkeypatch, tm
     percent = {row["name"]: [value for (value,) in row["scores"].values()] for row in report["rows"]}
     assert percent == {"0": [100.0] * 4 + [0.0] * 2, "1": [0.0] * 4 + [100.0] * 2}
     assert "0.637 nats" in report["about"]  # the entropy of one third against two thirds
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("builder", ["", "molecules"])
+def test_the_table_of_docking_states_how_often_the_strong_pocket_is_occupied(builder):
+    if builder:
+        pytest.importorskip("rdkit")
+    docking = importlib.import_module("docking")
+    test = stack(data.load(load_config(f"docking:{builder and 'molecules_'}plain").data).test)
+    assert len(test["pocket"]) == docking.TEST_COMPLEXES
+    assert np.sum(test["pocket"] == 0) == docking.STRONG_COMPLEXES[builder]
