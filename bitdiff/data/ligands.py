@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.optimize import minimize
+from scipy.spatial.transform import Rotation
 
 from bitdiff.data.complexes import Ligand, Receptor
 from bitdiff.runtime.errors import UsageError
@@ -20,6 +22,7 @@ _RESIDUES = (
     *("LEU", "LYS", "MET", "PHE", "PRO", "SER", "THR", "TRP", "TYR", "VAL"),
 )
 RESIDUE_TYPES = len(_RESIDUES) + 1
+_GRADIENT, _MOST_ITERATIONS = 1e-3, 50  # where the optimization of torsion angles ends: square angstroms per radian
 _ALIASES = {  # protonation states as named by AMBER and CHARMM, and selenomethionine
     **dict.fromkeys(("HID", "HIE", "HIP", "HSD", "HSE", "HSP"), "HIS"),
     **dict.fromkeys(("CYM", "CYX"), "CYS"),
@@ -152,10 +155,10 @@ def read_ligand(path: Path) -> Ligand:
 def matched_conformer(path: Path, seeds: Sequence[int]) -> np.ndarray:
     """A conformer that RDKit builds (ETKDG) for the molecule of `read_ligand`, aligned to the file's conformer.
 
-    One torsion angle per rotatable bond is that of the file's conformer. Bond lengths, bond angles and rings are
-    RDKit's, and stereocenters without a label may be inverted. One conformer is built per seed, and the one with the
-    lowest RMSD is returned. This resembles conformer matching (Jing et al. 2022), but does not optimize the torsion
-    angles.
+    Its torsion angles are optimized for the lowest RMSD, as in conformer matching (Jing et al. 2022); bond lengths,
+    bond angles and rings are RDKit's, and stereocenters without a label may be inverted. One conformer is built per
+    seed. The torsion angles of the file's are copied to each, and the one with the lowest RMSD is then optimized by
+    gradient descent (Jing et al. search globally, by differential evolution).
 
     Returns:
       float [A, 3], in the order of `read_ligand`'s atoms.
@@ -180,7 +183,27 @@ def matched_conformer(path: Path, seeds: Sequence[int]) -> np.ndarray:
             found.append((distance, np.array(built.GetConformer().GetPositions())))
     if not found:
         raise UsageError(f"RDKit cannot build a conformer of {path}")
-    return min(found, key=lambda one: one[0])[1]
+    return _optimize_torsions(min(found, key=lambda one: one[0])[1], from_molecule(known))
+
+
+def _optimize_torsions(x: np.ndarray, ligand: Ligand) -> np.ndarray:
+    """The positions [A, 3] with torsion angles, rotation and translation that bring them closest to the ligand's."""
+    aim, target = ligand.x.mean(axis=0), ligand.x - ligand.x.mean(axis=0)
+
+    def place(angles: np.ndarray) -> np.ndarray:
+        turned = x.copy()
+        for (i, j), moved, angle in zip(ligand.rotatable, ligand.moved, angles, strict=True):
+            axis = (turned[j] - turned[i]) / np.linalg.norm(turned[j] - turned[i])
+            turned[moved] = Rotation.from_rotvec(angle * axis).apply(turned[moved] - turned[j]) + turned[j]
+        turned -= turned.mean(axis=0)
+        u, _, v = np.linalg.svd(turned.T @ target)  # Kabsch 1976
+        return turned @ (u * [1.0, 1.0, np.sign(np.linalg.det(u @ v))]) @ v + aim
+
+    if not len(ligand.rotatable):
+        return x
+    start, options = np.zeros(len(ligand.rotatable)), {"gtol": _GRADIENT, "maxiter": _MOST_ITERATIONS}
+    found = minimize(lambda angles: np.mean((place(angles) - ligand.x) ** 2), start, method="BFGS", options=options)
+    return place(found.x)
 
 
 def _copy_torsions(known: Any, built: Any) -> None:
@@ -222,23 +245,33 @@ def _read_molecule(path: Path) -> Any:
 def read_receptor(path: Path) -> Receptor:
     """The residues of a PDB file's first model that have a C-alpha atom.
 
-    Of alternate locations, the one with the highest occupancy is used. Only the lines of C-alpha atoms are parsed.
+    Of alternate locations, the one with the highest occupancy is used. A group of unknown type in HETATM lines is a
+    residue if it also has the backbone's N and C. Only the positions of C-alpha atoms are parsed.
 
     Raises:
       UsageError: the file cannot be read, a position is not a number, or there is no such residue.
     """
     found: dict[str, tuple[float, int, list[float]]] = {}
+    backbone, doubtful = set[tuple[str, str]](), set[str]()
     try:
         with path.open(errors="replace") as lines:
             for number, line in enumerate(lines, start=1):
                 if line.startswith("ENDMDL"):
                     break
+                residue, other = line[21:27], line.startswith("HETATM")
+                if other:
+                    backbone.add((residue, line[12:16].strip()))
                 if _is_alpha_carbon(line):
-                    residue, (occupancy, *place) = line[21:27], _numbers(path, number, line)
+                    (occupancy, *place), kind = _numbers(path, number, line), _residue_type(line[17:20])
                     if residue not in found or occupancy > found[residue][0]:
-                        found[residue] = occupancy, _residue_type(line[17:20]), place
+                        found[residue] = occupancy, kind, place
+                    if other and kind == RESIDUE_TYPES:
+                        doubtful.add(residue)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error}") from error
+    for residue in doubtful:
+        if not {(residue, "N"), (residue, "C")} <= backbone:
+            del found[residue]
     if not found:
         raise UsageError(f"{path} holds no residue with a C-alpha atom")
     _, types, positions = zip(*found.values(), strict=True)

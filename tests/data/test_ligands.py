@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from bitdiff.data import ligands
 from bitdiff.data.complexes import Receptor, Sizes, padded
@@ -81,10 +82,8 @@ def test_a_molecule_is_read_from_sdf(tmp_path):
 
 
 @pytest.mark.parametrize("smiles", ["CCOc1ccccc1CCN", "OCC(O)CCCCN", "c1ccccc1"])
-def test_a_conformer_is_matched_to_the_one_in_the_file(tmp_path, smiles):
-    from rdkit.Chem import rdMolTransforms
-
-    molecule = write_sdf(tmp_path / "a.sdf", smiles)
+def test_a_conformer_is_matched_to_the_one_in_the_file(tmp_path, smiles, monkeypatch):
+    write_sdf(tmp_path / "a.sdf", smiles)
     ligand = ligands.read_ligand(tmp_path / "a.sdf")
     first, second = (ligands.matched_conformer(tmp_path / "a.sdf", seeds) for seeds in ((1,), (5,)))
     lengths = [np.linalg.norm(x[ligand.bonds[:, 0]] - x[ligand.bonds[:, 1]], axis=1) for x in (ligand.x, first)]
@@ -96,23 +95,22 @@ def test_a_conformer_is_matched_to_the_one_in_the_file(tmp_path, smiles):
     best = ligands.matched_conformer(tmp_path / "a.sdf", (1, 5))
     distances = [np.sum((x - ligand.x) ** 2) for x in (first, second, best)]
     assert distances[2] == pytest.approx(min(distances[:2]))
-    kept = Chem.RemoveHs(molecule)
-    other = Chem.Mol(kept)
-    for i, place in enumerate(first.tolist()):
-        other.GetConformer().SetAtomPosition(i, place)
-    for i, j in ligand.rotatable.tolist():
-        angles = [
-            [
-                rdMolTransforms.GetDihedralRad(one.GetConformer(), a.GetIdx(), i, j, b.GetIdx())
-                for a in kept.GetAtomWithIdx(i).GetNeighbors()
-                for b in kept.GetAtomWithIdx(j).GetNeighbors()
-                if a.GetIdx() != j and b.GetIdx() != i
-            ]
-            for one in (kept, other)
-        ]
-        difference = (np.array(angles[0]) - angles[1] + np.pi) % (2 * np.pi) - np.pi
-        assert np.abs(difference).min() < 1e-3  # the dihedral that was set, among all about this bond
-        assert np.abs(difference).max() < 0.3
+    monkeypatch.setattr(ligands, "_optimize_torsions", lambda x, ligand: x)
+    copied = ligands.matched_conformer(tmp_path / "a.sdf", (1,))  # with the torsion angles of the file
+    assert distances[0] <= np.sum((copied - ligand.x) ** 2) + 1e-6
+
+
+@pytest.mark.parametrize("smiles", ["CCOc1ccccc1CCN", "OCC(O)CCCCN"])
+def test_optimized_torsion_angles_are_those_of_the_file(smiles):
+    ligand = ligands.from_smiles(smiles, seed=2)
+    angles = np.random.default_rng(0).uniform(-0.6, 0.6, len(ligand.rotatable))
+    x = ligand.x.copy()
+    for (i, j), moved, angle in zip(ligand.rotatable, ligand.moved, angles, strict=True):
+        axis = (x[j] - x[i]) / np.linalg.norm(x[j] - x[i])
+        x[moved] = Rotation.from_rotvec(angle * axis).apply(x[moved] - x[j]) + x[j]
+    x = Rotation.from_rotvec([0.3, 1.0, -2.0]).apply(x) + np.array([1.0, 2.0, 3.0])
+    found = ligands._optimize_torsions(x, ligand)
+    assert np.sqrt(np.mean(np.sum((found - ligand.x) ** 2, axis=1))) < 0.05
 
 
 @pytest.mark.parametrize(
@@ -186,6 +184,22 @@ def test_a_matched_conformer_keeps_the_stereochemistry(tmp_path, smiles):
     Chem.SanitizeMol(again)
     Chem.AssignStereochemistryFrom3D(again)
     assert Chem.MolToSmiles(again) == Chem.CanonSmiles(smiles)
+
+
+def test_modified_residues_are_distinguished_from_other_groups(tmp_path):
+    lines = [
+        f"{record:6s}{i:5d}  {name:3s} {group} A{number:4d}       1.000   2.000   3.000  1.00  0.00           C"
+        for i, (record, name, group, number) in enumerate(
+            [
+                *(("ATOM", "CA", "ALA", 1), ("HETATM", "N", "SEP", 2), ("HETATM", "CA", "SEP", 2)),
+                *(("HETATM", "C", "SEP", 2), ("HETATM", "CA", "MSE", 3), ("HETATM", "N", "HEM", 4)),
+                ("HETATM", "CA", "HEM", 4),
+            ]
+        )
+    ]
+    (tmp_path / "p.pdb").write_text("\n".join([*lines, "END", ""]))
+    receptor = ligands.read_receptor(tmp_path / "p.pdb")
+    assert [ligands.residue_of(kind) for kind in receptor.residues] == ["ALA", "UNK", "MET"]
 
 
 def test_all_hydrogen_atoms_are_left_out():
