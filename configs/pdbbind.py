@@ -9,8 +9,9 @@ r"""Docking on PDBBind's complexes with DiffDock-S, and with pointers as latents
         --config.data.path=DIR --config.first_run=runs/pdbbind_prior --config.data.distilled=runs/pdbbind_poses
     python -m bitdiff.evaluate --workdir runs/pdbbind_confidence
 
-Without latents, train the variant plain, and pass its run in place of runs/pdbbind_prior. DIR is laid out as described in bitdiff/data/pdbbind_files.py. Variants: plain (the default), disco (two latents, which
-point at atoms or residues), prior (over disco's latents), confidence (ranks the poses of any other variant's run).
+Without latents, train the variant plain, and pass its run in place of runs/pdbbind_prior. DIR is laid out as described
+in bitdiff/data/pdbbind_files.py. Variants: plain (the default), disco (two latents, which point at atoms or residues),
+prior (over disco's latents), confidence (ranks the poses of any other variant's run).
 
 The papers report the fraction of test complexes whose pose with the highest confidence has an RMSD below 2 A:
 DiffDock-S 32.9%, DisCo-DiffDock-S 35.4%; for proteins that are not in the training set, 13.9% and 18.5%. They are

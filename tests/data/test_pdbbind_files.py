@@ -151,10 +151,9 @@ def test_a_run_on_files_trains_samples_and_is_evaluated(folder, command, tmp_pat
     workdir = tmp_path / "run"
     sizes = [f"--config.data.{name}={value}" for name, value in SIZES.items()]
     splits = ["--config.data.train_split=train", "--config.data.test_split=test"]
-    small = ["--config.network.layers=1", "--config.train.steps=2", "--config.train.batch_size=2"]
-    small += ["--config.latents.encoder.layers=1"]
-    small += ["--config.optimizer.warmup_steps=1", "--config.sample.steps=2", "--config.sample.batch_size=4"]
-    fields = [f"--config.data.path={folder}", *sizes, *splits, *small]
+    short = ["--config.train.steps=2", "--config.train.batch_size=2", "--config.optimizer.warmup_steps=1"]
+    short += ["--config.sample.steps=2", "--config.sample.batch_size=4"]
+    fields = [f"--config.data.path={folder}", *sizes, *splits, *short]  # the network has the paper's size
     code, output = command("train", "--config", "pdbbind:disco", "--workdir", workdir, *fields)
     assert code == 0, output
     out = tmp_path / "poses.npz"
@@ -182,3 +181,19 @@ def test_a_run_on_files_trains_samples_and_is_evaluated(folder, command, tmp_pat
     assert code == 0, output
     report = json.loads(next(workdir.glob("evaluation*.json")).read_text())
     assert {"rmsd_below_2", "rmsd_median", "centroid_below_2"} <= report["scores"].keys()
+
+    sampled, ranked = tmp_path / "sampled", tmp_path / "confidence"
+    code, output = command("distill", "--workdir", workdir, "--num_samples", 6, "--out", sampled)
+    assert code == 0, output
+    assert "holds 6 poses from step 2" in output
+    fields += [f"--config.first_run={workdir}", f"--config.data.distilled={sampled}"]
+    code, output = command("train", "--config", "pdbbind:confidence", "--workdir", ranked, *fields)
+    assert code == 0, output
+    code, output = command("distill", "--workdir", ranked, "--out", tmp_path / "other")
+    assert code == 2
+    assert "holds a confidence model" in output
+    code, output = command("sweep", "--workdir", ranked, "--num_samples", 4, "--steps", "1,2", "--temperature", 0.5)
+    assert code == 0, output
+    cells = json.loads((ranked / "sweep.json").read_text())["cells"]
+    assert len(cells) == 2
+    assert all({"top1_below_2", "confidence_accuracy"} <= scores.keys() for scores in cells.values())
