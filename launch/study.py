@@ -100,27 +100,37 @@ def main(study: Study) -> None:
     if options.speed:
         _measure_speed(study, options.out, names, seeds[0])
     for seed in seeds if not (options.collect or options.speed) else []:
+        done: dict[str, Path] = {}
         for name in names:
-            prepare(study, options.out, name, seed)
+            prepare(study, options.out, name, seed, done)
     for table in study.tables:
         collect(study, options.out, table, seeds, options.results or options.out)
 
 
-def prepare(study: Study, out: Path, name: str, seed: int) -> Path:
-    """Trains and evaluates a model, after those it depends on; finished parts are not repeated."""
+def prepare(study: Study, out: Path, name: str, seed: int, done: dict[str, Path]) -> Path:
+    """Trains and evaluates a model, after those it depends on; finished parts are not repeated.
+
+    Returns its folder, and adds it to `done`, the folders of the models that this call of the script has finished.
+    """
+    if name not in done:
+        done[name] = _prepare(study, out, name, seed, done)
+    return done[name]
+
+
+def _prepare(study: Study, out: Path, name: str, seed: int, done: dict[str, Path]) -> Path:
     folder = out / f"{name}_{seed}"
     if name in study.made:
         if name in study.owner:
-            prepare(study, out, study.owner[name], seed)
+            prepare(study, out, study.owner[name], seed, done)
         return study.made[name](out, seed)
     entries = study.entries(name)
-    needed = {other: prepare(study, out, other, seed) for _, model in entries for other in model.needs}
+    needed = {other: prepare(study, out, other, seed, done) for _, model in entries for other in model.needs}
     _train(folder, entries[0][1], needed, seed)
     for artifact in dict.fromkeys(artifact for _, model in entries for artifact in model.then):
         study.made[artifact](out, seed)
     needed[name] = folder
     for table, model in entries:
-        judges = {other: folder if other == name else prepare(study, out, other, seed) for other in model.judges}
+        judges = {other: folder if other == name else prepare(study, out, other, seed, done) for other in model.judges}
         for cell in model.cells.values():
             formatted = [argument.format(**needed | judges) for argument in cell]
             run("sweep", "--workdir", folder, "--num_samples", table.num_samples, *formatted)
