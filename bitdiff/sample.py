@@ -49,7 +49,7 @@ class Request(NamedTuple):
     out: an .npz file, a .json file for captions, or a folder for shards.
     layout: how a folder holds samples; layout_given: those of its flags that were given.
     frames: number of intermediate estimates per row of a strip beside the samples; 0 for no strip.
-    data_path: where the complexes that docking samples poses in are now.
+    data_path: the path of a docking model's data; None for the config's.
     """
 
     run: RunRequest
@@ -113,7 +113,7 @@ def sample(request: Request) -> None:
     if request.labels is not None:
         check_labels(run, request.labels)
     if request.data_path is not None and run.task.field != "pose":
-        raise UsageError(f"--data_path is {request.data_path}, but only docking samples in the complexes of its data")
+        raise UsageError(f"--data_path is {request.data_path}, but only docking models need data to sample")
     samples = request.draw.resolve(run, run.config.sample)
     in_shards = request.out is not None and request.out.suffix not in (".npz", ".json")
     kept = min(samples.num_samples, request.layout.shard_size) if in_shards else samples.num_samples

@@ -13,12 +13,12 @@ Without latents, train the variant plain, and pass its run in place of runs/pdbb
 in bitdiff/data/pdbbind_files.py. Variants: plain (the default), disco (two latents, which point at atoms or residues),
 prior (over disco's latents), confidence (ranks the poses of any other variant's run).
 
-The papers report the fraction of test complexes whose pose with the highest confidence has an RMSD below 2 A:
-DiffDock-S 32.9%, DisCo-DiffDock-S 35.4%; for proteins that are not in the training set, 13.9% and 18.5%. They are
-fractions of all 363 test complexes, while those that exceed config.data's sizes are left out here; training and
+DisCo-Diff (section 5.3) reports the fraction of test complexes whose pose with the highest confidence has an RMSD below
+2 A: DiffDock-S 32.9%, DisCo-DiffDock-S 35.4%; for proteins that are not in the training set, 13.9% and 18.5%. The
+papers count all 363 test complexes; here, complexes that exceed config.data's sizes are left out, and training and
 evaluation print how many. Other differences from the papers: atoms have only element and aromaticity as features, and
-residues only their amino acid (no language-model embeddings); an atom is connected to its nearest residues alone, and
-a hub at the ligand's center to all nodes; there is no validation set.
+residues only their amino acid (no language-model embeddings); of the residues, an atom is connected only to the nearest
+ones, and a hub at the ligand's center is connected to all nodes; there is no validation set.
 """
 
 import ml_collections

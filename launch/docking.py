@@ -77,7 +77,7 @@ def _sample_poses(prefix: str) -> Callable[[Path, int], Path]:
 
 
 def _about(ligands: str, strong: int) -> str:
-    """What the numbers of a table are; `strong` of the 300 test complexes have their pose in the strong pocket."""
+    """A table's caption; `strong` is the number of test complexes whose pose is in the strong pocket."""
     fraction = strong / TEST_COMPLEXES
     percent = f"{100 * fraction:.1f}%"
     whole, each = abs(fraction - STRONG), fraction * (1.0 - STRONG) + (1.0 - fraction) * STRONG
@@ -85,11 +85,11 @@ def _about(ligands: str, strong: int) -> str:
         f"{ligands}. {_SAMPLES:,} poses, ten for each test complex, with the ancestral sampler at a temperature of "
         f"{_TEMPERATURE}. The pose in the data is in the strong pocket with probability {STRONG:g} (in {percent} of "
         "the test complexes), and otherwise in the weak one. Both poses are true poses, so with a ranking that always "
-        f"prefers the strong pocket, the top-ranked pose is within 2 A of the pose in the data for {percent} of the "
-        "complexes. For poses from the true distribution, the expected total variation is 0.007 over all of them and "
-        "0.112 for each complex. Oracle pointers are inferred from the pose in the data, so all poses of a complex "
-        f"should be in the same pocket, for which these values are {whole:.3f} and {each:.3f}. Minutes: CPU time on "
-        "one core to train the model and those it depends on, without sampling."
+        "prefers the strong pocket, the top-ranked pose is within 2 A of the pose in the data for at most "
+        f"{percent} of the complexes. For poses from the true distribution, the expected total variation is 0.007 over "
+        "all of them and 0.112 for each complex. Oracle pointers are inferred from the pose in the data, so all poses "
+        f"of a complex should be in the same pocket, in which case the two values are {whole:.3f} and {each:.3f}. "
+        "Minutes: CPU time on one core to train the model and those it depends on, without sampling."
     )
 
 

@@ -204,8 +204,8 @@ OPTIMIZER = {
     "warmup_steps": integer(10_000, "steps of linear warm-up"),
     "freeze_steps": integer(
         0,
-        "first steps, in which the layers that a prior over pointers or a confidence model copies from a docking run "
-        "are not trained",
+        "number of initial steps in which the layers that a prior over pointers or a confidence model copies from a "
+        "docking run are frozen",
     ),
     "b1": fraction(0.9, "decay of the mean of gradients"),
     "b2": fraction(0.999, "decay of the mean of squared gradients"),

@@ -22,7 +22,8 @@ _RESIDUES = (
     *("LEU", "LYS", "MET", "PHE", "PRO", "SER", "THR", "TRP", "TYR", "VAL"),
 )
 RESIDUE_TYPES = len(_RESIDUES) + 1
-_GRADIENT, _MOST_ITERATIONS = 1e-3, 50  # where the optimization of torsion angles ends: square angstroms per radian
+# The optimization of torsion angles stops at this gradient (square angstroms per radian), or after so many iterations.
+_GRADIENT, _MOST_ITERATIONS = 1e-3, 50
 _ALIASES = {  # protonation states as named by AMBER and CHARMM, and selenomethionine
     **dict.fromkeys(("HID", "HIE", "HIP", "HSD", "HSE", "HSP"), "HIS"),
     **dict.fromkeys(("CYM", "CYX"), "CYS"),
@@ -155,10 +156,10 @@ def read_ligand(path: Path) -> Ligand:
 def matched_conformer(path: Path, seeds: Sequence[int]) -> np.ndarray:
     """A conformer that RDKit builds (ETKDG) for the molecule of `read_ligand`, aligned to the file's conformer.
 
-    Its torsion angles are optimized for the lowest RMSD, as in conformer matching (Jing et al. 2022); bond lengths,
-    bond angles and rings are RDKit's, and stereocenters without a label may be inverted. One conformer is built per
-    seed. The torsion angles of the file's are copied to each, and the one with the lowest RMSD is then optimized by
-    gradient descent (Jing et al. search globally, by differential evolution).
+    Its torsion angles are optimized locally for the lowest RMSD, as in conformer matching (Jing et al. 2022); bond
+    lengths, bond angles and rings are RDKit's, and stereocenters without a label may be inverted. One conformer is
+    built per seed. The file's torsion angles are copied to each conformer, and the conformer with the lowest RMSD is
+    then refined with BFGS (Jing et al. search globally, by differential evolution).
 
     Returns:
       float [A, 3], in the order of `read_ligand`'s atoms.
@@ -187,7 +188,10 @@ def matched_conformer(path: Path, seeds: Sequence[int]) -> np.ndarray:
 
 
 def _optimize_torsions(x: np.ndarray, ligand: Ligand) -> np.ndarray:
-    """The positions [A, 3] with torsion angles, rotation and translation that bring them closest to the ligand's."""
+    """Positions float [A, 3] whose torsion angles and rigid motion minimize the RMSD from `ligand.x`.
+
+    This is a local minimum, from the start `x` [A, 3]. A rigid ligand is returned as it is, so it must be aligned.
+    """
     aim, target = ligand.x.mean(axis=0), ligand.x - ligand.x.mean(axis=0)
 
     def place(angles: np.ndarray) -> np.ndarray:
@@ -245,31 +249,31 @@ def _read_molecule(path: Path) -> Any:
 def read_receptor(path: Path) -> Receptor:
     """The residues of a PDB file's first model that have a C-alpha atom.
 
-    Of alternate locations, the one with the highest occupancy is used. A group of unknown type in HETATM lines is a
-    residue if it also has the backbone's N and C. Only the positions of C-alpha atoms are parsed.
+    Of alternate locations, the one with the highest occupancy is used. A HETATM group of unknown type counts as a
+    residue only if it also has backbone atoms N and C, which excludes cofactors. Only C-alpha positions are parsed.
 
     Raises:
       UsageError: the file cannot be read, a position is not a number, or there is no such residue.
     """
     found: dict[str, tuple[float, int, list[float]]] = {}
-    backbone, doubtful = set[tuple[str, str]](), set[str]()
+    backbone, unconfirmed = set[tuple[str, str]](), set[str]()
     try:
         with path.open(errors="replace") as lines:
             for number, line in enumerate(lines, start=1):
                 if line.startswith("ENDMDL"):
                     break
-                residue, other = line[21:27], line.startswith("HETATM")
-                if other:
+                residue, hetero = line[21:27], line.startswith("HETATM")
+                if hetero:
                     backbone.add((residue, line[12:16].strip()))
                 if _is_alpha_carbon(line):
                     (occupancy, *place), kind = _numbers(path, number, line), _residue_type(line[17:20])
                     if residue not in found or occupancy > found[residue][0]:
                         found[residue] = occupancy, kind, place
-                    if other and kind == RESIDUE_TYPES:
-                        doubtful.add(residue)
+                    if hetero and kind == RESIDUE_TYPES:
+                        unconfirmed.add(residue)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error}") from error
-    for residue in doubtful:
+    for residue in unconfirmed:
         if not {(residue, "N"), (residue, "C")} <= backbone:
             del found[residue]
     if not found:

@@ -43,7 +43,7 @@ LOADERS = {
 }
 
 _PLURAL = {"tokens": "tokens", "point": "points", "pose": "poses"}
-# Data sets that are generated or come with the package, and are not read from config.data.path.
+# Data sets that are generated or come with a dependency, so that they have no config.data.path.
 BUILT_IN = ("digits", "mixture", "gaussians", "photos", "shapes", "expressions", "pockets")
 OWN_VOCABULARY = ("shapes", "expressions")  # data sets whose tokenizer cannot be chosen
 _TASKS = {

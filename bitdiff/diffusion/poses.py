@@ -67,7 +67,7 @@ def apply(x: jax.Array, move: Move, tree: Tree) -> jax.Array:
     The torsions come first. Their effect is aligned to the previous positions, so that they change neither the center
     nor, to first order, the orientation. Then the ligand is rotated about its center, and translated.
     """
-    with jax.default_matmul_precision("highest"):  # in bfloat16, bond lengths would change over many steps
+    with jax.default_matmul_precision("highest"):  # else, accelerators use bfloat16 or TF32, and bond lengths drift
         twisted = _align(_twist(x, move.torsion, tree), x, tree.atoms) if len(move.torsion) else x
         middle = center(twisted, tree.atoms)
         turned = (twisted - middle) @ so3.to_matrix(move.rotation).T + middle

@@ -76,6 +76,7 @@ def to_matrix(vector: jax.Array) -> jax.Array:
     x, y, z = (vector[..., i] for i in range(3))
     zero = jnp.zeros_like(x)
     cross = jnp.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(*vector.shape[:-1], 3, 3)
+    # In reduced precision, the matrix would not be orthogonal.
     return jnp.eye(3) + sine * cross + cosine * jnp.matmul(cross, cross, precision="highest")
 
 

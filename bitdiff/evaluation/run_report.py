@@ -24,7 +24,7 @@ _TRAJECTORIES = 10  # samples whose trajectory is shown
 
 
 class Shown(NamedTuple):
-    """The samples to draw for the page, the frames of their trajectories, and where the data are (None: as before)."""
+    """The samples to draw for the page, the number of frames per trajectory, and the data's path if it has changed."""
 
     draw: Draw
     frames: int
@@ -87,7 +87,7 @@ def _samples(run: Trained, shown: Shown) -> dict[str, str]:
         run, dataset = open_data(run, shown.data_path)
         examples = examples_for(run.task, dataset)
     elif shown.data_path is not None:
-        raise UsageError(f"--data_path is {shown.data_path}, but this model samples without data")
+        raise UsageError(f"--data_path is {shown.data_path}, but this model needs no data to sample")
     outputs = with_texts(run, draw(run.task, run.params, shown.draw, examples=examples))
     pictures = None
     if run.config.encoder and examples is not None:

@@ -44,12 +44,13 @@ def open_data(
       candidates: captions per picture to choose from; by default the config's number.
 
     Raises:
-      UsageError: the data cannot be used, differ from the config, or the tokenizer is unknown or not installed.
+      UsageError: the data cannot be used, differ from the config, or are built in although a path is given; or the
+        tokenizer is unknown or not installed.
     """
     config = run.config.copy_and_resolve_references()
     if path is not None:
         if config.data.name in BUILT_IN:
-            raise UsageError(f"data_path is {path}, but the data set {config.data.name!r} is not read from a path")
+            raise UsageError(f"--data_path is {path}, but the data set {config.data.name!r} is not read from a path")
         config.data.path = path
     if tokenizer is not None:
         config.evaluate.tokenizer = tokenizer

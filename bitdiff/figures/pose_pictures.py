@@ -19,8 +19,8 @@ def write_poses(path: Path, outputs: Mapping[str, np.ndarray], columns: int | No
     Args:
       path: the PNG file.
       outputs: a docking task's samples, with 'pose', 'atoms', 'bonds', 'residues', 'positions', and 'conformer', the
-        true pose or its matched conformer, in green; all true poses 'poses' are orange below it, if they are known;
-        nodes that 'latents' point at are circled.
+        true pose or its matched conformer, in green; if 'poses' is present, all true poses are drawn in orange beneath
+        it; nodes that 'latents' point at are circled.
       columns: number of columns; by default up to 4, with at most 12 poses.
     """
     count = len(outputs["pose"]) if columns else min(len(outputs["pose"]), _MOST)

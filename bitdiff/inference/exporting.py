@@ -55,7 +55,7 @@ def _sampled_part(run: Trained) -> tuple[ml_collections.ConfigDict, Any]:
 
 
 def _without_paths(config: dict[str, Any]) -> dict[str, Any]:
-    """The config with the paths of the model and of those it starts from removed, in place."""
+    """Clears the paths in a config and in those of the runs it starts from; returns the same, changed config."""
     for name in _PATHS:
         *sections, field = name.split(".")
         section = config.get(sections[0], {}) if sections else config

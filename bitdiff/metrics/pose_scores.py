@@ -11,7 +11,7 @@ _MOST_SYMMETRIES = 10_000
 
 
 def symmetries(atoms: np.ndarray, bonds: np.ndarray) -> np.ndarray:
-    """The permutations of a molecule's atoms that preserve their elements and the bonds: int [S, A].
+    """The permutations of a molecule's atoms that preserve their elements and the bonds: int16 [S, A], read-only.
 
     The first is the identity; at most 10,000 are returned. If there are more, deviations that are minimized over them
     are upper bounds.
@@ -23,8 +23,9 @@ def symmetries(atoms: np.ndarray, bonds: np.ndarray) -> np.ndarray:
     return _search(tuple(np.asarray(atoms).tolist()), tuple(map(tuple, np.asarray(bonds).tolist())))
 
 
-@lru_cache(maxsize=20_000)  # the same complexes are scored again and again
+@lru_cache(maxsize=20_000)  # many poses of each ligand are scored; PDBBind has fewer ligands than that
 def _search(atoms: tuple[int, ...], bonds: tuple[tuple[int, int], ...]) -> np.ndarray:
+    """The `symmetries` of hashable arguments."""
     bonded = np.zeros((len(atoms), len(atoms)), bool)
     for i, j in bonds:
         bonded[i, j] = bonded[j, i] = True

@@ -29,7 +29,7 @@ from bitdiff.tasks.task import Task
 
 # Returned with the samples.
 SHOWN = ("atoms", "elements", "charges", "bonds", "orders", "residues", "positions", "conformer")
-KNOWN = "poses"  # returned as well if the data have it: all true poses of a complex, [poses, A, 3]
+KNOWN = "poses"  # also returned if the data include it: all true poses of a complex, [poses, A, 3]
 GIVEN = ("atoms", "bonds", "residues", "positions", "conformer", "rotatable", "moved")  # what a complex consists of
 _UNSUPPORTED = {name: value for name, value in DIFFUSION_OPTIONS.items() if name != "frames"}
 _UNSUPPORTED |= {"guidance": 0.0, "image_guidance": 0.0, "beams": 1}

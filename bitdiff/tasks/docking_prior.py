@@ -1,8 +1,8 @@
 """The second stage of docking with latents: a prior over pointers (Xu et al. 2024, DisCo-Diff, section 5.3).
 
 The prior sees the complex with the ligand centered on the receptor, in a random orientation and with random torsion
-angles, and generates the pointers one at a time. Its trunk starts from the first stage's weights, and is frozen for
-config.optimizer.freeze_steps steps; in the paper, for five epochs.
+angles, and generates the pointers one at a time. Its trunk starts from the first stage's weights, and is frozen for the
+first config.optimizer.freeze_steps steps (five epochs in the paper).
 """
 
 from functools import partial

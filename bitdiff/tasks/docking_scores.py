@@ -48,13 +48,13 @@ def deviations(outputs: dict[str, np.ndarray], examples: Source) -> np.ndarray:
 def evaluate(outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOptions) -> dict[str, Score]:
     """Scores sampled poses [N, A, 3] against those of the examples at the indices `outputs['source']`.
 
-    A pose with a value that is not finite is infinitely far from the true ones, and in no pocket.
+    A pose that is not finite counts as infinitely far from every true pose, and as in neither pocket.
     """
     del options
     truth = rows(examples_of(dataset), outputs["source"])
     measured = _measure(outputs, truth)
     deviation, centroid, nearest = (
-        np.nan_to_num(np.array([getattr(one, name) for one in measured]), nan=np.inf)
+        np.nan_to_num(np.array([getattr(one, name) for one in measured]), nan=np.inf, posinf=np.inf)
         for name in ("deviation", "centroid", "nearest")
     )
     count = len(deviation)
@@ -171,7 +171,7 @@ def _two_pockets(outputs: dict[str, np.ndarray], truth: dict[str, np.ndarray], n
     """Scores against the known distribution of the synthetic complexes, see `data.pockets`."""
     count = len(nearest)
     chosen = np.where(np.isfinite(nearest).all(axis=1), nearest.argmin(axis=1), -1)
-    off = _off(chosen)
+    off = _total_variation(chosen)
     floor = np.sqrt(2.0 * pockets.STRONG * (1.0 - pockets.STRONG) / (np.pi * count))
     scores = {
         "known_below_2": _fraction(nearest.min(axis=1) < CLOSE, f"of {count} poses within 2 A of a true pose"),
@@ -180,7 +180,7 @@ def _two_pockets(outputs: dict[str, np.ndarray], truth: dict[str, np.ndarray], n
     }
     groups = _by_complex(chosen, outputs["source"], np.arange(count))
     if min(map(len, groups)) > 1:
-        each = np.mean([_off(group) for group in groups])
+        each = np.mean([_total_variation(group) for group in groups])
         expected = np.mean([_expected_deviation(len(group)) for group in groups])
         about = f"pocket_tv per complex, averaged over {len(groups)} complexes"
         scores["pocket_tv_each"] = Score(float(each), about)
@@ -193,8 +193,11 @@ def _two_pockets(outputs: dict[str, np.ndarray], truth: dict[str, np.ndarray], n
     return scores
 
 
-def _off(chosen: np.ndarray) -> float:
-    """The total variation between the pockets of poses, int [N] with -1 for neither, and their true probabilities."""
+def _total_variation(chosen: np.ndarray) -> float:
+    """The total variation between the distribution of `chosen` and the true probabilities of the pockets.
+
+    `chosen` int [N] is 0 (the strong pocket), 1 (the weak one), or -1 for a pose that is not finite.
+    """
     found = np.array([np.mean(chosen == pocket) for pocket in (0, 1, -1)])
     return 0.5 * float(np.abs(found - [pockets.STRONG, 1.0 - pockets.STRONG, 0.0]).sum())
 
@@ -202,7 +205,8 @@ def _off(chosen: np.ndarray) -> float:
 def _agreement(named: np.ndarray, chosen: np.ndarray) -> Score:
     """The fraction of poses whose pocket, `chosen` [N], is predicted by the most informative pointer.
 
-    `named` [N, K] is the pocket nearest to the residue that each pointer selects, or -1 if it selects an atom.
+    `named` [N, K] is the pocket nearest to the residue that each pointer selects, or -1 if it selects an atom. A pose
+    that is not finite, with -1 in `chosen`, counts as predicted wrongly.
 
     A pointer may mark the occupied pocket or the free one; these are equally informative, so the better of the two
     interpretations counts. A pointer that always marks the strong pocket carries no information, and scores about

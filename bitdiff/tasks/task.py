@@ -35,8 +35,8 @@ class Task(NamedTuple):
       if sampling is not a sequence of such evaluations.
     uses_examples: whether samples are conditioned on examples, so that `evaluate` gives `condition` the test examples.
     frozen: entries of the parameters that training does not change.
-    copied: entries of entries, as 'prior/trunk', that are copied from another run, which training may leave unchanged
-      at first.
+    copied: subtrees of the parameters, such as 'prior/trunk', that are copied from another run; training can freeze
+      them at first (config.optimizer.freeze_steps).
     losses: (params, batch, keys [B]) -> (loss [N], t [N]) of each example, whose mean is `loss`; None if the model
       has no time.
     errors: (params, batch, keys [B]) -> (mean squared error of the estimate of x0 [N], gamma_t [N]) of each example;

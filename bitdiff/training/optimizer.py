@@ -49,13 +49,12 @@ def optimizer_of(config: Any, task: Task) -> optax.GradientTransformation:
     """The optimizer that a config describes for its task.
 
     Raises:
-      UsageError: config.optimizer.freeze_steps is set, but the task has no weights that it could freeze; see also
-        `make_optimizer`.
+      UsageError: config.optimizer.freeze_steps is set, but the task has no copied layers; see also `make_optimizer`.
     """
     if config.optimizer.freeze_steps and not task.copied:
         raise UsageError(
-            f"config.optimizer.freeze_steps is {config.optimizer.freeze_steps}, but only the second stages of docking "
-            "(a prior over pointers, or a confidence model) start with layers of another run; set it to 0"
+            f"config.optimizer.freeze_steps is {config.optimizer.freeze_steps}, but only a prior over pointers or a "
+            "confidence model has layers that it can freeze; set it to 0"
         )
     return make_optimizer(config.optimizer, config.train.steps, task.frozen, task.copied)
 
@@ -73,18 +72,18 @@ def make_optimizer(
       options: a config's `optimizer` section.
       total_steps: training steps, over which the learning rate decays.
       frozen: entries of the parameters that are not updated.
-      copied: entries of entries, as 'prior/trunk', that are not updated in the first options.freeze_steps steps, nor
-        are the optimizer's statistics of them; their gradients count toward the norm all the same.
+      copied: subtrees of the parameters, such as 'prior/trunk', that are frozen for the first options.freeze_steps
+        steps, as are the optimizer's moments for them. Their gradients still count toward the norm that is clipped.
 
     Raises:
       UsageError: an unknown name; see also `learning_rate`.
     """
     choose("optimizer (config.optimizer.name)", options.name, OPTIMIZERS)
     clip = optax.clip_by_global_norm(options.clip_norm) if options.clip_norm > 0 else optax.identity()
-    rate, wait = learning_rate(options, total_steps), options.freeze_steps
-    if copied and wait:
-        shifted: Any = _updates(options, lambda count: rate(count + wait))
-        late = optax.conditionally_mask(shifted, lambda step, **_: jnp.asarray(step) >= wait)
+    rate, freeze_steps = learning_rate(options, total_steps), options.freeze_steps
+    if copied and freeze_steps:
+        shifted: Any = _updates(options, lambda count: rate(count + freeze_steps))
+        late = optax.conditionally_mask(shifted, lambda step, **_: jnp.asarray(step) >= freeze_steps)
         parts: dict[Any, Any] = {"trained": _updates(options, rate), "copied": late, "frozen": optax.set_to_zero()}
         return optax.chain(clip, optax.multi_transform(parts, partial(_labels, frozen=frozen, copied=copied)))
     optimizer = optax.chain(clip, _updates(options, rate))
@@ -112,7 +111,7 @@ def _updates(options: Any, rate: optax.Schedule) -> optax.GradientTransformation
 
 
 def _labels(params: Any, frozen: tuple[str, ...], copied: tuple[str, ...]) -> dict[str, Any]:
-    """'frozen', 'copied' or 'trained' for each entry of the parameters, or for each entry of an entry."""
+    """A prefix tree of the parameters with the labels 'frozen', 'copied' and 'trained'."""
     found: dict[str, Any] = {name: "frozen" if name in frozen else "trained" for name in params}
     for path in copied:
         outer, inner = path.split("/")

@@ -101,7 +101,7 @@ def test_a_conformer_is_matched_to_the_one_in_the_file(tmp_path, smiles, monkeyp
 
 
 @pytest.mark.parametrize("smiles", ["CCOc1ccccc1CCN", "OCC(O)CCCCN"])
-def test_optimized_torsion_angles_are_those_of_the_file(smiles):
+def test_torsion_optimization_recovers_perturbed_angles(smiles):
     ligand = ligands.from_smiles(smiles, seed=2)
     angles = np.random.default_rng(0).uniform(-0.6, 0.6, len(ligand.rotatable))
     x = ligand.x.copy()

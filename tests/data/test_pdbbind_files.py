@@ -153,7 +153,7 @@ def test_a_run_on_files_trains_samples_and_is_evaluated(folder, command, tmp_pat
     splits = ["--config.data.train_split=train", "--config.data.test_split=test"]
     short = ["--config.train.steps=2", "--config.train.batch_size=2", "--config.optimizer.warmup_steps=1"]
     short += ["--config.sample.steps=2", "--config.sample.batch_size=4"]
-    fields = [f"--config.data.path={folder}", *sizes, *splits, *short]  # the network has the paper's size
+    fields = [f"--config.data.path={folder}", *sizes, *splits, *short]  # the network keeps the size of DiffDock-S
     code, output = command("train", "--config", "pdbbind:disco", "--workdir", workdir, *fields)
     assert code == 0, output
     out = tmp_path / "poses.npz"

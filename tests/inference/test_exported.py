@@ -63,7 +63,7 @@ def test_an_export_holds_no_paths_and_keeps_its_scores(finished_run, tmp_path):
             assert str(tmp_path) not in (folder / name).read_text()
 
 
-def test_an_exported_model_is_compared_with_data_at_a_given_path(finished_run, tmp_path):
+def test_the_data_of_an_exported_model_can_be_at_another_path(finished_run, tmp_path):
     run = bitdiff.load(finished_run)
     with pytest.raises(UsageError, match="'digits' is not read from a path"):
         open_data(run, str(tmp_path))

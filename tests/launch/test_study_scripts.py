@@ -124,7 +124,7 @@ def test_the_table_of_codes_counts_the_forms_that_have_each_code(monkeypatch, tm
 
 @pytest.mark.slow
 @pytest.mark.parametrize("builder", ["", "molecules"])
-def test_the_table_of_docking_states_how_often_the_strong_pocket_is_occupied(builder):
+def test_the_docking_captions_count_the_poses_in_the_strong_pocket(builder):
     if builder:
         pytest.importorskip("rdkit")
     docking = importlib.import_module("docking")

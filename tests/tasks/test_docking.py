@@ -102,16 +102,16 @@ def test_poses_keep_the_shape_of_the_ligand(complexes, sampler):
 def test_pictures_show_the_pose_in_the_data_and_the_other_true_pose(complexes, tmp_path):
     rows = {name: array[:3] for name, array in stack(complexes.test).items()}
     outputs = rows | {"conformer": rows["pose"], "pose": rows["pose"] + 30.0}
-    amounts = []
+    counts = []
     for shown in (outputs, {name: array for name, array in outputs.items() if name != "poses"}):
         write_poses(tmp_path / "poses.png", shown)
         pixels = np.asarray(Image.open(tmp_path / "poses.png").convert("RGB")).reshape(-1, 3)
         colors = [np.rint(255 * np.array(matplotlib.colors.to_rgb(name))) for name in ("palegreen", "moccasin")]
-        amounts.append([int(np.all(pixels == color, axis=1).sum()) for color in colors])
-    assert amounts[0][0] > 100
-    assert amounts[0][1] > 100
-    assert amounts[1][0] > 100
-    assert amounts[1][1] == 0
+        counts.append([int(np.all(pixels == color, axis=1).sum()) for color in colors])
+    assert counts[0][0] > 100
+    assert counts[0][1] > 100
+    assert counts[1][0] > 100
+    assert counts[1][1] == 0
 
 
 def test_given_pointers_are_used(complexes):
@@ -158,7 +158,7 @@ def test_scores_of_true_and_of_wrong_poses(complexes):
     assert scores["known_below_2"] == 1
 
     pose = truth["pose"][source].copy()
-    pose[::2, 0, 0] = np.nan  # half of the poses
+    pose[::2, 0, 0], pose[::4, 0, 0] = np.nan, np.inf  # half of the poses
     scores = {
         name: score.value
         for name, score in docking_scores.evaluate({"pose": pose, "source": source}, complexes, None).items()
@@ -255,7 +255,7 @@ def test_samples_require_complexes_and_take_no_labels(complexes):
         {name: array.shape for name, array in task.condition(np.arange(2), None, examples).items()}
         for examples in (complexes.test, None)
     ]
-    assert shapes[0].pop("poses") == (2, 2, pockets.ATOMS[1], 3)  # only some data know all true poses
+    assert shapes[0].pop("poses") == (2, 2, pockets.ATOMS[1], 3)  # only synthetic complexes have them
     assert shapes[0] == shapes[1]
     with pytest.raises(UsageError, match="docking has no classes"):
         task.condition(np.arange(2), (1,), complexes.test)

@@ -122,7 +122,7 @@ def test_poses_that_are_not_finite_are_left_out(runs, complexes, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_confidence_model_is_trained_on_the_poses_evaluated_and_exported(runs, complexes, tmp_path, monkeypatch):
+def test_a_confidence_model_is_trained_evaluated_and_exported(runs, complexes, tmp_path, monkeypatch):
     config = small_config("confidence", first_run=str(runs / "prior"))
     config.data.distilled = str(runs / "poses")
     train(config, tmp_path / "confidence", dataset=distilled(complexes, config.data))

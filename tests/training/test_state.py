@@ -117,8 +117,10 @@ def test_frozen_weights_stay_unchanged_bit_for_bit():
     assert not [leaf for leaf in jax.tree.leaves(now.opt_state) if jnp.shape(leaf) == (50,)]  # no state for them
 
 
-@pytest.mark.parametrize(("name", "first"), [("adam", 1.0), ("muon", 1.0 + 0.9 / 1.9)])  # Muon's has Nesterov momentum
-def test_copied_weights_are_trained_only_after_the_frozen_steps(name, first):
+@pytest.mark.parametrize(
+    ("name", "first_update"), [("adam", 1.0), ("muon", 1.0 + 0.9 / 1.9)]
+)  # Muon's Adam uses Nesterov momentum
+def test_copied_weights_are_trained_only_after_the_frozen_steps(name, first_update):
     section = options(name=name, weight_decay=0.1, schedule="linear", freeze_steps=2)
     section.warmup_steps = 0
     optimizer = make_optimizer(section, 10, frozen=("first",), copied=("prior/trunk",))
@@ -129,17 +131,19 @@ def test_copied_weights_are_trained_only_after_the_frozen_steps(name, first):
         steps.append(update(steps[-1]))
     trunk, head = (np.array([s.params["prior"][part]["w"] for s in steps]) for part in ("trunk", "head"))
     np.testing.assert_array_equal(trunk[:3], 0)
-    np.testing.assert_allclose(trunk[3], -0.8e-2 * first, rtol=1e-4)  # Adam's first step at the third learning rate
+    np.testing.assert_allclose(
+        trunk[3], -0.8e-2 * first_update, rtol=1e-4
+    )  # Adam's first step at the third learning rate
     assert (np.diff(head, axis=0) < -1e-3).all()
     assert trunk[4, 0] < trunk[3, 0]
     for now in steps:
         np.testing.assert_array_equal(now.params["first"]["w"], 1)
 
 
-def test_freezing_requires_layers_of_another_run():
+def test_freeze_steps_require_copied_layers():
     config = load_config("digits")
     config.optimizer.freeze_steps = 5
     task = make_task(config)
-    with pytest.raises(UsageError, match="freeze_steps is 5, but only the second stages of docking"):
+    with pytest.raises(UsageError, match="freeze_steps is 5, but only a prior over pointers"):
         optimizer_of(config, task)
     optimizer_of(config, task._replace(copied=("prior/trunk",)))
