@@ -74,6 +74,9 @@ def main() -> None:
     drawn = write_shards(run, samples, None, out, Layout(_SHARD_SIZE, png=False), examples, arrays)
     what = "poses" if poses else "sequences"
     print(f"{out} holds {samples.num_samples} {what} from step {run.step}, {drawn} of them new")
+    if poses:
+        deviation = np.concatenate([np.load(path)["deviation"] for path in sorted(out.glob("[0-9]*.npz"))])
+        print(f"{np.mean(deviation < docking_scores.CLOSE):.1%} of them are within 2 A of the pose in the data")
 
 
 def _sequences(outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -53,7 +54,7 @@ def _facts(run: Trained) -> str:
     rows = [
         ("task", config.task),
         ("data", f"{config.data.name} {config.data.builder} {config.data.path}".strip()),
-        ("encoding", config.bits.encoding),
+        *([] if run.task.field == "pose" else [("encoding", config.bits.encoding)]),
         ("training steps", run.step),
         ("seed", config.seed),
         ("weights", "moving average" if run.weights == "ema" else "raw"),
@@ -165,8 +166,8 @@ def _config(run: Trained) -> str:
 
 
 def _differs(name: str, value: Any, defaults: dict[str, Any]) -> bool:
-    """Whether a field, or that of a first stage, differs from its default or has none."""
-    field = name.removeprefix("first.")
+    """Whether a field, or that of a run it starts from, differs from its default or has none."""
+    field = re.sub(r"^(first\.)+", "", name)
     return field not in defaults or defaults[field] != value
 
 

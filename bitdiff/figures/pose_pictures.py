@@ -34,8 +34,11 @@ def write_poses(path: Path, outputs: Mapping[str, np.ndarray], columns: int | No
         axes.axis("off")
         if i < count:
             _draw(axes, {name: array[i] for name, array in outputs.items()})
+            if "confidence" in outputs:
+                axes.set_title(f"confidence {outputs['confidence'][i]:.2f}", fontsize=9)
     marks = {"poses": _OTHERS, "latents": "circled: nodes that the latents point at"}
-    legend = "; ".join([_LEGEND, *(text for name, text in marks.items() if name in outputs)])
+    first = [f"the first {count} of {len(outputs['pose'])} samples"] if count < len(outputs["pose"]) else []
+    legend = "; ".join([*first, _LEGEND, *(text for name, text in marks.items() if name in outputs)])
     figure.supxlabel(legend, fontsize=4 + 2 * min(width, 3), wrap=True)
     plots.save(path, figure)
 

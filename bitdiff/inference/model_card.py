@@ -35,21 +35,17 @@ def model_card(name: str, config: Any, step: int, parameters: int, evaluation: d
       parameters: their number.
       evaluation: a report of `bitdiff.evaluate`, or None.
     """
-    data = config.data
+    data, poses = config.data, bool(config.data.atoms)
     lines = [
         f"# {name}",
         "",
         f"A model for the task `{config.task}`, trained with bitdiff {__version__} on the data set `{data.name}`.",
         "",
-        "```python",
-        "import bitdiff",
-        "",
-        f'samples = bitdiff.load("{name}").sample(20)',
-        "```",
+        *_usage(name, poses),
         "",
         "| | |",
         "| --- | --- |",
-        f"| encoding | `{config.bits.encoding}`, {data.vocab_size} values |",
+        *([] if poses else [f"| encoding | `{config.bits.encoding}`, {data.vocab_size} values |"]),
         f"| network | `{config.network.get('name', 'custom')}`, {parameters:,} parameters |",
         f"| training | {step:,} steps of {config.train.batch_size} examples, seed {config.seed} |",
         f"| sampler | `{config.sample.sampler}`, {config.sample.steps} steps |",
@@ -66,3 +62,10 @@ def model_card(name: str, config: Any, step: int, parameters: int, evaluation: d
     shown = {name: value for name, value in evaluation["provenance"].items() if value is not None and name != "workdir"}
     lines += ["", "Provenance:", "", *(f"- {key}: {json.dumps(value)}" for key, value in shown.items()), ""]
     return "\n".join(lines)
+
+
+def _usage(name: str, poses: bool) -> list[str]:
+    """The lines of an example that draws samples; a docking model samples poses in the complexes of its data."""
+    if poses:
+        return ["```bash", f"python -m bitdiff.sample --workdir {name} --num_samples 20 --out poses.npz", "```"]
+    return ["```python", "import bitdiff", "", f'samples = bitdiff.load("{name}").sample(20)', "```"]

@@ -67,12 +67,7 @@ def evaluate(outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOp
     scores |= _best_of(deviation, outputs["source"])
     scores |= _torsions(measured)
     if "confidence" in outputs:
-        scores |= _ranked(deviation, outputs["source"], outputs["confidence"])
-    if "confidence" in outputs and "poses" in truth:
-        groups = _by_complex(nearest.min(axis=1), outputs["source"], -outputs["confidence"])
-        top = np.array([group[0] for group in groups])
-        about = f"of {len(groups)} complexes whose top-ranked pose is within 2 A of a true pose"
-        scores["top1_known_below_2"] = _fraction(top < CLOSE, about)
+        scores |= _ranked(deviation, nearest if "poses" in truth else None, outputs)
     if "poses" in truth:
         scores |= _two_pockets(outputs, truth, nearest)
     return scores
@@ -141,18 +136,36 @@ def _best_of(deviation: np.ndarray, source: np.ndarray) -> dict[str, Score]:
     return {"best_of_5": _best_of_first(groups, "first")} if min(map(len, groups)) >= _TOP else {}
 
 
-def _ranked(deviation: np.ndarray, source: np.ndarray, confidence: np.ndarray) -> dict[str, Score]:
-    """Scores of each complex's poses, sorted by confidence, highest first; top5 requires more than five poses each."""
-    groups = _by_complex(deviation, source, -confidence)
-    about = f"of {len(groups)} complexes whose top-ranked pose has an RMSD below"
-    top = np.array([group[0] for group in groups])
-    right = (confidence > 0.5) == (deviation < CLOSE)
+def _ranked(deviation: np.ndarray, nearest: np.ndarray | None, outputs: dict[str, np.ndarray]) -> dict[str, Score]:
+    """Scores of each complex's poses, sorted by confidence, highest first.
+
+    top1 requires at least two poses of each complex, and top5 more than five. `nearest` [N, poses] are the RMSDs from
+    all true poses, if these are known.
+    """
+    source, confidence = outputs["source"], outputs["confidence"]
+    groups, close = _by_complex(deviation, source, -confidence), deviation < CLOSE
     scores = {
-        "top1_below_2": _fraction(top < CLOSE, f"{about} 2 A"),
-        "top1_below_5": _fraction(top < _NEAR, f"{about} 5 A"),
-        "confidence_accuracy": _fraction(right, "of poses whose RMSD is correctly classified as below or above 2 A"),
+        "confidence_accuracy": _fraction(
+            (confidence > 0.5) == close, "of poses whose RMSD is correctly classified as below or above 2 A"
+        ),
+        "confidence_accuracy_floor": Score(
+            max(float(close.mean()), 1.0 - float(close.mean())),
+            "confidence_accuracy of one answer for all poses",
+        ),
     }
-    return scores | ({"top5_below_2": _best_of_first(groups, "top-ranked")} if min(map(len, groups)) > _TOP else {})
+    least = min(map(len, groups))
+    if least > 1:
+        top = np.array([group[0] for group in groups])
+        about = f"of {len(groups)} complexes whose top-ranked pose of at least {least} has an RMSD below"
+        scores["top1_below_2"] = _fraction(top < CLOSE, f"{about} 2 A")
+        scores["top1_below_5"] = _fraction(top < _NEAR, f"{about} 5 A")
+    if least > 1 and nearest is not None:
+        top = np.array([group[0] for group in _by_complex(nearest.min(axis=1), source, -confidence)])
+        about = f"of {len(groups)} complexes whose top-ranked pose of at least {least} is within 2 A of a true pose"
+        scores["top1_known_below_2"] = _fraction(top < CLOSE, about)
+    if least > _TOP:
+        scores["top5_below_2"] = _best_of_first(groups, "top-ranked")
+    return scores
 
 
 def _best_of_first(groups: list[np.ndarray], which: str) -> Score:
@@ -175,7 +188,9 @@ def _two_pockets(outputs: dict[str, np.ndarray], truth: dict[str, np.ndarray], n
     floor = np.sqrt(2.0 * pockets.STRONG * (1.0 - pockets.STRONG) / (np.pi * count))
     scores = {
         "known_below_2": _fraction(nearest.min(axis=1) < CLOSE, f"of {count} poses within 2 A of a true pose"),
-        "pocket_tv": Score(off, "total variation between the pockets' fractions and their true probabilities"),
+        "pocket_tv": Score(
+            off, "total variation between the fractions of poses nearer to either pocket and the true probabilities"
+        ),
         "pocket_tv_floor": Score(float(floor), f"expected pocket_tv of {count} poses drawn from the true distribution"),
     }
     groups = _by_complex(chosen, outputs["source"], np.arange(count))

@@ -33,6 +33,16 @@ _DATA = (
 )
 
 
+def check_first_run(config: ml_collections.ConfigDict, folder: Path) -> None:
+    """Checks that a new run of a task that starts from another run names it.
+
+    Raises:
+      UsageError: config.first_run is empty, and there is no run to resume in the folder.
+    """
+    if config.task in _NO_FIRST_STAGE and not config.first_run and not workdir.has_checkpoints(folder):
+        raise UsageError(_NO_FIRST_STAGE[config.task])
+
+
 def with_first_stage(config: ml_collections.ConfigDict, folder: Path) -> ml_collections.ConfigDict:
     """A copy of the config that holds the config of the run it starts from, as that run was trained.
 

@@ -16,7 +16,7 @@ from bitdiff.runtime import processes
 from bitdiff.tasks import Task, make_task
 from bitdiff.training import workdir
 from bitdiff.training.checks import check_training
-from bitdiff.training.first_stage import with_first_stage
+from bitdiff.training.first_stage import check_first_run, with_first_stage
 from bitdiff.training.optimizer import learning_rate, optimizer_of
 from bitdiff.training.schedule_file import with_measured_schedule
 
@@ -56,6 +56,8 @@ def prepare(
     """
     check_config(config, extra=task is not None)
     learning_rate(config.optimizer, config.train.steps)  # its errors come before the data are loaded
+    if task is None:
+        check_first_run(config, folder)
     config = with_measured_schedule(config, folder)
     dataset = data.load(config.data) if dataset is None else dataset
     given = config.data

@@ -153,8 +153,9 @@ def test_a_run_on_files_trains_samples_and_is_evaluated(folder, command, tmp_pat
     splits = ["--config.data.train_split=train", "--config.data.test_split=test"]
     short = ["--config.train.steps=2", "--config.train.batch_size=2", "--config.optimizer.warmup_steps=1"]
     short += ["--config.sample.steps=2", "--config.sample.batch_size=4"]
-    fields = [f"--config.data.path={folder}", *sizes, *splits, *short]  # the network keeps the size of DiffDock-S
-    code, output = command("train", "--config", "pdbbind:disco", "--workdir", workdir, *fields)
+    fields = [f"--config.data.path={folder}", *sizes, *splits, *short, "--config.network.layers=1"]
+    small = "--config.latents.encoder.layers=1"
+    code, output = command("train", "--config", "pdbbind:disco", "--workdir", workdir, small, *fields)
     assert code == 0, output
     out = tmp_path / "poses.npz"
     code, output = command("sample", "--workdir", workdir, "--num_samples", 4, "--out", out, "--frames", 2)
@@ -186,6 +187,7 @@ def test_a_run_on_files_trains_samples_and_is_evaluated(folder, command, tmp_pat
     code, output = command("distill", "--workdir", workdir, "--num_samples", 6, "--out", sampled)
     assert code == 0, output
     assert "holds 6 poses from step 2" in output
+    assert "of them are within 2 A of the pose in the data" in output
     fields += [f"--config.first_run={workdir}", f"--config.data.distilled={sampled}"]
     code, output = command("train", "--config", "pdbbind:confidence", "--workdir", ranked, *fields)
     assert code == 0, output

@@ -392,6 +392,9 @@ def test_top_ranked_poses_are_scored(complexes):
     assert wrong["top5_below_2"] == 1
     assert wrong["confidence_accuracy"] == pytest.approx(3 / 6)
     assert wrong["best_of_5"] == 1  # the best of the first five samples
+    assert wrong["confidence_accuracy_floor"] == pytest.approx(4 / 6)  # of six poses, two are close
+    few = {name: array[::6] for name, array in outputs.items()} | {"confidence": np.zeros(12, np.float32)}
+    assert not {name for name in docking_scores.evaluate(few, complexes, None) if name.startswith("top")}
     outputs["pose"] = truth["poses"][source, 1 - truth["pocket"][source]]  # the other pocket
     assert (scores([1, 0, 0, 0, 0, 0])["top1_below_2"], scores([1, 0, 0, 0, 0, 0])["top1_known_below_2"]) == (0, 1)
 

@@ -137,10 +137,14 @@ def test_a_confidence_model_is_trained_evaluated_and_exported(runs, complexes, t
     assert {"top1_below_2", "top1_known_below_2", "top5_below_2", "confidence_accuracy"} <= scores.keys()
     assert "pointers_agree" in scores
     assert outputs["confidence"].shape == (72,)
+    with pytest.raises(UsageError, match="a confidence model requires the workdir of a docking run"):
+        train(small_config("confidence"), tmp_path / "none")
+    assert not (tmp_path / "none").exists()
     run.config.first.first.data.path = str(tmp_path / "data")
     export_model(run, tmp_path / "exported")
     assert str(tmp_path) not in (tmp_path / "exported" / "config.json").read_text()
     assert str(runs) not in (tmp_path / "exported" / "config.json").read_text()
+    assert "python -m bitdiff.sample --workdir exported" in (tmp_path / "exported" / "README.md").read_text()
     monkeypatch.setitem(loading.LOADERS, "pockets", lambda options: complexes)
     opened, dataset = open_data(load(tmp_path / "exported"))
     assert dataset is complexes  # the poses that the model was trained on are not read
