@@ -77,6 +77,28 @@ def test_the_loss_does_not_depend_on_where_the_complex_is(complexes):
     assert second == pytest.approx(first, rel=1e-3)
 
 
+@pytest.mark.slow
+def test_all_parts_of_the_score_are_learned(complexes):
+    config = small_config("plain", **{"network.vectors": 4})
+    task = make_task(config)
+    params, optimizer = task.init(jax.random.key(0)), optax.adam(optax.cosine_decay_schedule(1e-2, 120))
+    batch = {name: np.repeat(array[:1], 8, axis=0) for name, array in stack(complexes.train).items()}
+
+    @jax.jit
+    def step(params, state, i):
+        (_, parts), grads = jax.value_and_grad(task.loss, has_aux=True)(params, batch, keys(8, seed=i))
+        updates, state = optimizer.update(grads, state)
+        return optax.apply_updates(params, updates), state, parts
+
+    state, losses = optimizer.init(params), []
+    for i in range(120):
+        params, state, parts = step(params, state, i)
+        losses.append([float(parts[name]) for name in ("translation", "rotation")])
+    translation, rotation = np.mean(losses[-40:], axis=0)
+    assert translation < 0.5  # predicting zero costs 1 for each part
+    assert rotation < 0.9, (translation, rotation)
+
+
 @pytest.mark.parametrize("sampler", ["sde", "ode"])
 def test_poses_keep_the_shape_of_the_ligand(complexes, sampler):
     config = small_config()
