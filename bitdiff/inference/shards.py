@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bitdiff.configuration.upgrades import upgraded
 from bitdiff.data import Source
 from bitdiff.inference.draws import Draw, draw_range
 from bitdiff.inference.sample_files import write_npz, write_png
@@ -116,8 +117,9 @@ def _claim(folder: Path, description: dict[str, Any]) -> None:
     if record.exists():
         try:
             before = json.loads(record.read_text())
+            before |= {"run": upgraded(before.get("run"))}
             changed = sorted(name for name in description if before.get(name) != description[name])
-        except (ValueError, AttributeError) as error:
+        except (ValueError, AttributeError, TypeError) as error:
             raise UsageError(f"{record} is damaged ({error}); pass another --out, or delete the folder") from error
         if changed:
             raise UsageError(f"{folder} holds other samples (different: {', '.join(changed)}); pass another --out")

@@ -93,6 +93,9 @@ def test_resuming_draws_only_the_missing_shards(command, tmp_path, finished_run)
     names = ["00000.npz", "00001.npz", "00002.npz"]
     assert sorted(p.name for p in parts.iterdir()) == [*names, "samples.json"]
     (parts / "00001.npz").unlink()
+    record = json.loads((parts / "samples.json").read_text())
+    del record["run"]["optimizer"]["freeze_steps"]  # as if the folder had been written before this field existed
+    (parts / "samples.json").write_text(json.dumps(record))
     code, output = command("sample", *arguments)
     assert "10 of them drawn now" in output
     shards = [np.load(parts / name)["image"] for name in names]
