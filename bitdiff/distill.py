@@ -21,6 +21,7 @@ from bitdiff.data import Source
 from bitdiff.data.distilled import fingerprint
 from bitdiff.inference.shards import Layout, write_shards
 from bitdiff.inference.trained import check_examples, check_options
+from bitdiff.runtime import files
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import docking_scores
 from bitdiff.tasks.task import training_examples_for
@@ -75,8 +76,9 @@ def main() -> None:
     what = "poses" if poses else "sequences"
     print(f"{out} holds {samples.num_samples} {what} from step {run.step}, {drawn} of them new")
     if poses:
-        deviation = np.concatenate([np.load(path)["deviation"] for path in sorted(out.glob("[0-9]*.npz"))])
-        print(f"{np.mean(deviation < docking_scores.CLOSE):.1%} of them are within 2 A of the pose in the data")
+        parts = [files.read_arrays(path, ["deviation"])["deviation"] for path in out.glob("[0-9]*.npz")]
+        close = np.mean(np.concatenate(parts) < docking_scores.CLOSE)
+        print(f"{close:.1%} of them are within 2 A of the pose in the data")
 
 
 def _sequences(outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
