@@ -283,7 +283,9 @@ def test_a_first_stage_samples_from_examples_or_with_null_latents():
     np.testing.assert_array_equal(dropped["latents"], -1)
     # Latent guidance with weight w gives D(z) + w (D(z) - D(null)), which has no effect on null latents.
     guided = draw(config, task, params, without, latent_guidance=2.0)
-    np.testing.assert_array_equal(guided["point"], dropped["point"])
+    np.testing.assert_allclose(
+        guided["point"], dropped["point"], rtol=1e-4
+    )  # two programs, which may round differently
     assert (draw(config, task, params, condition, latent_guidance=2.0)["point"] != outputs["point"]).all()
     plain = tiny("plain")
     other = make_task(plain)
