@@ -1,6 +1,7 @@
 """Tests of reading complexes in PDBBind's layout, and of a whole run on a few of them."""
 
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -199,3 +200,15 @@ def test_a_run_on_files_trains_samples_and_is_evaluated(folder, command, tmp_pat
     cells = json.loads((ranked / "sweep.json").read_text())["cells"]
     assert len(cells) == 2
     assert all({"top1_below_2", "confidence_accuracy"} <= scores.keys() for scores in cells.values())
+
+    runs = shutil.ignore_patterns("run", "confidence", "sampled", "shards")
+    moved = shutil.copytree(folder, tmp_path / "moved", ignore=runs)
+    for name in ("train", "test"):
+        (folder / name).unlink()
+    code, output = command("sample", "--workdir", ranked, "--num_samples", 4, "--out", tmp_path / "again.npz")
+    assert code == 2
+    assert "it must name a text file in" in output
+    sampling = ["--num_samples", 4, "--data_path", moved, "--out", tmp_path / "again.npz"]
+    code, output = command("sample", "--workdir", ranked, *sampling)
+    assert code == 0, output
+    assert np.load(tmp_path / "again.npz")["confidence"].shape == (4,)
