@@ -88,7 +88,7 @@ def _about(ligands: str, strong: int) -> str:
         "prefers the strong pocket, the top-ranked pose is within 2 A of the pose in the data for at most "
         f"{percent} of the complexes. For poses from the true distribution, the expected total variation is 0.007 over "
         "all of them and 0.112 for each complex. Oracle pointers are inferred from the pose in the data, so all poses "
-        f"of a complex should be in the same pocket, in which case the two values are {whole:.3f} and {each:.3f}. "
+        f"of a complex should be in its pocket; the total variation would then be {whole:.3f} and {each:.3f}. "
         "Minutes: CPU time on one core to train the model and those it depends on, without sampling."
     )
 

@@ -75,10 +75,10 @@ def evaluate(outputs: dict[str, np.ndarray], dataset: Dataset, options: SampleOp
 
 def _measure(outputs: dict[str, np.ndarray], truth: dict[str, np.ndarray]) -> list[Distances]:
     """The distances of every pose from the true ones in the same row."""
+    rows_of_truth = [_row(truth, i) for i in range(len(outputs["pose"]))]
     return [
         _distances(np.random.default_rng(i), pose, one, _symmetries(one))
-        for i, pose in enumerate(outputs["pose"])
-        for one in (_row(truth, i),)
+        for i, (pose, one) in enumerate(zip(outputs["pose"], rows_of_truth, strict=True))
     ]
 
 
