@@ -67,14 +67,13 @@ def get_config(variant: str = "full") -> ml_collections.ConfigDict:
 
 
 def _latents(config: ml_collections.ConfigDict, *, small: bool) -> None:
-    """Adds discrete latents; a small U-Net attends to them at 7 x 7 pixels, a full one wherever it has attention."""
+    """Adds discrete latents, which modulate the layers of a small U-Net, and which a full one attends to."""
     config.latents.count = 4 if small else 10
     config.latents.codes = 8 if small else 100
     if small:
-        config.network.attention_resolutions = (7,)
-        config.network.head_dim = 32
+        config.latents.route = "modulation"
         config.latents.encoder = sections.latent_encoder(kind="mlp", dim=64, layers=3)
-        config.latents.embed = sections.latent_transformer(dim=64, layers=1, head_dim=32)
+        config.latents.embed = sections.latent_transformer(dim=64, layers=0)
     else:
         config.latents.encoder = sections.latent_encoder(patch=4, dim=192, layers=6)
         config.latents.embed = sections.latent_transformer(layers=2)

@@ -40,7 +40,8 @@ def second_stage(config: ml_collections.ConfigDict, model: str) -> None:
 def distillation(config: ml_collections.ConfigDict, *, steps: int) -> None:
     """Turns a teacher's config into a student's, trained for `steps` steps, sampled in distillation.steps steps.
 
-    The learning rate is a quarter of the config's, since a student starts from trained weights.
+    The learning rate is a quarter of the config's, since a student starts from trained weights, and decays linearly to
+    0, as in Salimans and Ho (2022).
     """
     config.first = config.copy_and_resolve_references()
     config.task = "distillation"
@@ -49,6 +50,7 @@ def distillation(config: ml_collections.ConfigDict, *, steps: int) -> None:
     config.train.steps = steps
     config.train.sample_every_steps = 0
     config.optimizer.learning_rate /= 4.0
+    config.optimizer.schedule = "linear"
 
 
 def confidence(config: ml_collections.ConfigDict) -> None:
