@@ -9,14 +9,15 @@ from bitdiff.claims.claim import Model
 STUDENT_STEPS = (8, 4, 2, 1)
 ENCODINGS = ("uint", "gray", "uint_rand")
 
-CHECKPOINTS = (750, 1_500, 3_000)  # training steps
-LATE_CHECKPOINTS = (3_000, 6_000, 12_000)
+CHECKPOINTS = (500, 1_000, 2_000)  # training steps
+LATE_CHECKPOINTS = (1_500, 3_000, 6_000)
+FASHION_SAMPLES = 500  # per point, so that all claims can be checked in an evening
 _TINY = {  # smaller than the config, so that many models can be trained
     "network.dim": 24,
     "train.steps": CHECKPOINTS[-1],
     "train.batch_size": 16,
     "optimizer.learning_rate": 5e-3,
-    "optimizer.schedule": "linear",  # otherwise, models with different seeds differ more
+    "optimizer.schedule": "linear",  # better than a constant rate after few steps
     "optimizer.ema_decay": 0.99,
     "checkpoint.every_steps": CHECKPOINTS[0],
     "checkpoint.keep_every_steps": CHECKPOINTS[0],
@@ -34,7 +35,7 @@ def _in_diffusion(**changes: Any) -> dict[str, Any]:
 
 def _captions(variant: str, changes: Mapping[str, Any] = {}) -> Model:
     """A model of captions of drawn shapes, trained for fewer steps than its config sets."""
-    return Model(f"shapes:{variant}", {"train.steps": 1_500, "optimizer.schedule": "linear", **changes})
+    return Model(f"shapes:{variant}", {"train.steps": 1_200, "optimizer.schedule": "linear", **changes})
 
 
 def _students(teacher: str, config: str, changes: dict[str, Any], train_steps: int) -> dict[str, Model]:
@@ -49,7 +50,7 @@ def _students(teacher: str, config: str, changes: dict[str, Any], train_steps: i
 
 
 _PLAIN = _in_diffusion(self_cond_rate=0.0)
-_SHORT = {"train.steps": 1_500}
+_SHORT = {"train.steps": 1_000, "optimizer.schedule": "linear"}
 _LONGER = {"train.steps": LATE_CHECKPOINTS[-1], "checkpoint.keep_every_steps": LATE_CHECKPOINTS[0]}
 _STUDENT = {"optimizer.learning_rate": _TINY["optimizer.learning_rate"] / 4}  # as in presets.distillation
 _BIT_PRIOR = {"prior.model": "bits", "prior.sample.sampler": "ddpm", "prior.sample.steps": 40}
@@ -92,7 +93,7 @@ MODELS = {
     "digits_edm_latents": Model("digits_disco:disco", _SHORT),
     "digits_edm_prior": Model("digits_disco:prior", first="digits_edm_latents"),
     "digits": Model("digits"),
-    **_students("uint", "fashion:small_distilled", _TINY | _STUDENT, 1_200),
+    **_students("uint", "fashion:small_distilled", _TINY | _STUDENT, 800),
     **_students("digits", "digits:distilled", {}, 800),
     **_students("pairs", "mixture:distilled", {}, 3_000),
     "toy": Model("toy_disco:plain"),

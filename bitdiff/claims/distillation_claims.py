@@ -3,7 +3,7 @@
 import numpy as np
 
 from bitdiff.claims.claim import Claim, Point, Score, by_steps
-from bitdiff.claims.claim_models import STUDENT_STEPS
+from bitdiff.claims.claim_models import FASHION_SAMPLES, STUDENT_STEPS
 from bitdiff.claims.claim_scores import JUDGED, KNOWN
 
 _TEACHER_STEPS = (1, 2, 4, 8, 10, 40)
@@ -33,7 +33,7 @@ def _distilled(teacher: str, data: str, score: Score, num_samples: int) -> Claim
 
 
 DISTILLATION_CLAIMS = {
-    "distilled_fashion": _distilled("uint", "Fashion-MNIST", JUDGED, 1_000),
+    "distilled_fashion": _distilled("uint", "Fashion-MNIST", JUDGED, FASHION_SAMPLES),
     "distilled_digits": _distilled("digits", "digits", JUDGED, 1_000),
     "distilled_pairs": _distilled("pairs", "token pairs", KNOWN, 20_000),
 }

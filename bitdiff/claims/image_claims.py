@@ -6,16 +6,16 @@ from typing import Any
 import numpy as np
 
 from bitdiff.claims.claim import Claim, Evidence, Point, Score, best_falls, better, by_steps
-from bitdiff.claims.claim_models import CHECKPOINTS, ENCODINGS, LATE_CHECKPOINTS
+from bitdiff.claims.claim_models import CHECKPOINTS, ENCODINGS, FASHION_SAMPLES, LATE_CHECKPOINTS
 from bitdiff.claims.claim_scores import JUDGED
 
 _FIGURE_5 = "Figure 5: FID improves for uint8, gray and uint8 (rand) on CIFAR-10 and ImageNet 64 x 64."
 _LONGER = "train a larger network for longer (config.network.dim, config.train.steps)."
 
 
-def _on_fashion(*, score: Score = JUDGED, num_samples: int = 1_000, **facts: Any) -> Claim:
+def _on_fashion(*, score: Score = JUDGED, **facts: Any) -> Claim:
     """A claim about models of small Fashion-MNIST images."""
-    return Claim(score=score, num_samples=num_samples, scale=_LONGER, **facts)
+    return Claim(score=score, num_samples=FASHION_SAMPLES, scale=_LONGER, **facts)
 
 
 def _self_conditioning() -> Claim:
@@ -29,7 +29,6 @@ def _self_conditioning() -> Claim:
         paper=_FIGURE_5,
         points=_over_training(lines, CHECKPOINTS),
         x_label="training steps",
-        num_samples=500,  # for each of three checkpoints of 18 models
         evidence={
             f"{name}: better with self-conditioning": better(name, f"{name}, no self-conditioning", CHECKPOINTS[-1:])
             for name in ENCODINGS

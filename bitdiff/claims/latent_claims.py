@@ -3,6 +3,7 @@
 import numpy as np
 
 from bitdiff.claims.claim import Claim, Point, Score, better, by_steps, lower
+from bitdiff.claims.claim_models import FASHION_SAMPLES
 from bitdiff.claims.claim_scores import JUDGED
 from bitdiff.evaluation.curvature import LEVELS, RANGE, follow
 from bitdiff.inference.trained import Trained
@@ -11,7 +12,7 @@ _STEPS = (5, 10, 20, 40)
 _MORE_SEEDS = "use more seeds."
 
 
-def _latents_of_bits(where: str, bits: str, data: str) -> Claim:
+def _latents_of_bits(where: str, bits: str, data: str, num_samples: int) -> Claim:
     """A claim about latents in Bit Diffusion of images; `bits` is the model without latents."""
     lines = {
         "bits": bits,
@@ -38,7 +39,7 @@ def _latents_of_bits(where: str, bits: str, data: str) -> Claim:
                 "no self-conditioning: latents, generated", "no self-conditioning: bits", _STEPS
             ),
         },
-        num_samples=1_000,
+        num_samples=num_samples,
         scale="train for longer, with a larger prior.",
     )
 
@@ -113,8 +114,8 @@ def _curvature(run: Trained, count: int) -> dict[float, float]:
 
 
 LATENT_CLAIMS = {
-    "latents_of_digits": _latents_of_bits("On digits", "digits_bits", "digits"),
-    "latents_of_fashion": _latents_of_bits("On Fashion-MNIST", "uint", "fashion"),
+    "latents_of_digits": _latents_of_bits("On digits", "digits_bits", "digits", 1_000),
+    "latents_of_fashion": _latents_of_bits("On Fashion-MNIST", "uint", "fashion", FASHION_SAMPLES),
     "latents_of_images": _latents_of_images(),
     "latents_of_points": _latents_of_points(),
     "curvature_of_points": _curvature_of("points in the plane", ("toy", "toy_latents"), 1_000),
