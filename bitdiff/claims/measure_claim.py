@@ -5,12 +5,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import ml_collections
 import numpy as np
 
+from bitdiff import data
 from bitdiff.claims.claim import Claim, Key, Model, Point
-from bitdiff.claims.train_models import Stopped, runs_of
+from bitdiff.claims.train_models import Run, Stopped, check_lengths, runs_of
 from bitdiff.data import Dataset
 from bitdiff.evaluation.classifier_judge import open_judge, train_judge
+from bitdiff.evaluation.judge import Judge
 from bitdiff.evaluation.scores import open_data
 from bitdiff.evaluation.sweep_cells import SWEEP_FILE, Sweep, measure_cells
 from bitdiff.inference.draws import Draw
@@ -19,6 +22,7 @@ from bitdiff.metrics import image_classifier
 from bitdiff.runtime import files
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import sample_options
+from bitdiff.training import workdir
 from bitdiff.training.setup import prepare
 from bitdiff.training.trainer import train
 
@@ -64,12 +68,13 @@ def measure(claim: Claim, models: Mapping[str, Model], folder: Path, seeds: Sequ
     found: dict[Key, list[float]] = {(point.line, point.x): [] for point in claim.points}
     real: list[float] = []
     judges: dict[str, dict[str, Any]] = {}
+    references = _References(folder)
     for seed in seeds:
-        runs = runs_of(models, claim.models, folder, seed)
-        last_steps = {run.folder: run.config.train.steps for run in runs}
-        for run in runs:
+        runs = {run.folder: run for run in runs_of(models, claim.models, folder, seed)}
+        check_lengths(runs.values())
+        for run in runs.values():
             if run.is_finished():
-                prepare(run.config, run.folder)  # an error if the config of the run differs
+                prepare(run.config, run.folder, references.dataset(run.config))  # an error if the run's config differs
                 continue
             print(f"training {run.folder}", flush=True)
             progress = train(run.config, run.folder)
@@ -77,8 +82,7 @@ def measure(claim: Claim, models: Mapping[str, Model], folder: Path, seeds: Sequ
                 return Stopped(progress.signal)
         for name, step in dict.fromkeys((point.model, point.step) for point in claim.points):
             points = [point for point in claim.points if (point.model, point.step) == (name, step)]
-            trained = folder / f"{name}_{seed}"
-            scores = _scores(claim, points, trained, step or last_steps[trained])
+            scores = _scores(claim, points, runs[folder / f"{name}_{seed}"], step, references)
             for point, value in zip(points, scores.values, strict=True):
                 found[point.line, point.x].append(value)
             real += scores.real
@@ -87,16 +91,39 @@ def measure(claim: Claim, models: Mapping[str, Model], folder: Path, seeds: Sequ
     return Measured(values, float(np.mean(real)) if real else None, list(judges.values()))
 
 
-def _scores(claim: Claim, points: list[Point], folder: Path, step: int) -> _Scores:
-    """The score of each point of a run, at the checkpoint of a training step."""
-    run = load(folder, checkpoint=str(step))
+class _References:
+    """Data sets and judges by config.data; most models of a claim have the same."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self._datasets: dict[str, Dataset] = {}
+        self._judges: dict[str, list[Judge]] = {}
+
+    def dataset(self, config: ml_collections.ConfigDict) -> Dataset:
+        """The data set of an unresolved config."""
+        key = json.dumps(workdir.plain(config.data))
+        if key not in self._datasets:
+            self._datasets[key] = data.load(config.data)
+        return self._datasets[key]
+
+    def judges(self, config: ml_collections.ConfigDict, run: Trained) -> list[Judge]:
+        """The judges of a run with an unresolved config: all claims have the same, to reuse each other's cells."""
+        key = json.dumps(workdir.plain(config.data))
+        if key not in self._judges:
+            judged = run.task.field == "image" and run.config.data.num_classes > 1
+            path = _judge(self._folder, run.config.data, self.dataset(config)) if judged else None
+            self._judges[key] = [open_judge(run, path)] if path else []
+        return self._judges[key]
+
+
+def _scores(claim: Claim, points: list[Point], source: Run, step: int, references: _References) -> _Scores:
+    """The score of each point of a run, at the checkpoint of a training step, or of the last one (0)."""
+    run = load(source.folder, checkpoint=str(step or source.config.train.steps))
     if claim.curve is not None:
-        curve = _curve(claim, run, folder / f"{claim.score.name}_{claim.num_samples}.json")
+        curve = _curve(claim, run, source.folder / f"{claim.score.name}_{claim.num_samples}.json")
         return _Scores([curve[point.x] for point in points], [], [])
-    # All claims measure a run with the same judges, so that they can use one another's measurements.
-    run, dataset = open_data(run)
-    judged = run.task.field == "image" and run.config.data.num_classes > 1
-    judges = [open_judge(run, _judge(folder.parent, run.config.data, dataset))] if judged else []
+    run, dataset = open_data(run, dataset=references.dataset(source.config))
+    judges = references.judges(source.config, run)
     todo = [sample_options(run.config.sample, **point.options) for point in points]
     seed = run.config.evaluate.seed + run.config.seed
     draw = Draw(todo[0], claim.num_samples, seed, run.config.sample.batch_size)

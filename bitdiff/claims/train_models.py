@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -73,6 +73,22 @@ def runs_of(models: Mapping[str, Model], names: Sequence[str], folder: Path, see
         fields = [f"--config.{field}={value}" for field, value in changes.items()]
         runs.append(Run(run, config, ["--config", model.config, "--workdir", str(run), *fields], after))
     return list({run.folder: run for run in runs}.values())
+
+
+def check_lengths(runs: Iterable[Run]) -> None:
+    """Checks that runs that have begun are trained for the steps of their claim's model.
+
+    Raises:
+      UsageError: a folder holds a run of another length, whose learning rate decays differently.
+    """
+    for run in runs:
+        if workdir.has_checkpoints(run.folder):
+            steps = workdir.load_config(run.folder).train.steps
+            if steps != run.config.train.steps:
+                raise UsageError(
+                    f"{run.folder} holds a run of {steps:,} training steps, but the claim requires "
+                    f"{run.config.train.steps:,}; choose another --workdir, or delete that folder"
+                )
 
 
 def train_models(runs: Sequence[Run], jobs: int) -> Stopped | None:

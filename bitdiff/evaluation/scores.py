@@ -33,7 +33,11 @@ SCORES_VERSION = 2
 
 
 def open_data(
-    run: Trained, path: str | None = None, tokenizer: str | None = None, candidates: int | None = None
+    run: Trained,
+    path: str | None = None,
+    tokenizer: str | None = None,
+    candidates: int | None = None,
+    dataset: data.Dataset | None = None,
 ) -> tuple[Trained, data.Dataset]:
     """The data set a run was trained on, and the run with a config that describes it as it is now.
 
@@ -42,6 +46,7 @@ def open_data(
       path: where the data are now; by default the config's path.
       tokenizer: how captions are split into words; by default the config's tokenizer.
       candidates: captions per picture to choose from; by default the config's number.
+      dataset: the data set, if it is already loaded.
 
     Raises:
       UsageError: the data cannot be used, differ from the config, or are built in although a path is given; or the
@@ -59,7 +64,7 @@ def open_data(
     if config.task == "confidence":
         config.data.distilled = ""  # the poses it was trained on are not needed
     captions.check_tokenizer(config.evaluate.tokenizer)
-    dataset = data.load(config.data)
+    dataset = data.load(config.data) if dataset is None else dataset
     config = data.resolve(config, dataset)
     return run._replace(config=config, task=make_task(config)), dataset
 

@@ -19,10 +19,11 @@ from bitdiff.data import Source
 from bitdiff.diffusion import masking
 from bitdiff.diffusion.bits import Codec
 from bitdiff.runtime.errors import UsageError, choose
-from bitdiff.tasks import images, tokens
+from bitdiff.tasks import tokens
 from bitdiff.tasks.combinations import check_masked
 from bitdiff.tasks.denoiser import Layout, make_conditions, make_denoising_network, network_params
 from bitdiff.tasks.denoising import select
+from bitdiff.tasks.image_scores import image_scores
 from bitdiff.tasks.options import DIFFUSION_OPTIONS, GUIDANCE, SampleOptions, options_in_use, shown_steps
 from bitdiff.tasks.parts import make_codec
 from bitdiff.tasks.task import Task
@@ -73,7 +74,7 @@ def make_masked_task(config: Any, network: nn.Module | None = None) -> Task:
 
     def evaluate(outputs, dataset, options):
         if layout.field == "image":
-            return images.evaluate(outputs, dataset, options)
+            return image_scores(outputs, dataset)
         return tokens.evaluate(outputs, dataset, options, config)
 
     return Task(

@@ -11,7 +11,7 @@ from bitdiff import data
 from bitdiff.configs import digits, mixture
 from bitdiff.diffusion import bits
 from bitdiff.runtime.errors import UsageError
-from bitdiff.tasks import images, make_task, sample_options
+from bitdiff.tasks import image_scores, make_task, sample_options
 from bitdiff.tasks.latent_scores import latent_scores
 
 KEY = jax.random.key(0)
@@ -306,10 +306,10 @@ def test_evaluation_of_too_few_images_omits_scores(make_config):
 def test_copies_are_searched_for_among_the_first_training_images(monkeypatch):
     train = data.dataset.Arrays({"image": np.arange(64, dtype=np.uint8).reshape(4, 4, 4, 1)})
     samples = np.stack([train[3]["image"], train[1]["image"], np.zeros((4, 4, 1), np.uint8)])
-    score = images._copies(samples.astype(np.int32), train)["copies"]
+    score = image_scores._copies(samples.astype(np.int32), train)["copies"]
     assert (score.value, score.about) == (2 / 3, "fraction of samples equal to one of 4 training images")
-    monkeypatch.setattr(images, "_COPY_LIMIT", 2)
-    assert images._copies(samples, train)["copies"].value == 1 / 3
+    monkeypatch.setattr(image_scores, "_COPY_LIMIT", 2)
+    assert image_scores._copies(samples, train)["copies"].value == 1 / 3
 
 
 def test_the_codes_that_latents_use_are_counted():
