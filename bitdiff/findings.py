@@ -17,7 +17,7 @@ from bitdiff.claims.catalog import CLAIMS
 from bitdiff.claims.claim import Claim, Model
 from bitdiff.claims.claim_models import MODELS, with_fashion
 from bitdiff.claims.measure_claim import measure
-from bitdiff.claims.train_models import Stopped, runs_of, train_models
+from bitdiff.claims.train_models import Run, Stopped, check_lengths, runs_of, train_models
 from bitdiff.cli import command
 from bitdiff.runtime import processes
 from bitdiff.runtime.errors import UsageError, choose
@@ -63,27 +63,47 @@ def main(*names: str) -> int:
             continue
         if signal:
             return 128 + signal
+    if len(failed) < len(names or CLAIMS):
+        print(f"wrote {folder / 'findings.md'}")
     if failed:
         raise UsageError(
             f"{len(failed)} of {len(names or CLAIMS)} claims were not checked; the first error: "
             f"{next(iter(failed.values()))}"
         )
-    print(f"wrote {folder / 'findings.md'}")
     return 0
 
 
 def check(claim: Claim, name: str, models: Mapping[str, Model], folder: Path, seeds: Sequence[int], jobs: int) -> int:
     """Checks a claim and adds it to the report; returns the signal that stopped it, or 0."""
-    start = time.monotonic()
     runs = [run for seed in seeds for run in runs_of(models, claim.models, folder, seed)]
-    found = (train_models(runs, jobs) if jobs > 1 else None) or measure(claim, models, folder, seeds)
+    require_data(runs)
+    check_lengths(runs)
+    stopped = train_models(runs, jobs) if jobs > 1 else None
+    start, before = time.monotonic(), sum(run.minutes for run in runs)
+    found = stopped or measure(claim, models, folder, seeds)
     if isinstance(found, Stopped):
         return found.signal
-    findings = findings_report.read(folder) | {name: findings_report.finding(claim, found, seeds)}
+    training = {run.folder.name: run.minutes for run in runs}
+    measuring = (time.monotonic() - start) / 60 - (sum(training.values()) - before)
+    minutes = findings_report.Minutes(training, jobs, measuring)
+    findings = findings_report.read(folder) | {name: findings_report.finding(claim, found, seeds, minutes)}
     findings_report.write(folder, findings)
-    minutes = (time.monotonic() - start) / 60
-    print(f"{name}: {findings[name]['verdict']}; this took {minutes:.1f} minutes", flush=True)
+    print(f"{name}: {findings[name]['verdict']}", flush=True)
     return 0
+
+
+def require_data(runs: Sequence[Run]) -> None:
+    """Checks that the images of Fashion-MNIST are there if a run requires them.
+
+    Raises:
+      UsageError: there is no folder with them.
+    """
+    for path in {run.config.data.path for run in runs if run.config.data.name == "idx"}:
+        if not Path(path).is_dir():
+            raise UsageError(
+                f"there is no folder {path} with the IDX files of Fashion-MNIST; install Debian's package "
+                "dataset-fashion-mnist, or pass another folder as --fashion"
+            )
 
 
 if __name__ == "__main__":

@@ -42,10 +42,18 @@ class Point(NamedTuple):
 
 
 class Score(NamedTuple):
-    """What is measured: the name of a score, and the score in words."""
+    """What is measured.
+
+    name: the name of a score.
+    title: the score in words.
+    reference: the name of a score that is shown beside it, if it was measured; by default that of real test data.
+    reference_title: what has that score, in words.
+    """
 
     name: str
     title: str
+    reference: str = ""
+    reference_title: str = "real test data"
 
 
 class Claim(NamedTuple):

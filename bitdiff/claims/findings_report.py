@@ -2,17 +2,17 @@
 
 import json
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from bitdiff.claims.claim import Claim
 from bitdiff.claims.measure_claim import Measured
-from bitdiff.claims.verdicts import HOLDS, RULE, combine, decide
+from bitdiff.claims.verdicts import HOLDS, LEAST_SEEDS, RULE, combine, decide
 from bitdiff.figures import plots
 from bitdiff.runtime import files
 from bitdiff.runtime.devices import describe_devices
@@ -27,7 +27,20 @@ _ABOUT = (
 )
 
 
-def finding(claim: Claim, measured: Measured, seeds: Sequence[int]) -> dict[str, Any]:
+class Minutes(NamedTuple):
+    """How long a claim took.
+
+    training: minutes of training by the name of the run, also if it was trained for another claim.
+    jobs: runs trained at a time.
+    measuring: minutes in which its points were measured, without those that another claim had measured.
+    """
+
+    training: Mapping[str, float]
+    jobs: int
+    measuring: float
+
+
+def finding(claim: Claim, measured: Measured, seeds: Sequence[int], minutes: Minutes) -> dict[str, Any]:
     """What was found about a claim, as plain JSON: evidence with verdicts, and the scores of every point."""
     values = measured.values
     evidence = {name: decide(weigh(values)) for name, weigh in claim.evidence.items()}
@@ -40,6 +53,7 @@ def finding(claim: Claim, measured: Measured, seeds: Sequence[int]) -> dict[str,
         "evidence": {name: verdict._asdict() for name, verdict in evidence.items()},
         "points": [{"line": line, "x": x, "values": np.asarray(array).tolist()} for (line, x), array in values.items()],
         "real": measured.real,
+        "real_title": claim.score.reference_title,
         "num_samples": claim.num_samples,
         "scale": claim.scale,
         "seeds": list(seeds),
@@ -48,8 +62,16 @@ def finding(claim: Claim, measured: Measured, seeds: Sequence[int]) -> dict[str,
             "judges": measured.judges,
             "jax": f"{jax.__version__} on {describe_devices()}",
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "minutes": minutes._asdict(),
         },
     }
+
+
+def is_current(claim: Claim, one: Mapping[str, Any]) -> bool:
+    """Whether a finding is about a claim as it is now, as far as the finding shows."""
+    points = {(point["line"], point["x"]) for point in one["points"]}
+    facts = (claim.statement, set(claim.evidence), {(point.line, point.x) for point in claim.points}, claim.num_samples)
+    return facts == (one["statement"], set(one["evidence"]), points, one["num_samples"])
 
 
 def write(folder: Path, found: Mapping[str, dict[str, Any]]) -> list[Path]:
@@ -68,7 +90,7 @@ def plot(path: Path, one: dict[str, Any]) -> None:
     lines: dict[str, dict[float, list[float]]] = {}
     for point in one["points"]:
         lines.setdefault(point["line"], {})[point["x"]] = point["values"]
-    known = {} if one["real"] is None else {"real data": one["real"]}
+    known = {} if one["real"] is None else {_reference(one): one["real"]}
     plots.error_bars(path, lines, x_label=one["x_label"], y_label=one["score"], levels=known)
 
 
@@ -83,6 +105,7 @@ def markdown(
     pictures: str = "",
     remarks: Mapping[str, Mapping[str, str]] | None = None,
     not_run: Iterable[str] = (),
+    outdated: Container[str] = (),
 ) -> str:
     """The report as text: a table of verdicts, then a section for each claim.
 
@@ -92,9 +115,13 @@ def markdown(
       remarks: for each claim's name, a 'text', and the 'checksum' of the finding it was written for; it is shown
         only with that finding.
       not_run: the statements of claims that have not been checked.
+      outdated: the names of claims that have changed since they were checked.
     """
-    lines = ["# Findings", "", _ABOUT, "", RULE, "", "| claim | verdict |", "| --- | --- |"]
-    lines += [f"| {one['statement']} | {one['verdict']} |" for one in found.values()]
+    lines = ["# Findings", "", _ABOUT, "", RULE, *_total(found), "", "| claim | verdict |", "| --- | --- |"]
+    lines += [
+        f"| {one['statement']} | {one['verdict']}{' (earlier version of the claim)' if name in outdated else ''} |"
+        for name, one in found.items()
+    ]
     lines += [f"| {statement} | not yet run |" for statement in not_run]
     for name, one in found.items():
         remark = (remarks or {}).get(name, {})
@@ -103,13 +130,12 @@ def markdown(
         lines += [f"**{one['verdict'].capitalize()}.**{about} Reference: {one['paper']}", ""]
         lines += [f"![{one['score']}]({pictures}{name}.png)", "", *_scores(one), ""]
         lines += ["| comparison | mean | standard error | verdict |", "| --- | --- | --- | --- |"]
-        lines += [
-            f"| {what} | {fact['mean']:.3g} | {fact['error']:.2g} | {fact['verdict']} |"
-            for what, fact in one["evidence"].items()
-        ]
+        for what, fact in one["evidence"].items():
+            error = "" if fact["error"] is None else f"{fact['error']:.2g}"
+            lines.append(f"| {what} | {fact['mean']:.3g} | {error} | {fact['verdict']} |")
         seeds = ", ".join(map(str, one["seeds"]))
         about = one["provenance"]
-        real = "" if one["real"] is None else f" The score of real test data is {one['real']:.3g}."
+        real = "" if one["real"] is None else f" The score of {_reference(one)} is {one['real']:.3g}."
         lines += ["", f"Mean ± standard deviation over seeds {seeds}; {one['num_samples']:,} samples per point.{real}"]
         lines[-1] += "".join(_judge(facts) for facts in about["judges"])
         if "commit" in about:
@@ -118,7 +144,12 @@ def markdown(
                 f"--workdir runs/findings`; commit {about['commit']}, "
                 f"{about['date'][:10]}; {about['hardware']}; jax {about['jax'].split()[0]}."
             )
-        if one["verdict"] != HOLDS:
+        lines[-1] += _duration(about["minutes"]) if "minutes" in about else ""
+        if name in outdated:
+            lines[-1] += " The claim has changed since then."
+        if len(one["seeds"]) < LEAST_SEEDS:
+            lines += [f"A verdict requires at least {LEAST_SEEDS} seeds."]
+        elif one["verdict"] != HOLDS:
             lines += [f"A stronger test would {one['scale']}"]
     return "\n".join(lines) + "\n"
 
@@ -127,6 +158,35 @@ def checksum(one: Mapping[str, Any]) -> str:
     """A checksum of a finding's statement, evidence and scores."""
     facts = [one["statement"], one["evidence"], one["points"], one["real"]]
     return f"{zlib.crc32(json.dumps(facts).encode()):08x}"
+
+
+def _reference(one: Mapping[str, Any]) -> str:
+    return one.get("real_title", "real test data")
+
+
+def _duration(minutes: Mapping[str, Any]) -> str:
+    training = sum(minutes["training"].values()) / minutes["jobs"]
+    return (
+        f" Training took {training:.0f} minutes ({_counted(len(minutes['training']), 'model')}, {minutes['jobs']} at a "
+        f"time), and measuring {minutes['measuring']:.0f}."
+    )
+
+
+def _total(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The time that all claims took together, as a paragraph; nothing if it is not known for each."""
+    times = [one["provenance"].get("minutes") for one in found.values()]
+    if not times or None in times:
+        return []
+    training = {run: minutes / time["jobs"] for time in times for run, minutes in time["training"].items()}
+    measuring = sum(time["measuring"] for time in times)
+    text = (
+        f"Training all {_counted(len(training), 'model')} took {sum(training.values()) / 60:.1f} hours, and measuring "
+    )
+    return ["", f"{text}them {measuring / 60:.1f} hours."]
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _scores(one: dict[str, Any]) -> list[str]:

@@ -1,6 +1,7 @@
 """Measures the points of claims, and trains the models that are not trained yet; finished work is not repeated."""
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,8 +15,8 @@ from bitdiff.claims.train_models import Run, Stopped, check_lengths, runs_of
 from bitdiff.data import Dataset
 from bitdiff.evaluation.classifier_judge import open_judge, train_judge
 from bitdiff.evaluation.judge import Judge
-from bitdiff.evaluation.scores import open_data
-from bitdiff.evaluation.sweep_cells import SWEEP_FILE, Sweep, measure_cells
+from bitdiff.evaluation.scores import open_data, provenance
+from bitdiff.evaluation.sweep_cells import SWEEP_FILE, Sweep, comparable, measure_cells
 from bitdiff.inference.draws import Draw
 from bitdiff.inference.trained import Trained, load
 from bitdiff.metrics import image_classifier
@@ -34,7 +35,7 @@ class Measured(NamedTuple):
     """What was measured for a claim.
 
     values: the score of each point, [seeds].
-    real: the mean of the same score of real data; None if it is not measured.
+    real: the mean of the score's reference; None if it is not measured.
     judges: the judges' provenance.
     """
 
@@ -44,7 +45,7 @@ class Measured(NamedTuple):
 
 
 class _Scores(NamedTuple):
-    """The scores of some points, those of real data, and the judges."""
+    """The scores of some points, their references, and the judges."""
 
     values: list[float]
     real: list[float]
@@ -77,7 +78,9 @@ def measure(claim: Claim, models: Mapping[str, Model], folder: Path, seeds: Sequ
                 prepare(run.config, run.folder, references.dataset(run.config))  # an error if the run's config differs
                 continue
             print(f"training {run.folder}", flush=True)
+            start = time.monotonic()
             progress = train(run.config, run.folder)
+            run.add_minutes((time.monotonic() - start) / 60)
             if progress.signal is not None:
                 return Stopped(progress.signal)
         for name, step in dict.fromkeys((point.model, point.step) for point in claim.points):
@@ -120,7 +123,8 @@ def _scores(claim: Claim, points: list[Point], source: Run, step: int, reference
     """The score of each point of a run, at the checkpoint of a training step, or of the last one (0)."""
     run = load(source.folder, checkpoint=str(step or source.config.train.steps))
     if claim.curve is not None:
-        curve = _curve(claim, run, source.folder / f"{claim.score.name}_{claim.num_samples}.json")
+        path = source.folder / f"{claim.score.name}_{claim.num_samples}.json"
+        curve = _curve(claim, run, references.dataset(source.config), path)
         return _Scores([curve[point.x] for point in points], [], [])
     run, dataset = open_data(run, dataset=references.dataset(source.config))
     judges = references.judges(source.config, run)
@@ -134,20 +138,23 @@ def _scores(claim: Claim, points: list[Point], source: Run, step: int, reference
         if claim.score.name not in measured[options]:
             raise UsageError(f"{run.folder} has no score {claim.score.name!r}; it has {', '.join(measured[options])}")
         values.append(measured[options][claim.score.name])
-        if f"{claim.score.name}_real" in measured[options]:
-            real.append(measured[options][f"{claim.score.name}_real"])
+        reference = claim.score.reference or f"{claim.score.name}_real"
+        if reference in measured[options]:
+            real.append(measured[options][reference])
     return _Scores(values, real, [judge.provenance for judge in judges])
 
 
-def _curve(claim: Claim, run: Trained, path: Path) -> dict[float, float]:
-    """The scores of a run by x, read from the file if they were measured before at the same training step."""
+def _curve(claim: Claim, run: Trained, dataset: Dataset, path: Path) -> dict[float, float]:
+    """The scores of a run by x, read from the file if they were measured before on the same weights and data."""
+    run, dataset = open_data(run, dataset=dataset)
+    facts = comparable(provenance(run, dataset, []))
     if path.exists():
         saved = json.loads(path.read_text())
-        if saved["step"] == run.step:
+        if saved.get("provenance") == facts:
             return dict(saved["values"])
     assert claim.curve is not None
     values = {float(x): float(value) for x, value in claim.curve(run, claim.num_samples).items()}
-    files.write_text(path, json.dumps({"step": run.step, "values": list(values.items())}) + "\n")
+    files.write_text(path, json.dumps({"provenance": facts, "values": list(values.items())}) + "\n")
     return values
 
 

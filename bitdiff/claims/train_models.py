@@ -14,6 +14,7 @@ import ml_collections
 
 from bitdiff.claims.claim import Model
 from bitdiff.configuration import load_config
+from bitdiff.runtime import files
 from bitdiff.runtime.console import progress_bar
 from bitdiff.runtime.errors import UsageError
 from bitdiff.runtime.interrupts import StopSignals
@@ -47,6 +48,20 @@ class Run(NamedTuple):
     def log(self) -> Path:
         """The log file of a run that is trained in its own process."""
         return self.folder.with_suffix(".log")
+
+    @property
+    def minutes(self) -> float:
+        """How long the run was trained in this folder, in all calls, including start and compilation."""
+        path = self._minutes_file
+        return float(path.read_text()) if path.exists() else 0.0
+
+    def add_minutes(self, minutes: float) -> None:
+        """Adds to the training time of the run."""
+        files.write_text(self._minutes_file, f"{self.minutes + minutes:.3f}\n")
+
+    @property
+    def _minutes_file(self) -> Path:
+        return self.folder.with_suffix(".minutes")
 
     def is_finished(self) -> bool:
         """Whether the folder holds a checkpoint of the last step."""
@@ -110,16 +125,17 @@ def train_models(runs: Sequence[Run], jobs: int) -> Stopped | None:
     print(f"training {len(waiting)} models, {jobs} at a time; logs in {waiting[0].folder.parent}/*.log")
     with StopSignals() as stop, _processes() as running, progress_bar("training", "model", total=len(waiting)) as bar:
         while (waiting or running) and stop.received is None:
-            for worker, (run, process) in list(running.items()):
+            for worker, (run, process, start) in list(running.items()):
                 if process.poll() is not None:
                     del running[worker]
+                    run.add_minutes((time.monotonic() - start) / 60)
                     _check(run, process.returncode)
                     bar.update()
-            unfinished = {run.folder for run in waiting} | {run.folder for run, _ in running.values()}
+            unfinished = {run.folder for run in waiting} | {run.folder for run, _, _ in running.values()}
             ready = [run for run in waiting if run.after not in unfinished]
             for worker, run in zip([worker for worker in range(jobs) if worker not in running], ready, strict=False):
                 waiting.remove(run)
-                running[worker] = (run, _start(run, worker, jobs))
+                running[worker] = _Started(run, _start(run, worker, jobs), time.monotonic())
             time.sleep(_POLL_SECONDS)
         return None if stop.received is None else Stopped(stop.received)
 
@@ -145,15 +161,24 @@ def _check(run: Run, code: int) -> None:
         raise UsageError(f"training of {run.folder} failed: {reason}; its output is in {run.log}")
 
 
+class _Started(NamedTuple):
+    """A run, its process, and when it started."""
+
+    run: Run
+    process: subprocess.Popen
+    start: float
+
+
 @contextmanager
-def _processes() -> Iterator[dict[int, tuple[Run, subprocess.Popen]]]:
+def _processes() -> Iterator[dict[int, _Started]]:
     """The running processes by worker; at the end, stops those still running and waits until they have saved."""
-    running: dict[int, tuple[Run, subprocess.Popen]] = {}
+    running: dict[int, _Started] = {}
     try:
         yield running
     finally:
-        for _, process in running.values():
+        for _, process, _ in running.values():
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-        for _, process in running.values():
+        for run, process, start in running.values():
             process.wait()
+            run.add_minutes((time.monotonic() - start) / 60)

@@ -6,15 +6,15 @@ from typing import NamedTuple
 import numpy as np
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided at this scale"
-_LEAST_SEEDS = 3
+LEAST_SEEDS = 3
 _ERRORS = 3.0  # standard errors of the mean
 
 
 class Verdict(NamedTuple):
-    """What one comparison shows: its mean and standard error over the seeds, and the verdict."""
+    """What one comparison shows: its mean and standard error over the seeds (None for one seed), and the verdict."""
 
     mean: float
-    error: float
+    error: float | None
     verdict: str
 
 
@@ -22,8 +22,10 @@ RULE = (
     "Each claim is tested by one or more comparisons, which give one number per seed, positive if that seed "
     "supports the claim. A comparison of distances or curvatures is the natural logarithm of their ratio; a comparison "
     "of fractions, or of the best td, is their difference, plus a tolerance where the comparison states one; a "
-    "comparison with a threshold is the margin by which it is met. A comparison holds if there are at least "
-    f"{_LEAST_SEEDS} seeds, all support the claim, and the mean is more than {_ERRORS:g} standard errors above 0. It "
+    "comparison with a threshold is the margin by which it is met. A comparison that names no number of steps or "
+    "evaluations is the mean over all that its lines have in common; the best of several lines is chosen for each seed "
+    "and number. A comparison holds if there are at least "
+    f"{LEAST_SEEDS} seeds, all support the claim, and the mean is more than {_ERRORS:g} standard errors above 0. It "
     f"does not hold if all contradict the claim and the mean is more than {_ERRORS:g} standard errors below 0. "
     "Otherwise, it is undecided at this scale. A claim holds if all its comparisons hold. It does not hold if the "
     "verdict on any of them is 'does not hold', and is otherwise undecided. With three seeds and no true effect, the "
@@ -35,8 +37,8 @@ def decide(evidence: np.ndarray) -> Verdict:
     """The verdict on evidence [seeds] by RULE."""
     evidence = np.asarray(evidence, float)
     mean = float(evidence.mean())
-    error = float(evidence.std(ddof=1) / np.sqrt(len(evidence))) if len(evidence) > 1 else float("nan")
-    if len(evidence) < _LEAST_SEEDS or abs(mean) <= _ERRORS * error:
+    error = float(evidence.std(ddof=1) / np.sqrt(len(evidence))) if len(evidence) > 1 else None
+    if error is None or len(evidence) < LEAST_SEEDS or abs(mean) <= _ERRORS * error:
         return Verdict(mean, error, UNDECIDED)
     if (evidence > 0).all():
         return Verdict(mean, error, HOLDS)

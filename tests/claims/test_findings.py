@@ -133,8 +133,11 @@ def test_a_claim_is_trained_measured_and_reported_once(tmp_path, monkeypatch, ca
     for key, array in again.values.items():
         np.testing.assert_array_equal(array, values.values[key])
 
-    found = findings_report.finding(_CLAIM, values, (0, 1))
+    minutes = findings_report.Minutes({"plain_0": 10.0, "own_0": 20.0}, jobs=2, measuring=4.0)
+    found = findings_report.finding(_CLAIM, values, (0, 1), minutes)
     assert found["verdict"] == UNDECIDED
+    assert findings_report.is_current(_CLAIM, found)
+    assert not findings_report.is_current(_CLAIM._replace(num_samples=30), found)
     written = findings_report.write(tmp_path, {"tiny": found})
     assert [path.name for path in written] == ["findings.json", "findings.md", "tiny.png"]
     assert all(path.stat().st_size for path in written)
@@ -144,7 +147,12 @@ def test_a_claim_is_trained_measured_and_reported_once(tmp_path, monkeypatch, ca
     assert "| Distance of features; steps: | 1 | 2 |" in text
     assert f"The score of real test data is {values.real:.3g}." in text
     assert f"sha256 {values.judges[0]['sha256'][:8]}" in text
-    assert "A stronger test would train for more than four steps." in text
+    assert "Training took 15 minutes (2 models, 2 at a time), and measuring 4." in text
+    assert "Training all 2 models took 0.2 hours, and measuring them 0.1 hours." in text
+    assert "A verdict requires at least 3 seeds." in text
+    three = found | {"seeds": [0, 1, 2]}
+    assert "A stronger test would train for more than four steps." in findings_report.markdown({"tiny": three})
+    assert "(earlier version of the claim)" in findings_report.markdown({"tiny": three}, outdated=["tiny"])
     changed = _MODELS | {"own": Model("digits", _TINY | {"bits.encoding": "gray"})}
     with pytest.raises(UsageError, match=r"bits.encoding"):
         measure_claim.measure(_CLAIM, changed, tmp_path, (0,))
@@ -225,6 +233,7 @@ def test_a_claim_without_data_does_not_stop_the_others(command, tmp_path):
         assert f"claim {name} was not checked: " in output
     assert "2 of 2 claims were not checked; " in output
     assert str(missing) in output
+    assert "install Debian's package dataset-fashion-mnist, or pass another folder as --fashion" in output
 
 
 @pytest.mark.slow
