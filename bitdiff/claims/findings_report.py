@@ -22,8 +22,10 @@ _ABOUT = (
     "Claims of two papers, and some of our own, checked with models small enough to train on a laptop. `python -m "
     "bitdiff.findings` trains the models, measures them and writes this report. References are to figures, tables "
     "and sections of Analog Bits (Chen, Zhang and Hinton 2023), unless they name DisCo-Diff (Xu et al. 2024) or "
-    "another paper. The Frechet distance is biased upward for small numbers of samples, and findings from "
-    "different machines use separately trained judges and models, so scores are comparable only within a table."
+    "another paper. The Frechet distance is biased upward for small sets of images. It is therefore the mean over sets "
+    "of samples that are as large as the test set, and the test images are compared in a set of the same size. "
+    "Findings from different machines use separately trained judges and models, so scores are comparable only within "
+    "a table."
 )
 
 

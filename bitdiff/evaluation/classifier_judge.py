@@ -1,5 +1,6 @@
 """Scores generated images with a classifier trained on real ones: Frechet distance, precision, recall, accuracy."""
 
+import logging
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from bitdiff.runtime.console import progress_bar
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import Score
 
+_log = logging.getLogger(__name__)
 _MOST_TRAINING = 20_000  # training images of the reference
 _MOST_NEIGHBOURS = 2_000  # images on each side of precision and recall
 
@@ -83,6 +85,8 @@ def _scores(
     test = stack(dataset.test, len(outputs["image"]))
     size = len(test["image"]) if test else len(outputs["image"])
     if dataset.about not in known:
+        if judge.about.get("data", dataset.about) != dataset.about:
+            _log.warning("the judge was trained on %s; the samples are of %s", judge.about["data"], dataset.about)
         known[dataset.about], _ = image_classifier.apply(judge, stack(dataset.train, _MOST_TRAINING)["image"])
     real = known[dataset.about]
     scores: dict[str, Score] = {}

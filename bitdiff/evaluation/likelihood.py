@@ -47,4 +47,8 @@ def bits_per_value(run: Trained, dataset: Dataset) -> dict[str, Score]:
         per_row = (nats / values / np.log(2.0)).reshape(len(indices), -1).mean(1)  # over the captions of a picture
         np.add.at(bits, indices, per_row / _DRAWS)
     about = f"upper bound on the bits per value of {count} {'test' if len(dataset.test) else 'training'} examples"
+    if run.config.data.num_classes:
+        about += " given their labels"
+    if dataset.field == "captions":
+        about += " given their pictures, padding included"
     return {"bits_per_value": Score(float(bits.mean()), f"{about}, standard error {bits.std() / count**0.5:.2g}")}

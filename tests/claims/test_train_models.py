@@ -9,8 +9,10 @@ import time
 
 import pytest
 
+from bitdiff import findings
+from bitdiff.claims import findings_report, measure_claim
 from bitdiff.claims import train_models as module
-from bitdiff.claims.claim import Model
+from bitdiff.claims.claim import Claim, Model, Point, Score
 from bitdiff.claims.train_models import Stopped, runs_of, train_models
 from bitdiff.runtime.errors import UsageError
 
@@ -74,13 +76,41 @@ def test_a_signal_stops_all_runs(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_runs_are_trained_at_once_and_a_failure_is_explained(tmp_path, capfd):
-    runs = runs_of(_MODELS, ["plain"], tmp_path, 0) + runs_of(_MODELS, ["plain"], tmp_path, 1)
-    assert train_models(runs, 2) is None
+def test_a_claim_is_checked_with_models_trained_at_once(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(measure_claim, "_JUDGE_EPOCHS", 1)
+    claim = Claim(
+        statement="Two steps of training suffice.",
+        paper="not in the papers.",
+        score=Score("judge_frechet", "distance"),
+        points=(Point("plain", 1, "plain", {"steps": 1}),),
+        x_label="steps",
+        evidence={"the distance is below 1": lambda found: 1 - found["plain", 1]},
+        num_samples=20,
+        scale="train for longer.",
+    )
+    assert findings.check(claim, "tiny", _MODELS, tmp_path, (0, 1), jobs=2) == 0
+    output = capfd.readouterr().out
+    assert "training 2 models, 2 at a time" in output
+    assert "cell 1 of 1" in output
+    runs = [run for seed in (0, 1) for run in runs_of(_MODELS, ["plain"], tmp_path, seed)]
     assert all(run.is_finished() and run.log.exists() for run in runs)
-    assert "training 2 models, 2 at a time" in capfd.readouterr().out
-    assert train_models(runs, 2) is None
-    assert not capfd.readouterr().out
+    found = findings_report.read(tmp_path)["tiny"]
+    minutes = found["provenance"]["minutes"]
+    assert minutes["training"] == {run.folder.name: run.minutes for run in runs}
+    assert min(minutes["training"].values()) > 0
+    assert minutes["measuring"] > 0
+    assert "Two steps of training suffice." in (tmp_path / "findings.md").read_text()
+    assert findings.check(claim, "tiny", _MODELS, tmp_path, (0, 1), jobs=2) == 0
+    output = capfd.readouterr().out
+    assert "training" not in output
+    assert "cell" not in output
+    longer = {"plain": Model("digits", _TINY | {"train.steps": 3})}
+    with pytest.raises(UsageError, match=r"plain_0 holds a run of 2 training steps, but the claim requires 3"):
+        findings.check(claim, "tiny", longer, tmp_path, (0, 1), jobs=2)
+
+
+@pytest.mark.slow
+def test_a_failed_run_is_explained(tmp_path):
     (bad,) = runs_of({"bad": Model("digits", _TINY | {"bits.encoding": "morse"})}, ["bad"], tmp_path, 0)
     with pytest.raises(UsageError, match=r"training of .*bad_0 failed: config.bits.encoding is 'morse'.*bad_0.log"):
         train_models([bad], 2)

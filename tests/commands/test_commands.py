@@ -45,7 +45,12 @@ def test_train_sample_evaluate(command, tmp_path):
         assert samples["label"][:4].tolist() == [1, 7, 1, 7]
     assert Image.open(tmp_path / "some.png").size[0] == 2 * 50 + 2
 
-    code, output = command.fresh("evaluate", "--workdir", run, "--steps", 2, "--sampler", "ddpm", "--num_samples", 30)
+    judge = tmp_path / "judge.npz"
+    code, output = command("train_judge", "--config", "digits", "--epochs", 1, "--out", judge)
+    assert code == 0, output
+    assert "on test images" in output
+    options = ("--steps", 2, "--sampler", "ddpm", "--num_samples", 30, "--judge", judge)
+    code, output = command.fresh("evaluate", "--workdir", run, *options)
     assert code == 0, output
     assert "classifier_accuracy" in output
     report = json.loads((run / "evaluation.json").read_text())
@@ -53,6 +58,8 @@ def test_train_sample_evaluate(command, tmp_path):
     assert report["provenance"]["num_samples"] == 30
     assert report["provenance"]["sampling"]["sampler"] == "ddpm"
     assert set(report["scores"]["frechet_pixels"]) == {"value", "about"}
+    assert {"judge_frechet", "judge_frechet_real", "judge_precision", "judge_accuracy"} <= set(report["scores"])
+    assert report["provenance"]["judge"]["epochs"] == 1
 
 
 @pytest.mark.slow

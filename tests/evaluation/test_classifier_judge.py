@@ -78,6 +78,14 @@ def test_samples_are_compared_in_sets_as_large_as_the_test_set(judge, digits):
         assert found[name].value == apart[0][name].value
 
 
+def test_a_judge_of_other_images_is_reported(judge, digits, caplog):
+    judge.scores(stack(digits.test), digits)
+    assert not caplog.records
+    judge.scores(stack(digits.test), digits._replace(about="letters"))
+    assert "the judge was trained on scikit-learn digits" in caplog.text
+    assert "the samples are of letters" in caplog.text
+
+
 def test_the_classifier_is_named_in_every_score(judge, classifier, digits):
     scores = judge.scores(stack(digits.test), digits)
     assert all(classifier.sha256[:8] in score.about for score in scores.values())

@@ -14,7 +14,7 @@ from bitdiff.evaluation.likelihood import bits_per_value, open_likelihood
 from bitdiff.evaluation.scores import open_data
 from bitdiff.inference import trained
 from bitdiff.runtime.errors import UsageError
-from bitdiff.tasks import make_task, network_evaluations, sample_options
+from bitdiff.tasks import make_task, masked, network_evaluations, sample_options
 from bitdiff.training.trainer import train
 
 KEY = jax.random.key(0)
@@ -127,6 +127,16 @@ def test_frames_are_estimates_that_end_at_the_sample(model, sampler):
     assert (frames[:, 0] != frames[:, 2]).any()
     np.testing.assert_array_equal(frames[:, -1], outputs["tokens"])
     np.testing.assert_array_equal(outputs["tokens"], without["tokens"])
+
+
+def test_guidance_moves_away_from_the_model_without_the_label():
+    rng = np.random.default_rng(0)
+    logits, others = (jnp.asarray(rng.normal(size=(5, 7)), jnp.float32) for _ in range(2))
+    guided = masked._guided(lambda x_t, alpha_t: logits + 3.0, lambda x_t, alpha_t: others, 2.0)
+    found = jax.nn.softmax(guided(jnp.zeros(5), jnp.zeros(5)))
+    probabilities, without = (np.exp(array) / np.exp(array).sum(-1, keepdims=True) for array in (logits, others))
+    expected = probabilities**3 / without**2
+    np.testing.assert_allclose(found, expected / expected.sum(-1, keepdims=True), rtol=1e-4)
 
 
 def test_guidance_changes_samples(model):
