@@ -8,16 +8,18 @@ claims are checked.
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 from absl import flags
 
 from bitdiff.claims import findings_report
 from bitdiff.claims.catalog import CLAIMS
-from bitdiff.claims.claim import Claim, Model
+from bitdiff.claims.claim import Model
 from bitdiff.claims.claim_models import MODELS, with_fashion
-from bitdiff.claims.measure_claim import measure
-from bitdiff.claims.train_models import Run, Stopped, check_lengths, runs_of, train_models
+from bitdiff.claims.job_pool import Stopped
+from bitdiff.claims.measure_claim import measure, measure_at_once
+from bitdiff.claims.train_models import Run, check_lengths, runs_of, train_models
 from bitdiff.cli import command
 from bitdiff.runtime import processes
 from bitdiff.runtime.errors import UsageError, choose
@@ -31,8 +33,12 @@ def define_flags() -> None:
     flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds; a verdict requires at least three.")
     flags.DEFINE_string("fashion", None, "Folder with the IDX files of Fashion-MNIST; by default the config's.")
     flags.DEFINE_integer(
-        "jobs", None, "Models to train at a time; by default one per CPU device, or 1 on a GPU or TPU.", lower_bound=1
+        "jobs",
+        None,
+        "Models to train, and seeds to measure, at a time; by default one per CPU device, or 1 on a GPU or TPU.",
+        lower_bound=1,
     )
+    flags.DEFINE_bool("report", True, "Whether to write the report; --noreport only trains and measures.")
 
 
 def main(*names: str) -> int:
@@ -51,19 +57,22 @@ def main(*names: str) -> int:
         raise UsageError(f"--jobs is {jobs}, but several processes cannot use one accelerator; it must be 1")
     folder = Path(values.workdir)
     folder.mkdir(parents=True, exist_ok=True)
-    models = with_fashion(MODELS, Path(values.fashion).expanduser().resolve()) if values.fashion else MODELS
+    fashion = Path(values.fashion).expanduser().resolve() if values.fashion else None
+    models = with_fashion(MODELS, fashion) if fashion else MODELS
+    options = [f"--fashion={fashion}"] if fashion else []
+    task = Check(models, folder, seeds, jobs, options, report=values.report)
     failed = {}
     for name in names or CLAIMS:
         print(f"claim {name}: {CLAIMS[name].statement}", flush=True)
         try:
-            signal = check(CLAIMS[name], name, models, folder, seeds, jobs)
+            signal = check(name, task)
         except UsageError as error:  # such as missing data; the other claims may not need them
             print(f"claim {name} was not checked: {error}", flush=True)
             failed[name] = error
             continue
         if signal:
             return 128 + signal
-    if len(failed) < len(names or CLAIMS):
+    if values.report and len(failed) < len(names or CLAIMS):
         print(f"wrote {folder / 'findings.md'}")
     if failed:
         raise UsageError(
@@ -73,22 +82,46 @@ def main(*names: str) -> int:
     return 0
 
 
-def check(claim: Claim, name: str, models: Mapping[str, Model], folder: Path, seeds: Sequence[int], jobs: int) -> int:
+class Check(NamedTuple):
+    """How claims are checked.
+
+    models: all models by name.
+    folder: the folder of the runs and the report.
+    seeds: the seeds.
+    jobs: models trained, and seeds measured, at a time.
+    options: arguments for the processes that measure seeds.
+    report: whether the report is written.
+    """
+
+    models: Mapping[str, Model]
+    folder: Path
+    seeds: Sequence[int]
+    jobs: int
+    options: Sequence[str] = ()
+    report: bool = True
+
+
+def check(name: str, task: Check) -> int:
     """Checks a claim and adds it to the report; returns the signal that stopped it, or 0."""
-    runs = [run for seed in seeds for run in runs_of(models, claim.models, folder, seed)]
+    claim, jobs = CLAIMS[name], task.jobs
+    earlier = findings_report.read(task.folder)
+    runs = [run for seed in task.seeds for run in runs_of(task.models, claim.models, task.folder, seed)]
     require_data(runs)
     check_lengths(runs)
     stopped = train_models(runs, jobs) if jobs > 1 else None
     start, before = time.monotonic(), sum(run.minutes for run in runs)
-    found = stopped or measure(claim, models, folder, seeds)
+    if jobs > 1 and stopped is None and not findings_report.is_current(claim, earlier.get(name), task.seeds):
+        stopped = measure_at_once(name, runs, task.folder, task.seeds, jobs, task.options)
+    found = stopped or measure(claim, task.models, task.folder, task.seeds)
     if isinstance(found, Stopped):
         return found.signal
     training = {run.folder.name: run.minutes for run in runs}
     measuring = (time.monotonic() - start) / 60 - (sum(training.values()) - before)
-    minutes = findings_report.Minutes(training, jobs, measuring)
-    findings = findings_report.read(folder) | {name: findings_report.finding(claim, found, seeds, minutes)}
-    findings_report.write(folder, findings)
-    print(f"{name}: {findings[name]['verdict']}", flush=True)
+    if task.report:
+        minutes = findings_report.Minutes(training, jobs, measuring)
+        findings = earlier | {name: findings_report.finding(claim, found, task.seeds, minutes)}
+        findings_report.write(task.folder, findings)
+        print(f"{name}: {findings[name]['verdict']}", flush=True)
     return 0
 
 

@@ -154,9 +154,7 @@ def write_findings(*, check: bool) -> bool:
     path = ROOT / "configs" / "FINDINGS.md"
     found = findings_report.read(FINDINGS)
     not_run = [claim.statement for name, claim in CLAIMS.items() if name not in found]
-    outdated = {
-        name for name, one in found.items() if name not in CLAIMS or not findings_report.is_current(CLAIMS[name], one)
-    }
+    outdated = [name for name in found if name in CLAIMS and not findings_report.is_current(CLAIMS[name], found[name])]
     text = findings_report.markdown(found, "results/findings/", _remarks(), not_run, outdated) if found else None
     differs = text != (path.read_text() if path.exists() else None)
     if differs and text is not None and not check:

@@ -15,6 +15,7 @@ from bitdiff.claims.measure_claim import Measured
 from bitdiff.claims.verdicts import HOLDS, LEAST_SEEDS, RULE, combine, decide
 from bitdiff.figures import plots
 from bitdiff.runtime import files
+from bitdiff.runtime.console import counted
 from bitdiff.runtime.devices import describe_devices
 from bitdiff.runtime.version import __version__
 
@@ -69,8 +70,10 @@ def finding(claim: Claim, measured: Measured, seeds: Sequence[int], minutes: Min
     }
 
 
-def is_current(claim: Claim, one: Mapping[str, Any]) -> bool:
-    """Whether a finding is about a claim as it is now, as far as the finding shows."""
+def is_current(claim: Claim, one: Mapping[str, Any] | None, seeds: Sequence[int] | None = None) -> bool:
+    """Whether a finding is about a claim as it is now, as far as the finding shows, and has the given seeds."""
+    if one is None or (seeds is not None and list(seeds) != one["seeds"]):
+        return False
     points = {(point["line"], point["x"]) for point in one["points"]}
     facts = (claim.statement, set(claim.evidence), {(point.line, point.x) for point in claim.points}, claim.num_samples)
     return facts == (one["statement"], set(one["evidence"]), points, one["num_samples"])
@@ -169,7 +172,7 @@ def _reference(one: Mapping[str, Any]) -> str:
 def _duration(minutes: Mapping[str, Any]) -> str:
     training = sum(minutes["training"].values()) / minutes["jobs"]
     return (
-        f" Training took {training:.0f} minutes ({_counted(len(minutes['training']), 'model')}, {minutes['jobs']} at a "
+        f" Training took {training:.0f} minutes ({counted(len(minutes['training']), 'model')}, {minutes['jobs']} at a "
         f"time), and measuring {minutes['measuring']:.0f}."
     )
 
@@ -182,13 +185,9 @@ def _total(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
     training = {run: minutes / time["jobs"] for time in times for run, minutes in time["training"].items()}
     measuring = sum(time["measuring"] for time in times)
     text = (
-        f"Training all {_counted(len(training), 'model')} took {sum(training.values()) / 60:.1f} hours, and measuring "
+        f"Training all {counted(len(training), 'model')} took {sum(training.values()) / 60:.1f} hours, and measuring "
     )
     return ["", f"{text}them {measuring / 60:.1f} hours."]
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _scores(one: dict[str, Any]) -> list[str]:

@@ -11,7 +11,8 @@ import numpy as np
 
 from bitdiff import data
 from bitdiff.claims.claim import Claim, Key, Model, Point
-from bitdiff.claims.train_models import Run, Stopped, check_lengths, runs_of
+from bitdiff.claims.job_pool import Job, Stopped, run_jobs
+from bitdiff.claims.train_models import Run, check_lengths, runs_of
 from bitdiff.data import Dataset
 from bitdiff.evaluation.classifier_judge import open_judge, train_judge
 from bitdiff.evaluation.judge import Judge
@@ -21,6 +22,7 @@ from bitdiff.inference.draws import Draw
 from bitdiff.inference.trained import Trained, load
 from bitdiff.metrics import image_classifier
 from bitdiff.runtime import files
+from bitdiff.runtime.console import counted
 from bitdiff.runtime.errors import UsageError
 from bitdiff.tasks import sample_options
 from bitdiff.training import workdir
@@ -94,6 +96,41 @@ def measure(claim: Claim, models: Mapping[str, Model], folder: Path, seeds: Sequ
     return Measured(values, float(np.mean(real)) if real else None, list(judges.values()))
 
 
+def measure_at_once(
+    name: str, runs: Sequence[Run], folder: Path, seeds: Sequence[int], jobs: int, options: Sequence[str]
+) -> Stopped | None:
+    """Measures a claim's points for several seeds at a time, so that `measure` finds them measured.
+
+    Args:
+      name: the claim's name in the catalog.
+      runs: its runs, which are trained.
+      folder: their folder.
+      seeds: the seeds.
+      jobs: number of seeds at a time; each gets an equal part of the CPU cores.
+      options: further arguments of `bitdiff.findings`.
+
+    Returns:
+      The signal that stopped the measurement, or None.
+
+    Raises:
+      UsageError: a measurement failed.
+    """
+    references = _References(folder)
+    for run in runs:
+        references.judge_file(run.config)  # or each process would train its own
+    pool = [
+        Job(
+            f"measuring seed {seed} of {name}",
+            ["findings", name, "--workdir", str(folder), "--seeds", str(seed), "--jobs", "1", "--noreport", *options],
+            folder / f"measuring_{seed}.log",
+        )
+        for seed in seeds
+    ]
+    at_once = f", {jobs} at a time" if len(seeds) > 1 else ""
+    print(f"measuring {counted(len(seeds), 'seed')}{at_once}; logs in {folder}/measuring_*.log", flush=True)
+    return run_jobs(pool, jobs, title="measuring", unit="seed")
+
+
 class _References:
     """Data sets and judges by config.data; most models of a claim have the same."""
 
@@ -109,12 +146,17 @@ class _References:
             self._datasets[key] = data.load(config.data)
         return self._datasets[key]
 
+    def judge_file(self, config: ml_collections.ConfigDict) -> Path | None:
+        """The classifier for the data of an unresolved config, trained if necessary; None if they have no classes."""
+        dataset = self.dataset(config)
+        judged = dataset.field == "image" and dataset.num_classes > 1 and config.data.num_classes != 0
+        return _judge(self._folder, config.data, dataset) if judged else None
+
     def judges(self, config: ml_collections.ConfigDict, run: Trained) -> list[Judge]:
         """The judges of a run with an unresolved config: all claims have the same, to reuse each other's cells."""
         key = json.dumps(workdir.plain(config.data))
         if key not in self._judges:
-            judged = run.task.field == "image" and run.config.data.num_classes > 1
-            path = _judge(self._folder, run.config.data, self.dataset(config)) if judged else None
+            path = self.judge_file(config)
             self._judges[key] = [open_judge(run, path)] if path else []
         return self._judges[key]
 
@@ -159,8 +201,11 @@ def _curve(claim: Claim, run: Trained, dataset: Dataset, path: Path) -> dict[flo
 
 
 def _judge(folder: Path, options: Any, dataset: Dataset) -> Path:
-    """The classifier for a data set's images, trained unless the file holds one with the same data, epochs and seed."""
-    path = folder / f"judge_{options.name}_{options.image_size}.npz"
+    """The file of the classifier for a data set's images.
+
+    It is trained unless the file holds one with the same data, epochs and seed.
+    """
+    path = folder / f"judge_{options.name}_{dataset.shape[0]}.npz"
     wanted = {"data": dataset.about, "epochs": _JUDGE_EPOCHS, "seed": _JUDGE_SEED}
     if not path.exists() or not wanted.items() <= image_classifier.load(path).about.items():
         print(f"training the judge {path.name}", flush=True)

@@ -1,33 +1,19 @@
-"""Trains several models at once on a CPU, each in its own process on a part of the cores."""
+"""Trains the models that claims compare, several at once on a CPU."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import ml_collections
 
 from bitdiff.claims.claim import Model
+from bitdiff.claims.job_pool import Job, Stopped, run_jobs
 from bitdiff.configuration import load_config
 from bitdiff.runtime import files
-from bitdiff.runtime.console import progress_bar
+from bitdiff.runtime.console import counted
 from bitdiff.runtime.errors import UsageError
-from bitdiff.runtime.interrupts import StopSignals
 from bitdiff.training import workdir
 from bitdiff.training.checkpoints import Checkpoints
-
-_POLL_SECONDS = 0.2
-
-
-class Stopped(NamedTuple):
-    """A signal stopped training; the checkpoints were saved."""
-
-    signal: signal.Signals
 
 
 class Run(NamedTuple):
@@ -122,63 +108,16 @@ def train_models(runs: Sequence[Run], jobs: int) -> Stopped | None:
     waiting = [run for run in runs if not run.is_finished()]
     if not waiting:
         return None
-    print(f"training {len(waiting)} models, {jobs} at a time; logs in {waiting[0].folder.parent}/*.log")
-    with StopSignals() as stop, _processes() as running, progress_bar("training", "model", total=len(waiting)) as bar:
-        while (waiting or running) and stop.received is None:
-            for worker, (run, process, start) in list(running.items()):
-                if process.poll() is not None:
-                    del running[worker]
-                    run.add_minutes((time.monotonic() - start) / 60)
-                    _check(run, process.returncode)
-                    bar.update()
-            unfinished = {run.folder for run in waiting} | {run.folder for run, _, _ in running.values()}
-            ready = [run for run in waiting if run.after not in unfinished]
-            for worker, run in zip([worker for worker in range(jobs) if worker not in running], ready, strict=False):
-                waiting.remove(run)
-                running[worker] = _Started(run, _start(run, worker, jobs), time.monotonic())
-            time.sleep(_POLL_SECONDS)
-        return None if stop.received is None else Stopped(stop.received)
-
-
-def _start(run: Run, worker: int, jobs: int) -> subprocess.Popen:
-    """Starts a training run on its worker's part of the cores."""
-    with run.log.open("a") as log:
-        command = [sys.executable, "-m", "bitdiff.train", *run.arguments]
-        # The process gets its own session, so that it does not receive Ctrl-C in addition to the signal sent below.
-        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-    cores = sorted(os.sched_getaffinity(0))[worker::jobs] if hasattr(os, "sched_setaffinity") else []
-    if cores:
-        with suppress(ProcessLookupError):  # the process has already exited
-            os.sched_setaffinity(process.pid, cores)
-    return process
-
-
-def _check(run: Run, code: int) -> None:
-    """Raises UsageError if a run did not finish."""
-    if code:
-        errors = [line for line in run.log.read_text(errors="replace").splitlines() if line.startswith("error:")]
-        reason = errors[-1].removeprefix("error:").strip() if errors else f"exit code {code}"
-        raise UsageError(f"training of {run.folder} failed: {reason}; its output is in {run.log}")
-
-
-class _Started(NamedTuple):
-    """A run, its process, and when it started."""
-
-    run: Run
-    process: subprocess.Popen
-    start: float
-
-
-@contextmanager
-def _processes() -> Iterator[dict[int, _Started]]:
-    """The running processes by worker; at the end, stops those still running and waits until they have saved."""
-    running: dict[int, _Started] = {}
-    try:
-        yield running
-    finally:
-        for _, process, _ in running.values():
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-        for run, process, start in running.values():
-            process.wait()
-            run.add_minutes((time.monotonic() - start) / 60)
+    at_once = f", {jobs} at a time" if len(waiting) > 1 else ""
+    print(f"training {counted(len(waiting), 'model')}{at_once}; logs in {waiting[0].folder.parent}/*.log", flush=True)
+    pool = [
+        Job(
+            f"training of {run.folder}",
+            ["train", *run.arguments],
+            run.log,
+            after=f"training of {run.after}",
+            ended=run.add_minutes,
+        )
+        for run in waiting
+    ]
+    return run_jobs(pool, jobs, title="training", unit="model")

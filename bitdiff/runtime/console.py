@@ -54,6 +54,11 @@ class _Lines:
         sys.stderr.flush()
 
 
+def counted(count: int, noun: str) -> str:
+    """A number with its noun, as in '1 model' and '2 models'."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def table(rows: list[tuple[str, str]]) -> str:
     """Two aligned columns of text."""
     width = max((len(name) for name, _ in rows), default=0)

@@ -8,17 +8,18 @@ import threading
 import time
 
 import pytest
+import tiny_claim
 
 from bitdiff import findings
-from bitdiff.claims import findings_report, measure_claim
-from bitdiff.claims import train_models as module
-from bitdiff.claims.claim import Claim, Model, Point, Score
-from bitdiff.claims.train_models import Stopped, runs_of, train_models
+from bitdiff.claims import findings_report, job_pool
+from bitdiff.claims.catalog import CLAIMS
+from bitdiff.claims.claim import Model
+from bitdiff.claims.job_pool import Stopped
+from bitdiff.claims.train_models import runs_of, train_models
 from bitdiff.runtime.errors import UsageError
 
-_TINY = {"network.dim": 8, "network.multipliers": (1,), "optimizer.warmup_steps": 1, "train.steps": 2}
 _MODELS = {
-    "plain": Model("digits", _TINY),
+    "plain": tiny_claim.MODEL,
     "latents": Model("toy_disco:disco"),
     "prior": Model("toy_disco:prior", first="latents"),
 }
@@ -38,12 +39,13 @@ def _pretend(monkeypatch, program):
     """Replaces training runs with a program, given the folder; returns the folders in the order of their start."""
     started = []
 
-    def start(run, worker, jobs):
-        del worker, jobs
-        started.append(run.folder.name)
-        return subprocess.Popen([sys.executable, "-c", program, str(run.folder)])
+    def start(job, worker, workers):
+        del worker, workers
+        folder = job.log.with_suffix("")
+        started.append(folder.name)
+        return subprocess.Popen([sys.executable, "-c", program, str(folder)])
 
-    monkeypatch.setattr(module, "_start", start)
+    monkeypatch.setattr(job_pool, "_start", start)
     return started
 
 
@@ -76,41 +78,45 @@ def test_a_signal_stops_all_runs(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_claim_is_checked_with_models_trained_at_once(tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr(measure_claim, "_JUDGE_EPOCHS", 1)
-    claim = Claim(
-        statement="Two steps of training suffice.",
-        paper="not in the papers.",
-        score=Score("judge_frechet", "distance"),
-        points=(Point("plain", 1, "plain", {"steps": 1}),),
-        x_label="steps",
-        evidence={"the distance is below 1": lambda found: 1 - found["plain", 1]},
-        num_samples=20,
-        scale="train for longer.",
-    )
-    assert findings.check(claim, "tiny", _MODELS, tmp_path, (0, 1), jobs=2) == 0
+def test_a_claim_is_checked_with_several_processes(tmp_path, capfd, monkeypatch):
+    monkeypatch.setitem(CLAIMS, "tiny", tiny_claim.CLAIM)
+    models = {"plain": tiny_claim.MODEL}
+    popen = subprocess.Popen
+
+    def with_the_claim(command, **kwargs):
+        if "bitdiff.findings" in command:
+            command = [sys.executable, tiny_claim.__file__, *command[3:]]
+        return popen(command, **kwargs)
+
+    monkeypatch.setattr(job_pool.subprocess, "Popen", with_the_claim)
+    task = findings.Check(models, tmp_path, (0,), jobs=2)
+    assert findings.check("tiny", task) == 0
     output = capfd.readouterr().out
-    assert "training 2 models, 2 at a time" in output
-    assert "cell 1 of 1" in output
-    runs = [run for seed in (0, 1) for run in runs_of(_MODELS, ["plain"], tmp_path, seed)]
-    assert all(run.is_finished() and run.log.exists() for run in runs)
+    assert "training 1 model; log" in output
+    assert "measuring 1 seed; log" in output
+    assert "cell" not in output  # the processes measured all cells
+    runs = runs_of(models, ["plain"], tmp_path, 0)
+    for run in runs:
+        assert run.is_finished()
+        assert "cell 1 of 1" in (tmp_path / f"measuring_{run.config.seed}.log").read_text()
     found = findings_report.read(tmp_path)["tiny"]
+    assert found["seeds"] == [0]
     minutes = found["provenance"]["minutes"]
     assert minutes["training"] == {run.folder.name: run.minutes for run in runs}
     assert min(minutes["training"].values()) > 0
     assert minutes["measuring"] > 0
     assert "Two steps of training suffice." in (tmp_path / "findings.md").read_text()
-    assert findings.check(claim, "tiny", _MODELS, tmp_path, (0, 1), jobs=2) == 0
+    assert findings.check("tiny", task) == 0
     output = capfd.readouterr().out
     assert "training" not in output
-    assert "cell" not in output
-    longer = {"plain": Model("digits", _TINY | {"train.steps": 3})}
+    assert "measuring" not in output
+    longer = {"plain": Model("digits", tiny_claim.TINY | {"train.steps": 3})}
     with pytest.raises(UsageError, match=r"plain_0 holds a run of 2 training steps, but the claim requires 3"):
-        findings.check(claim, "tiny", longer, tmp_path, (0, 1), jobs=2)
+        findings.check("tiny", task._replace(models=longer))
 
 
 @pytest.mark.slow
 def test_a_failed_run_is_explained(tmp_path):
-    (bad,) = runs_of({"bad": Model("digits", _TINY | {"bits.encoding": "morse"})}, ["bad"], tmp_path, 0)
+    (bad,) = runs_of({"bad": Model("digits", tiny_claim.TINY | {"bits.encoding": "morse"})}, ["bad"], tmp_path, 0)
     with pytest.raises(UsageError, match=r"training of .*bad_0 failed: config.bits.encoding is 'morse'.*bad_0.log"):
         train_models([bad], 2)
