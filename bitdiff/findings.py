@@ -104,13 +104,14 @@ class Check(NamedTuple):
 def check(name: str, task: Check) -> int:
     """Checks a claim and adds it to the report; returns the signal that stopped it, or 0."""
     claim, jobs = CLAIMS[name], task.jobs
-    earlier = findings_report.read(task.folder)
+    findings = findings_report.read(task.folder)
+    known = findings_report.is_current(claim, findings.get(name), task.seeds)
     runs = [run for seed in task.seeds for run in runs_of(task.models, claim.models, task.folder, seed)]
     require_data(runs)
     check_lengths(runs)
     stopped = train_models(runs, jobs) if jobs > 1 else None
     start, before = time.monotonic(), sum(run.minutes for run in runs)
-    if jobs > 1 and stopped is None and not findings_report.is_current(claim, earlier.get(name), task.seeds):
+    if jobs > 1 and stopped is None and not known:
         stopped = measure_at_once(name, runs, task.folder, task.seeds, jobs, task.options)
     found = stopped or measure(claim, task.models, task.folder, task.seeds)
     if isinstance(found, Stopped):
@@ -118,8 +119,10 @@ def check(name: str, task: Check) -> int:
     training = {run.folder.name: run.minutes for run in runs}
     measuring = (time.monotonic() - start) / 60 - (sum(training.values()) - before)
     if task.report:
+        if known:  # nothing was measured now
+            measuring = findings[name]["provenance"].get("minutes", {}).get("measuring", measuring)
         minutes = findings_report.Minutes(training, jobs, measuring)
-        findings = earlier | {name: findings_report.finding(claim, found, task.seeds, minutes)}
+        findings[name] = findings_report.finding(claim, found, task.seeds, minutes)
         findings_report.write(task.folder, findings)
         print(f"{name}: {findings[name]['verdict']}", flush=True)
     return 0

@@ -110,6 +110,7 @@ def test_a_claim_is_checked_with_several_processes(tmp_path, capfd, monkeypatch)
     output = capfd.readouterr().out
     assert "training" not in output
     assert "measuring" not in output
+    assert findings_report.read(tmp_path)["tiny"]["provenance"]["minutes"] == minutes
     longer = {"plain": Model("digits", tiny_claim.TINY | {"train.steps": 3})}
     with pytest.raises(UsageError, match=r"plain_0 holds a run of 2 training steps, but the claim requires 3"):
         findings.check("tiny", task._replace(models=longer))
