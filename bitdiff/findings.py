@@ -102,7 +102,7 @@ class Check(NamedTuple):
 
 
 def check(name: str, task: Check) -> int:
-    """Checks a claim and adds it to the report; returns the signal that stopped it, or 0."""
+    """Checks a claim and, if task.report is set, adds it to the report; returns the signal that stopped it, or 0."""
     claim, jobs = CLAIMS[name], task.jobs
     findings = findings_report.read(task.folder)
     known = findings_report.is_current(claim, findings.get(name), task.seeds)
@@ -119,7 +119,7 @@ def check(name: str, task: Check) -> int:
     training = {run.folder.name: run.minutes for run in runs}
     measuring = (time.monotonic() - start) / 60 - (sum(training.values()) - before)
     if task.report:
-        if known:  # nothing was measured now
+        if known:  # an earlier call measured the points, so its time is kept
             measuring = findings[name]["provenance"].get("minutes", {}).get("measuring", measuring)
         minutes = findings_report.Minutes(training, jobs, measuring)
         findings[name] = findings_report.finding(claim, found, task.seeds, minutes)

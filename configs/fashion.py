@@ -12,10 +12,10 @@ MNIST, Fashion-MNIST, KMNIST and EMNIST, or use TFDS with --config.data.name=tfd
 Variants: full (the default; 28 x 28 pixels, padded to 32) and small (averaged to 14 x 14, for a CPU); each also with a
 suffix: _masked (masked diffusion), _distilled (a student of a run, as in mixture.py), _disco (with discrete latents)
 and _prior (an autoregressive prior over the latents of a run of _disco, as in digits_disco.py). The papers do not use
-this data set. By default, samples are drawn in 40 steps of DDIM, which is faster, but not as good. Training `small`
-takes two and a quarter hours on one core (an AMD EPYC, Zen 4), or a third of that with --config.train.steps=32000.
-`full` has not been trained. For digits or letters, set --config.data.flip=False; for data with other classes, set
-config.data.num_classes. Results: configs/README.md.
+this data set. The default, 40 DDIM steps, is faster than the sampler in the last command above, but gives worse
+samples. Training `small` takes two and a quarter hours on one core (an AMD EPYC, Zen 4), or a third of that with
+--config.train.steps=32000. `full` has not been trained. For digits or letters, set --config.data.flip=False; for data
+with other classes, set config.data.num_classes. Results: configs/README.md.
 """
 
 import ml_collections
@@ -68,7 +68,7 @@ def get_config(variant: str = "full") -> ml_collections.ConfigDict:
 
 
 def _latents(config: ml_collections.ConfigDict, *, small: bool) -> None:
-    """Adds discrete latents, which modulate the layers of a small U-Net, and which a full one attends to."""
+    """Adds discrete latents; they modulate the layers of the small U-Net, while the full one attends to them."""
     config.latents.count = 4 if small else 10
     config.latents.codes = 8 if small else 100
     if small:

@@ -47,7 +47,7 @@ class Score(NamedTuple):
     name: the name of a score.
     title: the score in words.
     reference: the name of a score that is shown beside it, if it was measured; by default that of real test data.
-    reference_title: what has that score, in words.
+    reference_title: what the reference score belongs to, in words.
     """
 
     name: str

@@ -23,8 +23,9 @@ _ABOUT = (
     "Claims of two papers, and some of our own, checked with models small enough to train on a laptop. `python -m "
     "bitdiff.findings` trains the models, measures them and writes this report. References are to figures, tables "
     "and sections of Analog Bits (Chen, Zhang and Hinton 2023), unless they name DisCo-Diff (Xu et al. 2024) or "
-    "another paper. The Frechet distance is biased upward for small sets of images. It is therefore the mean over sets "
-    "of samples that are as large as the test set, and the test images are compared in a set of the same size. "
+    "another paper. The Frechet distance is biased upward for small sets of images. Samples are therefore split into "
+    "sets no larger than the test set, and their distances averaged; the distance of real test data is that of as many "
+    "test images. "
     "Findings from different machines use separately trained judges and models, so scores are comparable only within "
     "a table."
 )
@@ -33,9 +34,9 @@ _ABOUT = (
 class Minutes(NamedTuple):
     """How long a claim took.
 
-    training: minutes of training by the name of the run, also if it was trained for another claim.
-    jobs: runs trained at a time.
-    measuring: minutes in which its points were measured, without those that another claim had measured.
+    training: minutes spent training each run, by the run's name, including runs first trained for another claim.
+    jobs: number of runs trained at a time.
+    measuring: minutes spent on points that were not yet measured, for this claim or another.
     """
 
     training: Mapping[str, float]
@@ -71,7 +72,7 @@ def finding(claim: Claim, measured: Measured, seeds: Sequence[int], minutes: Min
 
 
 def is_current(claim: Claim, one: Mapping[str, Any] | None, seeds: Sequence[int] | None = None) -> bool:
-    """Whether a finding is about a claim as it is now, as far as the finding shows, and has the given seeds."""
+    """Whether a finding matches the current claim, as far as its recorded facts show, and the given seeds, if any."""
     if one is None or (seeds is not None and list(seeds) != one["seeds"]):
         return False
     points = {(point["line"], point["x"]) for point in one["points"]}
@@ -170,10 +171,11 @@ def _reference(one: Mapping[str, Any]) -> str:
 
 
 def _duration(minutes: Mapping[str, Any]) -> str:
-    training = sum(minutes["training"].values()) / minutes["jobs"]
+    runs, jobs = minutes["training"], min(minutes["jobs"], len(minutes["training"]))
+    at_once = f", {jobs} at a time" if jobs > 1 else ""
     return (
-        f" Training took {training:.0f} minutes ({counted(len(minutes['training']), 'model')}, {minutes['jobs']} at a "
-        f"time), and measuring {minutes['measuring']:.0f}."
+        f" Training took about {sum(runs.values()) / jobs:.0f} minutes ({counted(len(runs), 'model')}{at_once}, "
+        f"including models that other claims use), and measuring took {minutes['measuring']:.0f}."
     )
 
 
@@ -183,11 +185,12 @@ def _total(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
     if not times or None in times:
         return []
     training = {run: minutes / time["jobs"] for time in times for run, minutes in time["training"].items()}
-    measuring = sum(time["measuring"] for time in times)
-    text = (
-        f"Training all {counted(len(training), 'model')} took {sum(training.values()) / 60:.1f} hours, and measuring "
-    )
-    return ["", f"{text}them {measuring / 60:.1f} hours."]
+    hours = sum(training.values()) / 60, sum(time["measuring"] for time in times) / 60
+    models = counted(len(training), "model")
+    return [
+        "",
+        f"In total, training took about {hours[0]:.1f} hours ({models}), and measuring took {hours[1]:.1f} hours.",
+    ]
 
 
 def _scores(one: dict[str, Any]) -> list[str]:

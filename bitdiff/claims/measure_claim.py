@@ -117,7 +117,7 @@ def measure_at_once(
     """
     references = _References(folder)
     for run in runs:
-        references.judge_file(run.config)  # or each process would train its own
+        references.judge_file(run.config)  # otherwise, each process would train its own judge
     pool = [
         Job(
             f"measuring seed {seed} of {name}",
@@ -126,13 +126,13 @@ def measure_at_once(
         )
         for seed in seeds
     ]
-    at_once = f", {jobs} at a time" if len(seeds) > 1 else ""
+    at_once = f", {min(jobs, len(seeds))} at a time" if len(seeds) > 1 else ""
     print(f"measuring {counted(len(seeds), 'seed')}{at_once}; logs in {folder}/measuring_*.log", flush=True)
     return run_jobs(pool, jobs, title="measuring", unit="seed")
 
 
 class _References:
-    """Data sets and judges by config.data; most models of a claim have the same."""
+    """Caches data sets and judges by config.data, since most of a claim's models share them."""
 
     def __init__(self, folder: Path):
         self._folder = folder
@@ -147,13 +147,16 @@ class _References:
         return self._datasets[key]
 
     def judge_file(self, config: ml_collections.ConfigDict) -> Path | None:
-        """The classifier for the data of an unresolved config, trained if necessary; None if they have no classes."""
+        """The file of the classifier for a config's data, trained if necessary; None without labeled images.
+
+        It is also None if the config ignores the labels (num_classes = 0).
+        """
         dataset = self.dataset(config)
         judged = dataset.field == "image" and dataset.num_classes > 1 and config.data.num_classes != 0
         return _judge(self._folder, config.data, dataset) if judged else None
 
     def judges(self, config: ml_collections.ConfigDict, run: Trained) -> list[Judge]:
-        """The judges of a run with an unresolved config: all claims have the same, to reuse each other's cells."""
+        """The judges of a run; every claim uses the same ones, so that claims can reuse each other's cells."""
         key = json.dumps(workdir.plain(config.data))
         if key not in self._judges:
             path = self.judge_file(config)

@@ -108,7 +108,7 @@ def train_models(runs: Sequence[Run], jobs: int) -> Stopped | None:
     waiting = [run for run in runs if not run.is_finished()]
     if not waiting:
         return None
-    at_once = f", {jobs} at a time" if len(waiting) > 1 else ""
+    at_once = f", {min(jobs, len(waiting))} at a time" if len(waiting) > 1 else ""
     print(f"training {counted(len(waiting), 'model')}{at_once}; logs in {waiting[0].folder.parent}/*.log", flush=True)
     pool = [
         Job(

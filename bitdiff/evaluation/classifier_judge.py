@@ -86,7 +86,9 @@ def _scores(
     size = len(test["image"]) if test else len(outputs["image"])
     if dataset.about not in known:
         if judge.about.get("data", dataset.about) != dataset.about:
-            _log.warning("the judge was trained on %s; the samples are of %s", judge.about["data"], dataset.about)
+            _log.warning(
+                "the judge was trained on %s, but the samples are compared with %s", judge.about["data"], dataset.about
+            )
         known[dataset.about], _ = image_classifier.apply(judge, stack(dataset.train, _MOST_TRAINING)["image"])
     real = known[dataset.about]
     scores: dict[str, Score] = {}

@@ -126,8 +126,9 @@ def _digest(image: np.ndarray) -> bytes:
 def _frechet_scores(samples: np.ndarray, reference: _Reference) -> dict[str, Score]:
     """Frechet distances to the training images, of samples [N, d] and of test images, in the feature space.
 
-    Samples are compared in sets as large as the test set, since the distance grows as the number of images shrinks;
-    the score is the mean over disjoint sets.
+    The distance grows as the number of images shrinks, so samples are split into disjoint sets no larger than the test
+    set, and the score is the mean over them. With fewer samples than test images, it is not comparable with
+    frechet_pixels_real.
     """
     real, held_out, space = reference.real, reference.held_out, reference.space.about
     if len(real) < 2 or len(samples) < 2:

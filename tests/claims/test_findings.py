@@ -147,8 +147,9 @@ def test_a_claim_is_trained_measured_and_reported_once(tmp_path, monkeypatch, ca
     assert "| Distance of features; steps: | 1 | 2 |" in text
     assert f"The score of real test data is {values.real:.3g}." in text
     assert f"sha256 {values.judges[0]['sha256'][:8]}" in text
-    assert "Training took 15 minutes (2 models, 2 at a time), and measuring 4." in text
-    assert "Training all 2 models took 0.2 hours, and measuring them 0.1 hours." in text
+    assert "Training took about 15 minutes (2 models, 2 at a time, including models that other claims use)" in text
+    assert "and measuring took 4." in text
+    assert "In total, training took about 0.2 hours (2 models), and measuring took 0.1 hours." in text
     assert "A verdict requires at least 3 seeds." in text
     three = found | {"seeds": [0, 1, 2]}
     assert "A stronger test would train for more than four steps." in findings_report.markdown({"tiny": three})

@@ -1,4 +1,4 @@
-"""Tests of training several models at once."""
+"""Tests of training and measuring in subprocesses."""
 
 import os
 import signal
@@ -17,6 +17,7 @@ from bitdiff.claims.claim import Model
 from bitdiff.claims.job_pool import Stopped
 from bitdiff.claims.train_models import runs_of, train_models
 from bitdiff.runtime.errors import UsageError
+from bitdiff.training.trainer import train
 
 _MODELS = {
     "plain": tiny_claim.MODEL,
@@ -78,7 +79,7 @@ def test_a_signal_stops_all_runs(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_claim_is_checked_with_several_processes(tmp_path, capfd, monkeypatch):
+def test_a_claim_is_trained_and_measured_in_subprocesses(tmp_path, capfd, monkeypatch):
     monkeypatch.setitem(CLAIMS, "tiny", tiny_claim.CLAIM)
     models = {"plain": tiny_claim.MODEL}
     popen = subprocess.Popen
@@ -111,9 +112,16 @@ def test_a_claim_is_checked_with_several_processes(tmp_path, capfd, monkeypatch)
     assert "training" not in output
     assert "measuring" not in output
     assert findings_report.read(tmp_path)["tiny"]["provenance"]["minutes"] == minutes
+
+
+@pytest.mark.slow
+def test_a_run_of_another_length_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setitem(CLAIMS, "tiny", tiny_claim.CLAIM)
+    (run,) = runs_of({"plain": tiny_claim.MODEL}, ["plain"], tmp_path, 0)
+    train(run.config, run.folder)
     longer = {"plain": Model("digits", tiny_claim.TINY | {"train.steps": 3})}
     with pytest.raises(UsageError, match=r"plain_0 holds a run of 2 training steps, but the claim requires 3"):
-        findings.check("tiny", task._replace(models=longer))
+        findings.check("tiny", findings.Check(longer, tmp_path, (0,), jobs=2))
 
 
 @pytest.mark.slow

@@ -83,7 +83,7 @@ def test_a_judge_of_other_images_is_reported(judge, digits, caplog):
     assert not caplog.records
     judge.scores(stack(digits.test), digits._replace(about="letters"))
     assert "the judge was trained on scikit-learn digits" in caplog.text
-    assert "the samples are of letters" in caplog.text
+    assert "the samples are compared with letters" in caplog.text
 
 
 def test_the_classifier_is_named_in_every_score(judge, classifier, digits):
