@@ -105,7 +105,8 @@ def check(name: str, task: Check) -> int:
     """Checks a claim and, if task.report is set, adds it to the report; returns the signal that stopped it, or 0."""
     claim, jobs = CLAIMS[name], task.jobs
     findings = findings_report.read(task.folder)
-    known = findings_report.is_current(claim, findings.get(name), task.seeds)
+    one = findings.get(name)
+    known = one is not None and one["seeds"] == list(task.seeds) and findings_report.is_current(claim, task.models, one)
     runs = [run for seed in task.seeds for run in runs_of(task.models, claim.models, task.folder, seed)]
     require_data(runs)
     check_lengths(runs)

@@ -24,6 +24,7 @@ from typing import Any
 
 from bitdiff.claims import findings_report
 from bitdiff.claims.catalog import CLAIMS
+from bitdiff.claims.claim_models import MODELS
 from bitdiff.configuration import base, sections
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -154,7 +155,9 @@ def write_findings(*, check: bool) -> bool:
     path = ROOT / "configs" / "FINDINGS.md"
     found = findings_report.read(FINDINGS)
     not_run = [claim.statement for name, claim in CLAIMS.items() if name not in found]
-    outdated = [name for name in found if name in CLAIMS and not findings_report.is_current(CLAIMS[name], found[name])]
+    outdated = [
+        name for name in found if name in CLAIMS and not findings_report.is_current(CLAIMS[name], MODELS, found[name])
+    ]
     text = findings_report.markdown(found, "results/findings/", _remarks(), not_run, outdated) if found else None
     differs = text != (path.read_text() if path.exists() else None)
     if differs and text is not None and not check:

@@ -1,5 +1,6 @@
 """What a claim is: the models it compares, what is measured on them, and the evidence that decides it."""
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -23,6 +24,17 @@ class Model(NamedTuple):
     config: str
     changes: Mapping[str, Any] = {}
     first: str = ""
+
+
+def training_of(names: Iterable[str], models: Mapping[str, Model]) -> dict[str, Any]:
+    """How models and those they depend on are trained, by name, as plain JSON; where the data are does not matter."""
+    found: dict[str, Any] = {}
+    for name in names:
+        model = models[name]
+        found |= training_of([model.first], models) if model.first else {}
+        changes = {field: value for field, value in model.changes.items() if field != "data.path"}
+        found[name] = [model.config, json.loads(json.dumps(changes)), model.first]
+    return found
 
 
 class Point(NamedTuple):

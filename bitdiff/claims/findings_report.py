@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from bitdiff.claims.claim import Claim
+from bitdiff.claims.claim import Claim, Model, training_of
 from bitdiff.claims.measure_claim import Measured
 from bitdiff.claims.verdicts import HOLDS, LEAST_SEEDS, RULE, combine, decide
 from bitdiff.figures import plots
@@ -25,9 +25,8 @@ _ABOUT = (
     "and sections of Analog Bits (Chen, Zhang and Hinton 2023), unless they name DisCo-Diff (Xu et al. 2024) or "
     "another paper. The Frechet distance is biased upward for small sets of images. Samples are therefore split into "
     "sets no larger than the test set, and their distances averaged; the distance of real test data is that of as many "
-    "test images. "
-    "Findings from different machines use separately trained judges and models, so scores are comparable only within "
-    "a table."
+    "test images. Findings from different machines use separately trained judges and models, so scores are comparable "
+    "only within a table."
 )
 
 
@@ -60,6 +59,7 @@ def finding(claim: Claim, measured: Measured, seeds: Sequence[int], minutes: Min
         "real_title": claim.score.reference_title,
         "num_samples": claim.num_samples,
         "scale": claim.scale,
+        "training": measured.training,
         "seeds": list(seeds),
         "provenance": {
             "bitdiff": __version__,
@@ -71,13 +71,13 @@ def finding(claim: Claim, measured: Measured, seeds: Sequence[int], minutes: Min
     }
 
 
-def is_current(claim: Claim, one: Mapping[str, Any] | None, seeds: Sequence[int] | None = None) -> bool:
-    """Whether a finding matches the current claim, as far as its recorded facts show, and the given seeds, if any."""
-    if one is None or (seeds is not None and list(seeds) != one["seeds"]):
-        return False
+def is_current(claim: Claim, models: Mapping[str, Model], one: Mapping[str, Any]) -> bool:
+    """Whether a finding matches the current claim and the current training of its models."""
     points = {(point["line"], point["x"]) for point in one["points"]}
     facts = (claim.statement, set(claim.evidence), {(point.line, point.x) for point in claim.points}, claim.num_samples)
-    return facts == (one["statement"], set(one["evidence"]), points, one["num_samples"])
+    if facts != (one["statement"], set(one["evidence"]), points, one["num_samples"]):
+        return False
+    return one.get("training") == training_of(claim.models, models)
 
 
 def write(folder: Path, found: Mapping[str, dict[str, Any]]) -> list[Path]:
@@ -121,11 +121,11 @@ def markdown(
       remarks: for each claim's name, a 'text', and the 'checksum' of the finding it was written for; it is shown
         only with that finding.
       not_run: the statements of claims that have not been checked.
-      outdated: the names of claims that have changed since they were checked.
+      outdated: the names of claims that, or whose models, may have changed since they were checked.
     """
     lines = ["# Findings", "", _ABOUT, "", RULE, *_total(found), "", "| claim | verdict |", "| --- | --- |"]
     lines += [
-        f"| {one['statement']} | {one['verdict']}{' (earlier version of the claim)' if name in outdated else ''} |"
+        f"| {one['statement']} | {one['verdict']}{' (earlier version)' if name in outdated else ''} |"
         for name, one in found.items()
     ]
     lines += [f"| {statement} | not yet run |" for statement in not_run]
@@ -152,7 +152,7 @@ def markdown(
             )
         lines[-1] += _duration(about["minutes"]) if "minutes" in about else ""
         if name in outdated:
-            lines[-1] += " The claim has changed since then."
+            lines[-1] += " The claim, or the training of its models, may have changed since then."
         if len(one["seeds"]) < LEAST_SEEDS:
             lines += [f"A verdict requires at least {LEAST_SEEDS} seeds."]
         elif one["verdict"] != HOLDS:

@@ -10,7 +10,7 @@ import ml_collections
 import numpy as np
 
 from bitdiff import data
-from bitdiff.claims.claim import Claim, Key, Model, Point
+from bitdiff.claims.claim import Claim, Key, Model, Point, training_of
 from bitdiff.claims.job_pool import Job, Stopped, run_jobs
 from bitdiff.claims.train_models import Run, check_lengths, runs_of
 from bitdiff.data import Dataset
@@ -39,11 +39,13 @@ class Measured(NamedTuple):
     values: the score of each point, [seeds].
     real: the mean of the score's reference; None if it is not measured.
     judges: the judges' provenance.
+    training: how the models were trained, see `training_of`.
     """
 
     values: dict[Key, np.ndarray]
     real: float | None
     judges: list[dict[str, Any]]
+    training: dict[str, Any]
 
 
 class _Scores(NamedTuple):
@@ -93,7 +95,8 @@ def measure(claim: Claim, models: Mapping[str, Model], folder: Path, seeds: Sequ
             real += scores.real
             judges |= {str(facts): facts for facts in scores.judges}
     values = {key: np.array(values) for key, values in found.items()}
-    return Measured(values, float(np.mean(real)) if real else None, list(judges.values()))
+    mean = float(np.mean(real)) if real else None
+    return Measured(values, mean, list(judges.values()), training_of(claim.models, models))
 
 
 def measure_at_once(

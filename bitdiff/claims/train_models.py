@@ -115,7 +115,7 @@ def train_models(runs: Sequence[Run], jobs: int) -> Stopped | None:
             f"training of {run.folder}",
             ["train", *run.arguments],
             run.log,
-            after=f"training of {run.after}",
+            after=f"training of {run.after}" if run.after else "",
             ended=run.add_minutes,
         )
         for run in waiting

@@ -136,8 +136,10 @@ def test_a_claim_is_trained_measured_and_reported_once(tmp_path, monkeypatch, ca
     minutes = findings_report.Minutes({"plain_0": 10.0, "own_0": 20.0}, jobs=2, measuring=4.0)
     found = findings_report.finding(_CLAIM, values, (0, 1), minutes)
     assert found["verdict"] == UNDECIDED
-    assert findings_report.is_current(_CLAIM, found)
-    assert not findings_report.is_current(_CLAIM._replace(num_samples=30), found)
+    assert findings_report.is_current(_CLAIM, _MODELS, found)
+    assert not findings_report.is_current(_CLAIM._replace(num_samples=30), _MODELS, found)
+    longer = _MODELS | {"own": Model("digits", _TINY | {"train.steps": 5})}
+    assert not findings_report.is_current(_CLAIM, longer, found)
     written = findings_report.write(tmp_path, {"tiny": found})
     assert [path.name for path in written] == ["findings.json", "findings.md", "tiny.png"]
     assert all(path.stat().st_size for path in written)
@@ -153,7 +155,7 @@ def test_a_claim_is_trained_measured_and_reported_once(tmp_path, monkeypatch, ca
     assert "A verdict requires at least 3 seeds." in text
     three = found | {"seeds": [0, 1, 2]}
     assert "A stronger test would train for more than four steps." in findings_report.markdown({"tiny": three})
-    assert "(earlier version of the claim)" in findings_report.markdown({"tiny": three}, outdated=["tiny"])
+    assert "(earlier version)" in findings_report.markdown({"tiny": three}, outdated=["tiny"])
     changed = _MODELS | {"own": Model("digits", _TINY | {"bits.encoding": "gray"})}
     with pytest.raises(UsageError, match=r"bits.encoding"):
         measure_claim.measure(_CLAIM, changed, tmp_path, (0,))

@@ -23,7 +23,7 @@ def write_finding(folder, name, factor, seeds=(0, 1, 2)):
     folder.mkdir()
     values = {(line, x): np.array([1.0, 1.1, 1.2]) * (factor if line == "A" else 1) for line in "AB" for x in (1, 2)}
     minutes = findings_report.Minutes({f"a_{seed}": 1.0 for seed in seeds}, jobs=1, measuring=2.0)
-    found = findings_report.finding(_CLAIM, Measured(values, None, []), seeds, minutes)
+    found = findings_report.finding(_CLAIM, Measured(values, None, [], {}), seeds, minutes)
     findings_report.write(folder, {name: found})
 
 

@@ -158,8 +158,8 @@ def test_a_student_of_the_oracle_approaches_it_with_half_the_steps():
     # From the same noise, 17% of the oracle's pairs change between two and four steps; 9% of the student's two-step
     # pairs differed from the oracle's four-step pairs.
     assert np.any(own != four, axis=1).mean() < 0.7 * np.any(two != four, axis=1).mean()
-    # The oracle's distance is 0.146 with two steps and 0.077 with four; the student's was 0.106. Changing one
-    # of the 20,000 samples changes a distance by at most 1 / 20,000, so its standard deviation is below 0.004.
+    # The oracle's distance is 0.146 with two steps and 0.077 with four; the student's was 0.106. No single sample can
+    # change a distance by more than 1 / 20,000, so its standard deviation is at most 0.5 / sqrt(20,000) = 0.0035.
     assert distance_to_data(four) < distance_to_data(own) < distance_to_data(two) - 0.02
 
 
