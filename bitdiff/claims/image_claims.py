@@ -112,7 +112,6 @@ def _losses() -> Claim:
     lines = {
         "uint, l2": "uint",
         "uint, logistic": "uint_logistic",
-        "uint, factorized softmax": "uint_softmax",
         "one-hot, l2": "one_hot",
         "one-hot, logistic": "one_hot_logistic",
         "one-hot, softmax": "one_hot_softmax",
