@@ -118,7 +118,10 @@ def define_draw_flags() -> None:
         "self_guidance", None, "Weight of self-conditioning guidance, 0 for none; by default the config's."
     )
     flags.DEFINE_float(
-        "temperature", None, "Docking: sampling temperature of rotations and torsion angles; by default the config's."
+        "temperature",
+        None,
+        "Docking: sampling temperature of rotations and torsion angles. Masked diffusion's confidence sampler: scale "
+        "of the noise on the confidence. By default the config's.",
     )
     flags.DEFINE_integer("beams", None, "Beams of an autoregressive model; by default the config's.")
 

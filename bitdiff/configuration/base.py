@@ -265,7 +265,8 @@ SAMPLE = {
     ),
     "temperature": number(
         1.0,
-        "docking: sampling temperature of rotations and torsion angles; below 1, they concentrate near modes",
+        "docking: sampling temperature of rotations and torsion angles; below 1, they concentrate near modes. Masked "
+        "diffusion's confidence sampler: scale of the noise on the confidence, 4.5 in MaskGIT",
         low=0.01,
     ),
     "frames": integer(0, "number of intermediate estimates to return; 0 for none", high=10**5),

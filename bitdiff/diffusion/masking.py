@@ -70,7 +70,14 @@ def bound(predict: Predict, x0: jax.Array, t: jax.Array, keys: jax.Array) -> jax
 
 
 def sample(
-    predict: Predict, start: jax.Array, keys: jax.Array, *, steps: int, sampler: str, keep_trajectory: bool = False
+    predict: Predict,
+    start: jax.Array,
+    keys: jax.Array,
+    *,
+    steps: int,
+    sampler: str,
+    temperature: float = 1.0,
+    keep_trajectory: bool = False,
 ) -> tuple[jax.Array, jax.Array | None]:
     """Replaces the masks of `start` in equal steps of t, from t = 1 to 0.
 
@@ -81,15 +88,15 @@ def sample(
       steps: the number of evaluations of `predict`.
       sampler: 'ancestral' replaces each mask with probability (alpha_s - alpha_t) / (1 - alpha_t) in the step from t to
         s, with a draw from the predicted distribution. 'confidence' draws all masked values in each step, and keeps
-        the most likely ones, as many as 'ancestral' replaces on average (MaskGIT, Chang et al. 2022, but without noise
-        on the confidence).
+        those with the highest confidence, as many as 'ancestral' replaces on average (MaskGIT, Chang et al. 2022).
+      temperature: of 'confidence', whose confidence is log p + s * temperature * Gumbel noise. Toward 0, it keeps the
+        most likely values; when large, it keeps random ones. MaskGIT uses 4.5.
       keep_trajectory: whether to return estimates of x0.
 
     Returns:
       int [B, ...] without masks, and the estimate of x0 after each step, int [steps, B, ...], or None. An estimate has
       the most likely values in place of the masks that remain.
     """
-    choose = {"ancestral": _at_random, "confidence": _most_likely}[sampler]
     times = 1.0 - jnp.arange(steps + 1) / steps
 
     def step(x_t, number):
@@ -100,7 +107,12 @@ def sample(
             drawn_key, chosen_key = jax.random.split(jax.random.fold_in(key, number))
             drawn = draw_values(drawn_key, logits)
             log_p = jnp.take_along_axis(jax.nn.log_softmax(logits), drawn[..., None], axis=-1)[..., 0]
-            chosen = choose(x_t, start, log_p, alpha, next_alpha, chosen_key)
+            if sampler == "confidence":
+                scale = temperature * times[number + 1]
+                confidence = log_p + scale * jax.random.gumbel(chosen_key, x_t.shape)
+                chosen = _most_confident(x_t, start, confidence, next_alpha)
+            else:
+                chosen = _at_random(x_t, alpha, next_alpha, chosen_key)
             return jnp.where(chosen & (x_t == MASK), drawn.astype(x_t.dtype), x_t)
 
         x_s = jax.vmap(one)(x_t, logits, start, keys)
@@ -122,18 +134,16 @@ def draw_values(key: jax.Array, logits: jax.Array) -> jax.Array:
     return jnp.minimum(below, logits.shape[-1] - 1)  # in case of rounding
 
 
-def _at_random(x_t, start, log_p, alpha, next_alpha, key) -> jax.Array:
-    del start, log_p
+def _at_random(x_t: jax.Array, alpha: jax.Array, next_alpha: jax.Array, key: jax.Array) -> jax.Array:
     # The last step replaces all masks: next_alpha is then 1, up to rounding.
     rate = jnp.where(next_alpha > 1.0 - 1e-6, 1.0, (next_alpha - alpha) / (1.0 - alpha))
     return jax.random.uniform(key, x_t.shape) < rate
 
 
-def _most_likely(x_t, start, log_p, alpha, next_alpha, key) -> jax.Array:
-    del alpha, key
+def _most_confident(x_t: jax.Array, start: jax.Array, confidence: jax.Array, next_alpha: jax.Array) -> jax.Array:
     open_values = jnp.sum(start == MASK)
     left = jnp.floor(open_values * (1.0 - next_alpha) + 1e-3)  # masks after this step
     replaced = jnp.sum(x_t == MASK) - left
-    likely = jnp.where(x_t == MASK, log_p, -jnp.inf).ravel()
-    rank = jnp.argsort(jnp.argsort(-likely))
+    masked = jnp.where(x_t == MASK, confidence, -jnp.inf).ravel()
+    rank = jnp.argsort(jnp.argsort(-masked))
     return (rank < replaced).reshape(x_t.shape)

@@ -82,7 +82,9 @@ def _check_options(model: Denoiser, options: SampleOptions) -> None:
     if options.beams != 1:
         raise UsageError(f"beams is {options.beams}; only an autoregressive model supports more than 1")
     if options.temperature != 1.0:
-        raise UsageError(f"temperature is {options.temperature:g}; only docking supports values other than 1")
+        raise UsageError(
+            f"temperature is {options.temperature:g}; only docking and masked diffusion support values other than 1"
+        )
     if options.lag > model.lag:
         raise UsageError(f"lag is {options.lag}; the model was trained with config.diffusion.lag={model.lag:g}")
     if options.self_guidance and not model.self_cond_rate:

@@ -30,7 +30,7 @@ from bitdiff.tasks.task import Task
 
 _TIME_SCALE = 1000.0  # the sinusoidal time embedding receives 1000 alpha_t
 _UNSUPPORTED = {name: value for name, value in DIFFUSION_OPTIONS.items() if name != "frames"}
-_UNSUPPORTED |= {"latent_guidance": 0.0, "beams": 1, "temperature": 1.0}
+_UNSUPPORTED |= {"latent_guidance": 0.0, "beams": 1}
 
 
 class MaskedModel(NamedTuple):
@@ -198,7 +198,13 @@ def sample(
     if "known" in arrays:
         start = _with_channels(model, arrays["known"])
     samples, trajectory = masking.sample(
-        predict, start, keys, steps=options.steps, sampler=options.sampler, keep_trajectory=options.frames > 0
+        predict,
+        start,
+        keys,
+        steps=options.steps,
+        sampler=options.sampler,
+        temperature=options.temperature,
+        keep_trajectory=options.frames > 0,
     )
     outputs = {"source": arrays["source"]} if "source" in arrays else {}
     for condition, value in zip(model.conditions, values, strict=True):
@@ -246,6 +252,11 @@ def _check_options(model: MaskedModel, options: SampleOptions) -> None:
     given = options_in_use(options, _UNSUPPORTED)
     if given:
         raise UsageError(f"{', '.join(given)}: not supported by masked diffusion")
+    if options.temperature != 1.0 and options.sampler != "confidence":
+        raise UsageError(
+            f"temperature is {options.temperature:g}, but the sampler {options.sampler} ignores it; use the confidence "
+            "sampler, or leave it at 1"
+        )
     conditions = {condition.guidance_option: condition for condition in model.conditions}
     for option, name in GUIDANCE.items():
         weight = getattr(options, option)

@@ -54,7 +54,7 @@ class SampleOptions(NamedTuple):
     schedule, schedule_options: the sampling schedule; 'auto' is karras with 'heun', and cosine otherwise.
     beams: beams of an autoregressive model, whose samplers are 'beam' and 'random' and which takes no steps.
     churn, churn_fraction, restarts, noise_scale: see `noise_levels.AddedNoise`.
-    temperature: for docking; see `poses.reverse_step`.
+    temperature: for docking, see `poses.reverse_step`; for masked diffusion, `masking.sample`.
     """
 
     sampler: str

@@ -86,7 +86,7 @@ def test_the_most_likely_values_come_first_and_known_values_stay():
         return jnp.broadcast_to(logits, (*x_t.shape, 4))
 
     start = jnp.array([[masking.MASK] * 4, [masking.MASK, masking.MASK, masking.MASK, 3]])
-    samples, _ = masking.sample(predict, start, keys_of(2), steps=4, sampler="confidence")
+    samples, _ = masking.sample(predict, start, keys_of(2), steps=4, sampler="confidence", temperature=1e-6)
     jax.effects_barrier()
     masks = [(x == masking.MASK).sum(1).tolist() for x in seen]
     assert masks[0] == [4, 3]
@@ -96,6 +96,32 @@ def test_the_most_likely_values_come_first_and_known_values_stay():
     for before, after in itertools.pairwise(seen):
         replaced = (before == masking.MASK) & (after != masking.MASK)
         assert not (replaced[0, 1] and (after[0, 0] == masking.MASK))  # the likelier position comes first
+
+
+def test_the_temperature_scales_the_noise_on_the_confidence():
+    """With noise of scale c on log p and log q, p comes first with probability p^(1/c) / (p^(1/c) + q^(1/c))."""
+    p, q, temperature = 0.9, 0.6, 2.0
+    logits = jnp.log(jnp.array([[p, 1 - p], [q, 1 - q]]))
+    seen = []
+
+    def predict(x_t, alpha_t):
+        jax.debug.callback(lambda x: seen.append(np.asarray(x)), x_t)
+        return jnp.broadcast_to(logits, (*x_t.shape, 2))
+
+    count = 20_000
+    start = jnp.full((count, 2), masking.MASK)
+    masking.sample(predict, start, keys_of(count), steps=3, sampler="confidence", temperature=temperature)
+    jax.effects_barrier()
+    # The first step, to s = 2/3, replaces one value, and the last step the other.
+    assert [(x == masking.MASK).mean() for x in seen] == [1.0, 0.5, 0.5]
+    power = 1 / (2 / 3 * temperature)
+    chances = []
+    for first, second in itertools.product((p, 1 - p), (q, 1 - q)):  # the drawn values
+        likely = first**power / (first**power + second**power)
+        chances.append(first * second * likely)
+    found = (seen[1][:, 0] != masking.MASK).mean()
+    assert found == pytest.approx(sum(chances), abs=0.012)  # more than three standard errors
+    assert abs(sum(chances) - 0.5) > 0.05  # so that a random order would fail
 
 
 @pytest.mark.parametrize("sampler", masking.SAMPLERS)

@@ -218,7 +218,7 @@ def test_unsupported_options_and_labels_are_refused(dataset):
         task.sample(params, condition, keys, options)
     with pytest.raises(UsageError, match=r"lag is 25.0; the model was trained with config.diffusion.lag="):
         task.sample(params, condition, keys, options._replace(beams=1, lag=25.0))
-    with pytest.raises(UsageError, match=r"temperature is 0.5; only docking"):
+    with pytest.raises(UsageError, match=r"temperature is 0.5; only docking and masked diffusion"):
         task.sample(params, condition, keys, options._replace(beams=1, temperature=0.5))
     with pytest.raises(UsageError, match="labels were given"):
         task.condition(np.arange(2), (1,), dataset.test)

@@ -161,7 +161,7 @@ def test_guidance_changes_samples(model):
         ({"steps": 0}, "requires at least 1"),
         ({"td": 1.0}, "td 1.0: not supported"),
         ({"beams": 2}, "beams 2"),
-        ({"temperature": 0.5}, "temperature 0.5"),
+        ({"temperature": 0.5}, "temperature is 0.5, but the sampler ancestral ignores it"),
         ({"image_guidance": 1.0}, "requires a model trained with dropout of pictures"),
         ({"schedule": "linear"}, "schedule linear"),
     ],
