@@ -59,6 +59,7 @@ def finding(claim: Claim, measured: Measured, seeds: Sequence[int], minutes: Min
         "real_title": claim.score.reference_title,
         "num_samples": claim.num_samples,
         "scale": claim.scale,
+        "bounds": measured.bounds,
         "training": measured.training,
         "seeds": list(seeds),
         "provenance": {
@@ -143,6 +144,7 @@ def markdown(
         about = one["provenance"]
         real = "" if one["real"] is None else f" The score of {_reference(one)} is {one['real']:.3g}."
         lines += ["", f"Mean ± standard deviation over seeds {seeds}; {one['num_samples']:,} samples per point.{real}"]
+        lines[-1] += "".join(_bound(line, facts) for line, facts in one.get("bounds", {}).items())
         lines[-1] += "".join(_judge(facts) for facts in about["judges"])
         if "commit" in about:
             lines[-1] += (
@@ -168,6 +170,10 @@ def checksum(one: Mapping[str, Any]) -> str:
 
 def _reference(one: Mapping[str, Any]) -> str:
     return one.get("real_title", "real test data")
+
+
+def _bound(line: str, facts: Mapping[str, Any]) -> str:
+    return f" {line[0].upper()}{line[1:]}: {facts['about']}, {_mean(facts['values'])}."
 
 
 def _duration(minutes: Mapping[str, Any]) -> str:

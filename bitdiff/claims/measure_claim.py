@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from bitdiff.claims.train_models import Run, check_lengths, runs_of
 from bitdiff.data import Dataset
 from bitdiff.evaluation.classifier_judge import open_judge, train_judge
 from bitdiff.evaluation.judge import Judge
+from bitdiff.evaluation.likelihood import bits_per_value, describe_bound
 from bitdiff.evaluation.scores import open_data, provenance
 from bitdiff.evaluation.sweep_cells import SWEEP_FILE, Sweep, comparable, measure_cells
 from bitdiff.inference.draws import Draw
@@ -40,20 +41,24 @@ class Measured(NamedTuple):
     real: the mean of the score's reference; None if it is not measured.
     judges: the judges' provenance.
     training: how the models were trained, see `training_of`.
+    bounds: for each line whose model has a bound on the likelihood, what the bound is ('about') and its 'values' for
+      each seed. Lines of the same model appear once.
     """
 
     values: dict[Key, np.ndarray]
     real: float | None
     judges: list[dict[str, Any]]
     training: dict[str, Any]
+    bounds: dict[str, dict[str, Any]]
 
 
 class _Scores(NamedTuple):
-    """The scores of some points, their references, and the judges."""
+    """The scores of some points of a run, their references, the judges, and the run's bound by what it is."""
 
     values: list[float]
     real: list[float]
     judges: list[dict[str, Any]]
+    bound: dict[str, float]
 
 
 def measure(claim: Claim, models: Mapping[str, Model], folder: Path, seeds: Sequence[int]) -> Measured | Stopped:
@@ -73,6 +78,7 @@ def measure(claim: Claim, models: Mapping[str, Model], folder: Path, seeds: Sequ
     found: dict[Key, list[float]] = {(point.line, point.x): [] for point in claim.points}
     real: list[float] = []
     judges: dict[str, dict[str, Any]] = {}
+    bounds: dict[str, dict[str, Any]] = {}
     references = _References(folder)
     for seed in seeds:
         runs = {run.folder: run for run in runs_of(models, claim.models, folder, seed)}
@@ -94,9 +100,11 @@ def measure(claim: Claim, models: Mapping[str, Model], folder: Path, seeds: Sequ
                 found[point.line, point.x].append(value)
             real += scores.real
             judges |= {str(facts): facts for facts in scores.judges}
+            for about, value in scores.bound.items():
+                bounds.setdefault(points[0].line, {"about": about, "values": []})["values"].append(value)
     values = {key: np.array(values) for key, values in found.items()}
     mean = float(np.mean(real)) if real else None
-    return Measured(values, mean, list(judges.values()), training_of(claim.models, models))
+    return Measured(values, mean, list(judges.values()), training_of(claim.models, models), bounds)
 
 
 def measure_at_once(
@@ -171,9 +179,8 @@ def _scores(claim: Claim, points: list[Point], source: Run, step: int, reference
     """The score of each point of a run, at the checkpoint of a training step, or of the last one (0)."""
     run = load(source.folder, checkpoint=str(step or source.config.train.steps))
     if claim.curve is not None:
-        path = source.folder / f"{claim.score.name}_{claim.num_samples}.json"
-        curve = _curve(claim, run, references.dataset(source.config), path)
-        return _Scores([curve[point.x] for point in points], [], [])
+        curve = _curve(claim, run, references.dataset(source.config), source.folder)
+        return _Scores([curve[point.x] for point in points], [], [], {})
     run, dataset = open_data(run, dataset=references.dataset(source.config))
     judges = references.judges(source.config, run)
     todo = [sample_options(run.config.sample, **point.options) for point in points]
@@ -189,20 +196,34 @@ def _scores(claim: Claim, points: list[Point], source: Run, step: int, reference
         reference = claim.score.reference or f"{claim.score.name}_real"
         if reference in measured[options]:
             real.append(measured[options][reference])
-    return _Scores(values, real, [judge.provenance for judge in judges])
+    bound = _bound(run, dataset, source.folder) if run.task.bound is not None else {}
+    return _Scores(values, real, [judge.provenance for judge in judges], bound)
 
 
-def _curve(claim: Claim, run: Trained, dataset: Dataset, path: Path) -> dict[float, float]:
-    """The scores of a run by x, read from the file if they were measured before on the same weights and data."""
+def _curve(claim: Claim, run: Trained, dataset: Dataset, folder: Path) -> dict[float, float]:
+    """The scores of a run by x."""
+    assert claim.curve is not None
+    measure = claim.curve
     run, dataset = open_data(run, dataset=dataset)
+    path = folder / f"{claim.score.name}_{claim.num_samples}.json"
+    return dict(_saved(path, run, dataset, lambda: list(measure(run, claim.num_samples).items())))
+
+
+def _bound(run: Trained, dataset: Dataset, folder: Path) -> dict[str, float]:
+    """The run's bound on the likelihood of examples, by what it is."""
+    value = _saved(folder / "bound.json", run, dataset, lambda: bits_per_value(run, dataset)["bits_per_value"].value)
+    return {describe_bound(run, dataset): value}
+
+
+def _saved(path: Path, run: Trained, dataset: Dataset, measure: Callable[[], Any]) -> Any:
+    """What was measured, as JSON, read from the file if that was done before on the same weights and data."""
     facts = comparable(provenance(run, dataset, []))
     if path.exists():
         saved = json.loads(path.read_text())
         if saved.get("provenance") == facts:
-            return dict(saved["values"])
-    assert claim.curve is not None
-    values = {float(x): float(value) for x, value in claim.curve(run, claim.num_samples).items()}
-    files.write_text(path, json.dumps({"provenance": facts, "values": list(values.items())}) + "\n")
+            return saved["values"]
+    values = measure()
+    files.write_text(path, json.dumps({"provenance": facts, "values": values}) + "\n")
     return values
 
 

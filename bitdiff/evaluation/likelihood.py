@@ -46,9 +46,16 @@ def bits_per_value(run: Trained, dataset: Dataset) -> dict[str, Score]:
         nats, values = jax.device_get(compiled(batch, keys))
         per_row = (nats / values / np.log(2.0)).reshape(len(indices), -1).mean(1)  # over the captions of a picture
         np.add.at(bits, indices, per_row / _DRAWS)
-    about = f"upper bound on the bits per value of {count} {'test' if len(dataset.test) else 'training'} examples"
+    about = f"{describe_bound(run, dataset)}, standard error {bits.std() / count**0.5:.2g}"
+    return {"bits_per_value": Score(float(bits.mean()), about)}
+
+
+def describe_bound(run: Trained, dataset: Dataset) -> str:
+    """What `bits_per_value` measures, in words."""
+    count = min(len(dataset.test) or len(dataset.train), _MOST_EXAMPLES)
+    about = f"upper bound on the bits per value of {count:,} {'test' if len(dataset.test) else 'training'} examples"
     if run.config.data.num_classes:
         about += " given their labels"
     if dataset.field == "captions":
         about += " given their pictures, padding included"
-    return {"bits_per_value": Score(float(bits.mean()), f"{about}, standard error {bits.std() / count**0.5:.2g}")}
+    return about

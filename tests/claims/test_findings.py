@@ -11,6 +11,7 @@ from bitdiff.claims import findings_report, measure_claim
 from bitdiff.claims.catalog import CLAIMS
 from bitdiff.claims.claim import Claim, Model, Point, Score, best_falls, better, higher, lower
 from bitdiff.claims.claim_models import MODELS
+from bitdiff.claims.claim_scores import KNOWN
 from bitdiff.claims.verdicts import FAILS, HOLDS, UNDECIDED, Verdict, combine, decide
 from bitdiff.configuration import load_config
 from bitdiff.diffusion.step_rules import RULES
@@ -162,6 +163,26 @@ def test_a_claim_is_trained_measured_and_reported_once(tmp_path, monkeypatch, ca
     missing = _CLAIM._replace(score=Score("no_such_score", ""))
     with pytest.raises(UsageError, match="has no score 'no_such_score'"):
         measure_claim.measure(missing, _MODELS, tmp_path, (0,))
+
+
+@pytest.mark.slow
+def test_the_bound_of_a_masked_model_is_measured_once_and_reported(tmp_path, monkeypatch):
+    short = {"train.steps": 2, "train.batch_size": 16, "network.dim": 32, "optimizer.warmup_steps": 1}
+    models = {"pairs": Model("mixture", short), "masked": Model("mixture:masked", short)}
+    points = tuple(Point(f"line of {name}", steps, name, {"steps": steps}) for name in models for steps in (1, 2))
+    claim = _CLAIM._replace(score=KNOWN, points=points, evidence={"none": lambda found: found["line of masked", 1]})
+    measured = measure_claim.measure(claim, models, tmp_path, (0, 1))
+    assert not isinstance(measured, measure_claim.Stopped)
+    assert list(measured.bounds) == ["line of masked"]
+    bound = measured.bounds["line of masked"]
+    assert bound["about"] == "upper bound on the bits per value of 2,000 test examples"
+    # Two training steps leave the two tokens close to uniform.
+    assert bound["values"] == pytest.approx([np.log2(load_config("mixture").data.vocab_size)] * 2, rel=0.1)
+    monkeypatch.setattr(measure_claim, "bits_per_value", lambda run, dataset: pytest.fail("measured again"))
+    assert measure_claim.measure(claim, models, tmp_path, (0, 1)).bounds == measured.bounds
+    found = findings_report.finding(claim, measured, (0, 1), findings_report.Minutes({"pairs_0": 1.0}, 1, 1.0))
+    text = findings_report.markdown({"": found})
+    assert f"Line of masked: {bound['about']}, {np.mean(bound['values']):.3g} ±" in text
 
 
 def test_a_judge_trained_with_other_settings_or_data_is_replaced(tmp_path, monkeypatch):
