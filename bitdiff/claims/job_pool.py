@@ -59,7 +59,8 @@ def run_jobs(jobs: Sequence[Job], workers: int, *, title: str, unit: str) -> Sto
 
     Args:
       jobs: the commands.
-      workers: number of commands at a time; each gets an equal part of the CPU cores.
+      workers: number of commands at a time; each gets an equal part of the CPU cores, and those beyond the number of
+        cores get all of them.
       title: a word for the progress bar.
       unit: what each command processes, for the progress bar.
 

@@ -117,7 +117,8 @@ def measure_at_once(
       runs: its runs, which are trained.
       folder: their folder.
       seeds: the seeds.
-      jobs: number of seeds at a time; each gets an equal part of the CPU cores.
+      jobs: number of seeds at a time; each gets an equal part of the CPU cores. One more is measured at a time if the
+        last round would leave cores idle.
       options: further arguments of `bitdiff.findings`.
 
     Returns:
@@ -137,9 +138,10 @@ def measure_at_once(
         )
         for seed in seeds
     ]
-    at_once = f", {min(jobs, len(seeds))} at a time" if len(seeds) > 1 else ""
+    workers = min(jobs + bool(len(seeds) % jobs), len(seeds))
+    at_once = f", {workers} at a time" if workers > 1 else ""
     print(f"measuring {counted(len(seeds), 'seed')}{at_once}; logs in {folder}/measuring_*.log", flush=True)
-    return run_jobs(pool, jobs, title="measuring", unit="seed")
+    return run_jobs(pool, workers, title="measuring", unit="seed")
 
 
 class _References:
