@@ -23,6 +23,7 @@ from bitdiff.claims.train_models import Run, check_lengths, runs_of, train_model
 from bitdiff.cli import command
 from bitdiff.runtime import processes
 from bitdiff.runtime.errors import UsageError, choose
+from bitdiff.runtime.version import current_commit
 
 __doc__ = f"{__doc__}\nNames: {', '.join(CLAIMS)}."  # shown by --help
 
@@ -60,7 +61,7 @@ def main(*names: str) -> int:
     fashion = Path(values.fashion).expanduser().resolve() if values.fashion else None
     models = with_fashion(MODELS, fashion) if fashion else MODELS
     options = [f"--fashion={fashion}"] if fashion else []
-    task = Check(models, folder, seeds, jobs, options, report=values.report)
+    task = Check(models, folder, seeds, jobs, options, values.report, current_commit())
     failed = {}
     for name in names or CLAIMS:
         print(f"claim {name}: {CLAIMS[name].statement}", flush=True)
@@ -91,6 +92,7 @@ class Check(NamedTuple):
     jobs: models trained, and seeds measured, at a time.
     options: arguments for the processes that measure seeds.
     report: whether the report is written.
+    commit: that of the code.
     """
 
     models: Mapping[str, Model]
@@ -99,6 +101,7 @@ class Check(NamedTuple):
     jobs: int
     options: Sequence[str] = ()
     report: bool = True
+    commit: str = "unknown"
 
 
 def check(name: str, task: Check) -> int:
@@ -111,19 +114,22 @@ def check(name: str, task: Check) -> int:
     require_data(runs)
     check_lengths(runs)
     stopped = train_models(runs, jobs) if jobs > 1 else None
-    start, before = time.monotonic(), sum(run.minutes for run in runs)
+    start, trained = time.monotonic(), sum(run.minutes for run in runs)
     if jobs > 1 and stopped is None and not known:
         stopped = measure_at_once(name, runs, task.folder, task.seeds, jobs, task.options)
     found = stopped or measure(claim, task.models, task.folder, task.seeds)
     if isinstance(found, Stopped):
         return found.signal
     training = {run.folder.name: run.minutes for run in runs}
-    measuring = (time.monotonic() - start) / 60 - (sum(training.values()) - before)
+    measuring = (time.monotonic() - start) / 60 - (sum(training.values()) - trained)
     if task.report:
-        if known:  # an earlier call measured the points, so its time is kept
-            measuring = findings[name]["provenance"].get("minutes", {}).get("measuring", measuring)
+        commit = task.commit
+        if known:  # an earlier call measured the points, so its time and commit are kept
+            before = findings[name]["provenance"]
+            measuring = before.get("minutes", {}).get("measuring", measuring)
+            commit = before.get("commit", commit)
         minutes = findings_report.Minutes(training, jobs, measuring)
-        findings[name] = findings_report.finding(claim, found, task.seeds, minutes)
+        findings[name] = findings_report.finding(claim, found, task.seeds, minutes, commit)
         findings_report.write(task.folder, findings)
         print(f"{name}: {findings[name]['verdict']}", flush=True)
     return 0

@@ -14,11 +14,12 @@ from pathlib import Path
 import jax
 import numpy as np
 from sklearn.metrics import mutual_info_score
-from study import ROOT, current_commit, machine, versions
+from study import ROOT, machine, versions
 
 from bitdiff import data
 from bitdiff.data import scenes
 from bitdiff.inference.trained import Trained, load
+from bitdiff.runtime.version import current_commit
 
 PICTURES = 300
 _RARE = 0.005  # codes that occur in a smaller fraction of the captions are shown in a single row

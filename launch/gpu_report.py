@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 from plans import DTYPES
-from study import ROOT, current_commit, versions
+from study import ROOT, versions
 
 from bitdiff import data, plan
 from bitdiff.configuration.named import load_config
@@ -34,6 +34,7 @@ from bitdiff.evaluation import speed
 from bitdiff.evaluation.timing import seconds_of
 from bitdiff.planning.programs import blank_examples
 from bitdiff.runtime.devices import describe_devices
+from bitdiff.runtime.version import current_commit
 from bitdiff.tasks import make_task
 
 _SAMPLING_STEPS = 10

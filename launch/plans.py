@@ -12,7 +12,9 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from study import ROOT, current_commit, versions
+from study import ROOT, versions
+
+from bitdiff.runtime.version import current_commit
 
 ROWS = {  # published configs, with slices that have enough memory for the paper's global batch
     "cifar10:uint_cond": ("v5e:2x2", "v4:2x2x1"),

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Publishes the findings of a folder: python launch/publish_findings.py --workdir runs/findings.
 
-Adds them to configs/results/findings/findings.json, with the current commit and the environment variable HARDWARE,
+Adds them to configs/results/findings/findings.json, with the environment variable HARDWARE,
 draws their plots beside it, and writes configs/FINDINGS.md. Findings about other claims are kept.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import tables
-from study import ROOT, current_commit, machine
+from study import ROOT, machine
 
 from bitdiff.claims import findings_report
 from bitdiff.claims.catalog import CLAIMS
@@ -35,7 +35,7 @@ def publish(workdir: Path, results: Path) -> list[str]:
                 f"{workdir} has {len(one['seeds'])} seeds of {name}; {len(before)} are published, and only as many can "
                 f"replace them: --seeds {','.join(map(str, before))}"
             )
-        one["provenance"] |= {"commit": current_commit(), "hardware": machine()}
+        one["provenance"]["hardware"] = machine()
     results.mkdir(parents=True, exist_ok=True)
     order = list(CLAIMS)
     merged = published | found

@@ -17,6 +17,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bitdiff.runtime.version import current_commit
+
 ROOT = Path(__file__).resolve().parent.parent
 _ROUNDS = 3  # of measuring speed
 _SPEED = "tokens per second"  # one value per round, not per seed
@@ -166,15 +168,6 @@ def measure_schedule(name: str) -> Callable[[Path, int], Path]:
         return folder
 
     return measure
-
-
-def current_commit() -> str:
-    """The abbreviated hash of the checkout's commit; 'unknown' without git or outside of a checkout."""
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    try:
-        return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
 
 
 def machine() -> str:

@@ -43,8 +43,18 @@ class Minutes(NamedTuple):
     measuring: float
 
 
-def finding(claim: Claim, measured: Measured, seeds: Sequence[int], minutes: Minutes) -> dict[str, Any]:
-    """What was found about a claim, as plain JSON: evidence with verdicts, and the scores of every point."""
+def finding(
+    claim: Claim, measured: Measured, seeds: Sequence[int], minutes: Minutes, commit: str = "unknown"
+) -> dict[str, Any]:
+    """What was found about a claim, as plain JSON: evidence with verdicts, and the scores of every point.
+
+    Args:
+      claim: the claim.
+      measured: what was measured.
+      seeds: the seeds.
+      minutes: how long it took.
+      commit: that of the code that measured it.
+    """
     values = measured.values
     evidence = {name: decide(weigh(values)) for name, weigh in claim.evidence.items()}
     return {
@@ -61,10 +71,12 @@ def finding(claim: Claim, measured: Measured, seeds: Sequence[int], minutes: Min
         "scale": claim.scale,
         "bounds": measured.bounds,
         "training": measured.training,
+        "setup": _setup(claim),
         "seeds": list(seeds),
         "provenance": {
             "bitdiff": __version__,
-            "judges": measured.judges,
+            "commit": commit,
+            "judges": measured.judges if claim.score.name.startswith("judge_") else [],
             "jax": f"{jax.__version__} on {describe_devices()}",
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "minutes": minutes._asdict(),
@@ -74,11 +86,14 @@ def finding(claim: Claim, measured: Measured, seeds: Sequence[int], minutes: Min
 
 def is_current(claim: Claim, models: Mapping[str, Model], one: Mapping[str, Any]) -> bool:
     """Whether a finding matches the current claim and the current training of its models."""
-    points = {(point["line"], point["x"]) for point in one["points"]}
-    facts = (claim.statement, set(claim.evidence), {(point.line, point.x) for point in claim.points}, claim.num_samples)
-    if facts != (one["statement"], set(one["evidence"]), points, one["num_samples"]):
-        return False
-    return one.get("training") == training_of(claim.models, models)
+    facts = (claim.statement, list(claim.evidence), _setup(claim), training_of(claim.models, models))
+    return facts == (one["statement"], list(one["evidence"]), one.get("setup"), one.get("training"))
+
+
+def _setup(claim: Claim) -> dict[str, Any]:
+    """What a claim measures, as plain JSON."""
+    points = [[*point[:3], sorted(point.options.items()), point.step] for point in claim.points]
+    return json.loads(json.dumps({"score": claim.score.name, "points": points, "num_samples": claim.num_samples}))
 
 
 def write(folder: Path, found: Mapping[str, dict[str, Any]]) -> list[Path]:
@@ -146,7 +161,7 @@ def markdown(
         lines += ["", f"Mean ± standard deviation over seeds {seeds}; {one['num_samples']:,} samples per point.{real}"]
         lines[-1] += "".join(_bound(line, facts) for line, facts in one.get("bounds", {}).items())
         lines[-1] += "".join(_judge(facts) for facts in about["judges"])
-        if "commit" in about:
+        if "hardware" in about:  # it was published
             lines[-1] += (
                 f" `python -m bitdiff.findings {name} --seeds {seeds.replace(' ', '')} "
                 f"--workdir runs/findings`; commit {about['commit']}, "

@@ -139,6 +139,8 @@ def test_a_claim_is_trained_measured_and_reported_once(tmp_path, monkeypatch, ca
     assert found["verdict"] == UNDECIDED
     assert findings_report.is_current(_CLAIM, _MODELS, found)
     assert not findings_report.is_current(_CLAIM._replace(num_samples=30), _MODELS, found)
+    sampled_otherwise = tuple(point._replace(options=point.options | {"td": 1.0}) for point in _CLAIM.points)
+    assert not findings_report.is_current(_CLAIM._replace(points=sampled_otherwise), _MODELS, found)
     longer = _MODELS | {"own": Model("digits", _TINY | {"train.steps": 5})}
     assert not findings_report.is_current(_CLAIM, longer, found)
     written = findings_report.write(tmp_path, {"tiny": found})

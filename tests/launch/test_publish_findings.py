@@ -23,7 +23,7 @@ def write_finding(folder, name, factor, seeds=(0, 1, 2)):
     folder.mkdir()
     values = {(line, x): np.array([1.0, 1.1, 1.2]) * (factor if line == "A" else 1) for line in "AB" for x in (1, 2)}
     minutes = findings_report.Minutes({f"a_{seed}": 1.0 for seed in seeds}, jobs=1, measuring=2.0)
-    found = findings_report.finding(_CLAIM, Measured(values, None, [], {}), seeds, minutes)
+    found = findings_report.finding(_CLAIM, Measured(values, None, [], {}, {}), seeds, minutes, "abc1234")
     findings_report.write(folder, {name: found})
 
 
@@ -49,7 +49,7 @@ def test_findings_are_merged_with_their_provenance(launch_script, tmp_path, monk
     text = findings_report.markdown(found, "results/findings/", not_run=["Another claim."])
     assert "| Another claim. | not yet run |" in text
     assert "![distance](results/findings/first.png)" in text
-    assert f"commit {script.current_commit()}" in text
+    assert "; commit abc1234, " in text
     assert "; a machine; jax " in text
     checksums = {name: findings_report.checksum(one) for name, one in found.items()}
     assert len(set(checksums.values())) == 2
