@@ -26,7 +26,7 @@ _ABOUT = (
     "another paper. The Frechet distance is biased upward for small sets of images. Samples are therefore split into "
     "sets no larger than the test set, and their distances averaged; the distance of real test data is that of as many "
     "test images. Findings from different machines use separately trained judges and models, so scores are comparable "
-    "only within a table."
+    "only within a table. Most claims about images require the files of Fashion-MNIST (`--fashion FOLDER`)."
 )
 
 

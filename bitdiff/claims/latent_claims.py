@@ -54,7 +54,7 @@ def _latents_of_images() -> Claim:
         points=tuple(
             Point(line, 2 * count - 1, model, {"steps": count}) for line, model in lines.items() for count in steps
         ),
-        x_label="network evaluations",
+        x_label="network evaluations, without those of the prior",
         evidence={
             "generated latents are better than none": better(
                 "latents, generated", "EDM", tuple(2 * count - 1 for count in steps)
@@ -77,7 +77,7 @@ def _latents_of_points() -> Claim:
         points=tuple(
             Point(line, 2 * count - 1, model, {"steps": count}) for line, model in lines.items() for count in steps
         ),
-        x_label="network evaluations",
+        x_label="network evaluations, without those of the prior",
         evidence={
             "9 evaluations: fewer outliers with generated latents": lower("latents, generated", "EDM", (9,)),
             "49 and 99 evaluations: fewer outliers with generated latents": lower(

@@ -30,7 +30,9 @@ RULE = (
     f"does not hold if all contradict the claim and the mean is more than {_ERRORS:g} standard errors below 0. "
     "Otherwise, it is undecided at this scale. A claim holds if all its comparisons hold. It does not hold if the "
     "verdict on any of them is 'does not hold', and is otherwise undecided. With three seeds and no true effect, the "
-    "verdict on a comparison is 'holds' about 5% of the time, and 'does not hold' about 5% of the time."
+    "verdict on a comparison is 'holds' about 5% of the time, and 'does not hold' about 5% of the time. Among as many "
+    "comparisons as in this report, a few verdicts may therefore be due to chance, and several claims compare the same "
+    "trained models."
 )
 
 

@@ -16,7 +16,7 @@ from bitdiff.runtime import files
 
 _LABEL_WIDTH = 50  # characters
 _FAR = 4.0  # a level more than this factor above or below all means is not drawn
-_IMPRECISE = 0.5  # standard deviation over mean, above which error bars would be distorted on a logarithmic axis
+_IMPRECISE = 0.3  # standard deviation over mean, above which error bars would be distorted on a logarithmic axis
 
 
 class _Plain(LogFormatter):
@@ -65,7 +65,7 @@ def error_bars(
     """Plots the mean and standard deviation over seeds against x, one curve per name, and named horizontal levels.
 
     An axis is logarithmic if its values are positive and span a factor of 8 or more; the y axis also requires that no
-    standard deviation exceeds half of its mean. A level more than a factor of 4 above or below all means appears only
+    standard deviation exceeds 30% of its mean. A level more than a factor of 4 above or below all means appears only
     in the legend.
     """
     figure, axes = plt.subplots(figsize=(6, 4.8), layout="constrained")
