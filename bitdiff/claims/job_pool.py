@@ -55,7 +55,7 @@ class _Started(NamedTuple):
 
 
 def run_jobs(jobs: Sequence[Job], workers: int, *, title: str, unit: str) -> Stopped | None:
-    """Runs commands, each after the one it depends on.
+    """Runs commands, each after the one it depends on; those that begin a long chain of dependent ones come first.
 
     Args:
       jobs: the commands.
@@ -79,12 +79,19 @@ def run_jobs(jobs: Sequence[Job], workers: int, *, title: str, unit: str) -> Sto
                     _check(started.job, started.end())
                     bar.update()
             unfinished = {job.name for job in waiting} | {started.job.name for started in running.values()}
-            ready = [job for job in waiting if job.after not in unfinished]
+            ready = sorted(
+                (job for job in waiting if job.after not in unfinished), key=lambda job: -_chain_length(job, waiting)
+            )
             for worker, job in zip([worker for worker in range(workers) if worker not in running], ready, strict=False):
                 waiting.remove(job)
                 running[worker] = _Started(job, _start(job, worker, workers), time.monotonic())
             time.sleep(_POLL_SECONDS)
         return None if stop.received is None else Stopped(stop.received)
+
+
+def _chain_length(job: Job, waiting: Sequence[Job]) -> int:
+    """The number of jobs in the longest chain that begins with a job."""
+    return 1 + max((_chain_length(other, waiting) for other in waiting if other.after == job.name), default=0)
 
 
 def _start(job: Job, worker: int, workers: int) -> subprocess.Popen:

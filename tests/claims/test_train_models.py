@@ -57,7 +57,17 @@ def test_a_run_waits_for_the_one_it_depends_on(tmp_path, monkeypatch):
     )
     started = _pretend(monkeypatch, program)
     assert train_models(runs_of(_MODELS, list(_MODELS), tmp_path, 0), 2) is None
-    assert started == ["plain_0", "latents_0", "prior_0"]
+    assert started == ["latents_0", "plain_0", "prior_0"]
+
+
+def test_long_chains_start_first(tmp_path, monkeypatch):
+    started = _pretend(monkeypatch, "import sys, pathlib; pathlib.Path(sys.argv[1]).mkdir()")
+    models = _MODELS | {"student": Model("toy_disco:prior", first="prior")}
+    runs = [run for seed in range(3) for run in runs_of(models, ["plain", "student"], tmp_path, seed)]
+    assert train_models(runs, 2) is None
+    # Otherwise, the chain of the last seed would be trained alone at the end.
+    assert started[:6] == [f"{name}_{seed}" for name in ("latents", "prior") for seed in range(3)]
+    assert sorted(started[6:]) == sorted(f"{name}_{seed}" for name in ("plain", "student") for seed in range(3))
 
 
 def test_a_signal_stops_all_runs(tmp_path, monkeypatch):
