@@ -120,8 +120,8 @@ def define_draw_flags() -> None:
     flags.DEFINE_float(
         "temperature",
         None,
-        "Docking: sampling temperature of rotations and torsion angles. Masked diffusion's confidence sampler: scale "
-        "of the noise on the confidence. By default the config's.",
+        "Sampling temperature of rotations and torsion angles in docking, or scale of the noise on the confidence in "
+        "masked diffusion's confidence sampler; by default the config's.",
     )
     flags.DEFINE_integer("beams", None, "Beams of an autoregressive model; by default the config's.")
 

@@ -265,7 +265,7 @@ SAMPLE = {
     ),
     "temperature": number(
         1.0,
-        "docking: sampling temperature of rotations and torsion angles; below 1, they concentrate near modes. Masked "
+        "docking: sampling temperature of rotations and torsion angles; below 1, they concentrate near modes; masked "
         "diffusion's confidence sampler: scale of the noise on the confidence, 4.5 in MaskGIT",
         low=0.01,
     ),

@@ -89,8 +89,8 @@ def sample(
       sampler: 'ancestral' replaces each mask with probability (alpha_s - alpha_t) / (1 - alpha_t) in the step from t to
         s, with a draw from the predicted distribution. 'confidence' draws all masked values in each step, and keeps
         those with the highest confidence, as many as 'ancestral' replaces on average (MaskGIT, Chang et al. 2022).
-      temperature: of 'confidence', whose confidence is log p + s * temperature * Gumbel noise. Toward 0, it keeps the
-        most likely values; when large, it keeps random ones. MaskGIT uses 4.5.
+      temperature: scales the noise of 'confidence', whose confidence is log p + s * temperature * Gumbel noise. Near 0,
+        the most likely values are kept; when it is large, random ones. MaskGIT uses 4.5. 'ancestral' ignores it.
       keep_trajectory: whether to return estimates of x0.
 
     Returns:
